@@ -1,0 +1,140 @@
+"""The contract between the tool and an engine. Written to be read alone: who implements it needs no other page.
+
+Words
+    stack      all resources of one name. Objects of a stack carry `declarative.stack` and three more labels (core.state).
+    owned      carries this stack's labels. Everything else is foreign: a driver reports it, nobody changes it.
+    snapshot   one look at everything a plan needs; typed, complete, and made of reading calls alone.
+    action     one change of the engine (core.actions), named by engine name or reference, safe to send again.
+
+Stories
+    plan       `snapshot(scope)`, and nothing else. A driver opened with `read_only=True` has no way to write at all.
+    apply      `lock`, `snapshot`, then `execute` for every action, from several threads at once; `observe` while waiting.
+    crash      any prefix of the calls above may have happened. The next snapshot shows what is there: no memory of ours.
+
+Promises every driver keeps, and the contract suite tests
+    - `execute` returns when the engine has done it, and raises otherwise: Conflict (name or port taken), NotFound,
+      Denied, Failed (on its merits, with output), Unavailable (no proper answer; it may or may not have happened).
+    - Doing what is already done succeeds: removing what is gone, creating what exists with the same owner and spec label,
+      starting what runs. Creating over a foreign object is Conflict.
+    - What `execute(CreateContainer)` made, `snapshot` reads back as the same spec once defaults are taken out.
+    - An error of the engine or of a registry is never read as "absent".
+    - `observe` is one cheap call however many containers are asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from declarative.core.actions import Action
+    from declarative.core.state import Actual, ContainerState, Health, Revision, RunState, Scope
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """One word from a running action: `text` is a line of output or a phase; `done`/`total` in bytes where known."""
+
+    text: str = ""
+    done: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observed:
+    """What a waiting apply sees of one container. `exit_code` counts where it is exited or dead."""
+
+    state: RunState
+    health: Health = ""
+    exit_code: int = 0
+    started: str = ""  # RFC 3339; changes when the engine's restart policy restarted it
+    restarts: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileChange:
+    """One path of a container's writable layer that differs from its image."""
+
+    path: str
+    kind: str  # "added", "changed", "deleted"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    """A line of a container's output. `stream` is "stdout" or "stderr"; `time` RFC 3339 where asked for."""
+
+    container: str
+    stream: str
+    text: bytes
+    time: str = ""
+
+
+class Lease(Protocol):
+    """A stack's lock while it is held. Leaving the `with` block gives it back."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exc: object) -> None: ...
+    def check(self) -> None:
+        """Raise LockHeld where somebody took the lock away from us: stop before the next action."""
+        ...
+
+
+class Driver(Protocol):
+    """An engine, seen by the tool."""
+
+    def snapshot(self, scope: Scope) -> Actual:
+        """Look at everything in `scope` and everything its stack owns. Reads only."""
+        ...
+
+    def execute(self, action: Action, progress: Callable[[Progress], None]) -> None:
+        """Do one action, to its end. Called from several threads at once."""
+        ...
+
+    def observe(self, stack: str, names: Sequence[str]) -> Mapping[str, Observed]:
+        """See how these containers of `stack` are right now. A name that is missing in the answer is gone."""
+        ...
+
+    def lock(self, stack: str, *, timeout: float, holder: Mapping[str, str]) -> Lease:
+        """Take the stack's lock within `timeout` seconds, or raise LockHeld naming who holds it.
+
+        `holder` says who we are: host, pid, boot (boot id), pidns, start (process start time), user, command, nonce. A
+        lock whose holder is certainly dead (same boot and pid namespace, no such process) is taken over at once; one of
+        another machine when it has not been renewed for 60 s of our own clock.
+        """
+        ...
+
+    def changes(self, container: str) -> tuple[FileChange, ...]:
+        """List what differs in the container's writable layer from its image. Reads only."""
+        ...
+
+    def logs(
+        self, containers: Sequence[str], *, follow: bool, tail: int | None, since: str, timestamps: bool
+    ) -> Iterator[LogLine]:
+        """Give the output of containers, merged; with `follow` until they end."""
+        ...
+
+    def revisions(self, stack: str) -> tuple[Revision, ...]:
+        """List the history of a stack, oldest first."""
+        ...
+
+    def revision_files(self, stack: str, number: int) -> Mapping[str, str]:
+        """Read the rendered manifests of one revision: name → text."""
+        ...
+
+    def stacks(self) -> Iterable[str]:
+        """Name every stack that owns something in this engine."""
+        ...
+
+    def inspect(self, container: str) -> ContainerState:
+        """See one container whole, whoever owns it; NotFound where there is none."""
+        ...
+
+    def last_output(self, container: str, lines: int) -> str:
+        """Give the last lines a container printed, for an error message; "" where the engine keeps no logs."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections."""
+        ...
