@@ -1,0 +1,109 @@
+"""Content digests: the only names of content that cannot lie.
+
+The rule: a `Digest` is parsed once, at the edge; whoever holds one may trust its form. Content is trusted only after
+its bytes went through `verifying`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from declarative.errors import Failed, Invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+# OCI image-spec, descriptor.md, "Digests": the registered algorithms and the length of their lower-case hex.
+REGISTERED = {"sha256": 64, "sha384": 96, "sha512": 128}
+_GRAMMAR = re.compile(r"(?P<algorithm>[a-z0-9]+(?:[+._-][a-z0-9]+)*):(?P<encoded>[a-zA-Z0-9=_-]+)", re.ASCII)
+_HEX = re.compile(r"[a-f0-9]+", re.ASCII)
+# A digest in an error is shown up to this many characters: the longest registered one and its algorithm fit.
+_SHOWN = 140
+
+
+class DigestMismatch(Failed):
+    """The bytes are not what their digest says. They were not kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+class Digest:
+    """`algorithm:hex`, as in `sha256:2690af…`. Build one with `parse` or `of_bytes`; the constructor checks nothing."""
+
+    algorithm: str
+    hex: str
+
+    @classmethod
+    def parse(cls, text: str, *, unregistered: bool = False) -> Digest:
+        """Parse `algorithm:encoded` (image-spec, descriptor.md, "Digests"); raise Invalid if it is not one.
+
+        With `unregistered`, an algorithm that we cannot compute passes by grammar alone, as the specification asks of
+        whoever only carries a document on.
+        """
+        match = _GRAMMAR.fullmatch(text)
+        if match is None:
+            raise Invalid(_shown(text), "not a digest", "write ALGORITHM:HEX, as in sha256: and 64 hex digits")
+        algorithm, encoded = match["algorithm"], match["encoded"]
+        length = REGISTERED.get(algorithm)
+        if length is None:
+            if unregistered:
+                return cls(algorithm=algorithm, hex=encoded)
+            raise Invalid(_shown(text), f"unsupported digest algorithm {algorithm}", f"use {', '.join(REGISTERED)}")
+        if len(encoded) != length:
+            raise Invalid(_shown(text), f"invalid digest length: {len(encoded)} digits, {algorithm} has {length}")
+        if _HEX.fullmatch(encoded) is None:
+            raise Invalid(_shown(text), "a digest has lower-case hex digits only")
+        return cls(algorithm=algorithm, hex=encoded)
+
+    @classmethod
+    def of_bytes(cls, content: bytes, algorithm: str = "sha256") -> Digest:
+        """Compute the digest of `content`."""
+        return cls(algorithm=algorithm, hex=hashlib.new(algorithm, content).hexdigest())
+
+    @classmethod
+    def of_chunks(cls, chunks: Iterable[bytes], algorithm: str = "sha256") -> Digest:
+        """Compute the digest of content that comes in pieces."""
+        hasher = hashlib.new(algorithm)
+        for chunk in chunks:
+            hasher.update(chunk)
+        return cls(algorithm=algorithm, hex=hasher.hexdigest())
+
+    @property
+    def short(self) -> str:
+        """The first twelve digits, as `docker images` shows an id."""
+        return self.hex[:12]
+
+    def check(self, content: bytes, subject: str = "") -> bytes:
+        """Return `content` if this is its digest; raise DigestMismatch, naming `subject`, if not."""
+        found = Digest.of_bytes(content, self.algorithm)
+        if found != self:
+            raise _mismatch(subject or "content", expected=self, found=found)
+        return content
+
+    def verifying(self, chunks: Iterable[bytes], subject: str = "") -> Iterator[bytes]:
+        """Pass `chunks` on, and raise DigestMismatch after the last one if together they are not this content.
+
+        Nothing that came out may be published before the iterator is exhausted.
+        """
+        hasher = hashlib.new(self.algorithm)
+        for chunk in chunks:
+            hasher.update(chunk)
+            yield chunk
+        found = Digest(algorithm=self.algorithm, hex=hasher.hexdigest())
+        if found != self:
+            raise _mismatch(subject or "content", expected=self, found=found)
+
+    def __str__(self) -> str:
+        return f"{self.algorithm}:{self.hex}"
+
+
+def _mismatch(subject: str, *, expected: Digest, found: Digest) -> DigestMismatch:
+    return DigestMismatch(
+        subject, f"expected {expected}, the bytes are {found}", "fetch it again; if it stays, the copy there is damaged"
+    )
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
