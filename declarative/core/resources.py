@@ -87,10 +87,14 @@ class RootfsSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveSource:
-    """An image out of a `docker save` or OCI archive at `path`; `reference` names which, where it holds several."""
+    """An image out of a `docker save` or OCI archive at `path`; `reference` names which, where it holds several.
+
+    `image_id` is the digest of the image's config inside the archive: the id it has once it is loaded, so that a plan
+    can tell without loading whether the engine has it already.
+    """
 
     path: str
-    digest: str
+    image_id: str
     reference: str = ""
 
 

@@ -22,7 +22,10 @@ LABEL_NAME = "declarative.name"
 LABEL_INDEX = "declarative.index"  # of a replica, from 1
 LABEL_SPEC = "declarative.spec"  # the canonical spec of the last apply: JSON, path → value, secrets sealed
 LABEL_BUILD = "declarative.build"  # on built, imported and loaded images: JSON, name of an input → digest
-LABEL_REVISION = "declarative.revision"  # on history images
+LABEL_REVISION = "declarative.revision"  # on history images: the number
+LABEL_OBJECTS = "declarative.objects"  # on history images: JSON of Revision.objects
+LABEL_UPDATES = "declarative.updates"  # on history images: JSON of Revision.updates, secrets sealed
+LABEL_SUMMARY = "declarative.summary"  # on history images: "2 created, 1 replaced"
 
 # Engine names of the two halves of a replacement that is under way: NAME.new, NAME.old
 SUFFIX_NEW = ".new"
@@ -147,13 +150,19 @@ class RemoteTag:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revision:
-    """One entry of a stack's history. `updates`: container → paths changed in place since it was made, new values."""
+    """One entry of a stack's history.
+
+    `updates`: container → paths changed in place since it was made, with their new values (its label cannot change).
+    `objects`: what the stack had after that apply: "Container/web-1", "Network/STACK_back", … → "", and
+    "Tag/REFERENCE" → image id. By these a later plan tells what was removed or moved by hand from what is new.
+    """
 
     number: int
-    applied_at: str  # RFC 3339
+    applied_at: str  # RFC 3339, the engine's clock
     image_id: str = ""
     summary: str = ""
     updates: Mapping[str, Canonical] = field(default_factory=dict)
+    objects: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

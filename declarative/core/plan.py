@@ -1,0 +1,156 @@
+"""The plan: an acyclic set of steps, each one action on one resource for one stated cause.
+
+A plan is made by `core.planner.plan`, shown by `core.plan_text`, executed by `apply`. It decides everything that can be
+decided without asking the engine again; the executor only walks it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from declarative.core.actions import Action
+    from declarative.core.resources import Kind, Update
+
+Verb = Literal[
+    "build",
+    "pull",
+    "load",
+    "import",
+    "tag",
+    "untag",
+    "push",
+    "create",
+    "update",
+    "replace",
+    "start",
+    "stop",
+    "remove",
+    "run",
+    "wait",
+]
+Origin = Literal["change", "drift", "both"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One difference. `before` and `after` are JSON values fit to be shown (secrets are `***`); None: not there."""
+
+    path: str
+    before: Any = None
+    after: Any = None
+    origin: Origin = "change"
+    source: str = ""  # file:line, where the manifest says something about it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """How a `replace` step goes: `old` is running under its name, `new` is created beside it and takes the name over.
+
+    `create` makes `new` under NAME.new. Where `keep_old` is false the old container must be gone before (it holds a volume
+    or network that is recreated), so there is nothing to come back to.
+    """
+
+    name: str
+    create: Action
+    update: Update
+    keep_old: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Await:
+    """A condition on one container, for `wait` and `run` steps. Durations in nanoseconds, 0 for no deadline."""
+
+    name: str
+    condition: Literal["started", "healthy", "completed"]
+    monitor: int = 0
+    deadline: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One action on one resource. `actions` are executed in their order; then `rollout` or `awaits`, if there are any.
+
+    `touches` are the objects ("Container/web-1", "Tag/app:1") whose state the step was planned on: what a saved plan
+    compares before it is applied.
+    """
+
+    id: int
+    verb: Verb
+    kind: Kind
+    name: str
+    cause: str
+    origin: Origin = "change"
+    changes: tuple[Change, ...] = ()
+    needs: tuple[int, ...] = ()
+    source: str = ""
+    actions: tuple[Action, ...] = ()
+    rollout: Rollout | None = None
+    awaits: tuple[Await, ...] = ()
+    touches: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Name the step's object, as "Container/web-1"."""
+        return f"{self.kind}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Drift that no step mends: something to know, such as a container that was restarted by hand."""
+
+    kind: Kind
+    name: str
+    cause: str
+    changes: tuple[Change, ...] = ()
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Steps in an order in which every step comes after all it needs. `deferred`: why a second plan must follow.
+
+    `fingerprint`: object → digest of what the snapshot saw of it, for the objects that steps touch.
+    `objects`: what the stack holds once the plan is done (see Revision.objects; a Tag's image id "" where it is yet to be
+    made). `updates`: what is changed in place, container → path → value, kept with the next revision.
+    """
+
+    stack: str
+    engine: str = ""
+    steps: tuple[Step, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    deferred: tuple[str, ...] = ()
+    fingerprint: Mapping[str, str] = field(default_factory=dict)
+    objects: Mapping[str, str] = field(default_factory=dict)
+    updates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def in_sync(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.steps
+
+    @property
+    def drifted(self) -> bool:
+        """Whether something differs from what was last applied."""
+        return bool(self.findings) or any(step.origin != "change" for step in self.steps)
+
+    def summary(self) -> dict[str, int]:
+        """Count steps by verb, in the order of their first appearance."""
+        return dict(Counter(step.verb for step in self.steps))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """What the person allows and asks. `targets`: "Kind/name"; empty for all."""
+
+    targets: frozenset[str] = frozenset()
+    allow_deletes: int | None = None
+    delete_volumes: bool = False
+    allow_retag: bool = False
+    adopt: frozenset[str] = frozenset()  # "Container/web": take over the foreign container of that name
+    prune: bool = True
+    destroy: bool = False  # the manifest is empty on purpose: no delete budget
