@@ -1,0 +1,137 @@
+"""What an engine's refusal means: status and message in, a typed error out.
+
+Engines answer 500 for much that is no trouble of theirs (a taken port, a full disk, a wrong password), and put any of it
+on a line in the middle of a stream. So the message is looked at first, by one small table, and the status decides where the
+table is silent.
+The rule: the engine's own words are always kept in the error.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from declarative.errors import Conflict, DeclarativeError, Denied, Failed, Invalid, NotFound, Unavailable, Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MAX_WORDS = 2000
+"""Characters of an engine's message that are kept: a proxy may answer with a page."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Meaning:
+    """Messages like `pattern` are errors of `kind`; `problem` and `remedy` may use the pattern's named groups."""
+
+    pattern: re.Pattern[str]
+    kind: type[DeclarativeError]
+    problem: str
+    remedy: str
+
+
+def _means(pattern: str, kind: type[DeclarativeError], problem: str, remedy: str) -> _Meaning:
+    return _Meaning(pattern=re.compile(pattern, re.IGNORECASE), kind=kind, problem=problem, remedy=remedy)
+
+
+_PORT = r"(?P<port>[0-9]+)"
+
+# The first that matches wins: the narrow ones stand above the wide ones.
+_MEANINGS = (
+    _means(rf"bind for \S*:{_PORT} failed: port is already allocated", Conflict,
+           "port {port} is already taken by another container", "free the port, or publish another one"),
+    _means(rf"(?:listen|bind|exposing port)\b.*:{_PORT}\b.*address already in use", Conflict,
+           "port {port} is already in use on the engine's host", "stop what listens there, or publish another one"),
+    _means(r"address already in use", Conflict,
+           "an address is already in use", "choose another address"),
+    _means(r"pool overlaps with other one on this address space", Conflict,
+           "the subnet overlaps with another network's", "choose another subnet"),
+    _means(r"could not find an available.* address pool|all predefined address pools have been fully subnetted", Conflict,
+           "the engine has no address range left for another network", "remove unused networks, or give a subnet"),
+    _means(r"no space left on device|disk quota exceeded", Failed,
+           "the engine's disk is full", "free space there (`docker system df` shows what takes it)"),
+    _means(r"client version \S+ is too (?:old|new)", Unsupported,
+           "the engine does not take our version of its API", "use a matching version of this tool or of the engine"),
+    _means(r"client sent an http request to an https server", Invalid,
+           "the engine wants TLS", "set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH"),
+    _means(r"toomanyrequests|too many requests|rate limit", Unavailable,
+           "the registry asks us to slow down", "log in, or try again later"),
+    _means(r"unauthorized|authentication required|no basic auth credentials|incorrect username or password"
+           r"|requested access to the resource is denied|access forbidden|\bdenied: ", Denied,
+           "the registry refuses access", "check the name, and log in with `docker login`"),
+    _means(r"manifest unknown|manifest for \S+ not found|repository name not known|name unknown"
+           r"|repository does not exist", NotFound,
+           "the registry has no such image", "check repository and tag"),
+    _means(r"received unexpected http status: (?:5\d\d|429)|i/o timeout|tls handshake timeout|connection reset by peer"
+           r"|connection refused|unexpected eof|: eof$|temporary failure in name resolution|context deadline exceeded"
+           r"|request canceled while waiting|no such host|server misbehaving|network is unreachable", Unavailable,
+           "the engine could not reach the registry or another host", "check the network, then run again"),
+    _means(r"is the docker daemon running|daemon is shutting down", Unavailable,
+           "the engine is going down", "start it, then run again"),
+)  # fmt: skip
+
+_STATUS: dict[int, tuple[type[DeclarativeError], str, str]] = {
+    400: (Invalid, "the engine refuses this as invalid", ""),
+    401: (Denied, "the engine refuses access", "log in with `docker login`"),
+    403: (Denied, "the engine forbids this", ""),
+    404: (NotFound, "the engine has no such thing", ""),
+    405: (Unsupported, "the engine cannot do this", ""),
+    406: (Unsupported, "the engine cannot do this", ""),
+    409: (Conflict, "something else stands in the way", ""),
+    429: (Unavailable, "the engine asks us to slow down", "try again later"),
+    500: (Failed, "the engine failed", ""),
+    501: (Unsupported, "the engine cannot do this", ""),
+    502: (Unavailable, "the engine is not reachable behind its proxy", "run again"),
+    503: (Unavailable, "the engine is not ready", "run again"),
+    504: (Unavailable, "the engine is not reachable behind its proxy", "run again"),
+}
+
+
+def fault(subject: str, status: int, message: str, *, retry_after: float | None = None) -> DeclarativeError:
+    """Give the error that a response with `status` (400 and up) and the engine's `message` stands for."""
+    words = _tidy(message)
+    kind, problem, remedy = _judge(status, words)
+    text = f"{problem}: {words}" if problem and words else words or problem or f"status {status}"
+    if issubclass(kind, Unavailable):
+        return kind(subject, text, remedy, retry_after=retry_after)
+    if issubclass(kind, Failed):
+        return kind(subject, text, remedy, output=words)
+    return kind(subject, text, remedy)
+
+
+def _judge(status: int, words: str) -> tuple[type[DeclarativeError], str, str]:
+    if status != 404:  # a 404 is about the thing asked for, whatever that is named
+        for meaning in _MEANINGS:
+            if match := meaning.pattern.search(words):
+                return meaning.kind, meaning.problem.format(**match.groupdict()), meaning.remedy
+    fallback = (Invalid, "the engine refuses this", "") if status < 500 else (Failed, "the engine failed", "")
+    kind, problem, remedy = _STATUS.get(status, fallback)
+    return kind, "" if words else problem, remedy
+
+
+def line_fault(subject: str, document: Mapping[str, Any]) -> DeclarativeError | None:
+    """Give the error that a line of a stream stands for, or None. `errorDetail.code` is a build step's exit code."""
+    if "error" not in document and "errorDetail" not in document:
+        return None
+    detail = document.get("errorDetail")
+    message = detail.get("message") if isinstance(detail, dict) else None
+    return fault(subject, 500, str(message or document.get("error") or "no reason given"))
+
+
+def message_of(body: bytes) -> str:
+    """Read the message out of an error's body: JSON's `message` (or Podman's `cause`), else the text as it is."""
+    text = body.decode("utf-8", "replace").strip()
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    if isinstance(document, dict):
+        return str(document.get("message") or document.get("cause") or document.get("error") or text)
+    return text
+
+
+def _tidy(message: str) -> str:
+    words = " ".join(message.split())
+    return words if len(words) <= MAX_WORDS else words[:MAX_WORDS] + "…"

@@ -1,0 +1,156 @@
+"""TLS to an engine, with client certificates, and half-closed streams.
+
+The rule: the TLS machine works on buffers in memory, under one lock, so that one thread may read while another writes, and so
+that `close_notify` can be sent while reading goes on. Python's own TLS socket can do neither: it waits for the other side's
+`close_notify`, and a hijacked stream over TLS would never see the end of its standard input.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+import threading
+from typing import TYPE_CHECKING
+
+from declarative.dockerapi.transport import Link
+from declarative.errors import DeclarativeError, Denied, Invalid, Unavailable
+
+if TYPE_CHECKING:
+    import socket
+
+    from declarative.dockerapi.transport import TlsFiles
+
+RECORDS = 64 * 1024
+"""Bytes read from the socket at once: four full TLS records."""
+
+
+def wrap(sock: socket.socket, address: str, host: str, files: TlsFiles) -> Link:
+    """Shake hands on a connected socket, within its timeout. Raises Denied, Invalid, Unavailable; closes `sock` then."""
+    try:
+        link = TlsLink(sock, address, context(address, files), host)
+        link.handshake()
+    except DeclarativeError:
+        sock.close()
+        raise
+    except TimeoutError as error:
+        sock.close()
+        problem = "the engine does not answer the TLS handshake"
+        raise Unavailable(address, problem, "see whether it hangs, or whether the port is right") from error
+    except OSError as error:  # ssl.SSLError is one
+        sock.close()
+        raise tls_fault(address, error) from error
+    return link
+
+
+def context(address: str, files: TlsFiles) -> ssl.SSLContext:
+    """Build the context; a file that is missing or no PEM is Invalid and named."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.minimum_version = ssl.TLSVersion.TLSv1_2
+    if not files.verify:
+        made.check_hostname = False
+        made.verify_mode = ssl.CERT_NONE
+    try:
+        if files.ca:
+            made.load_verify_locations(files.ca)
+        elif files.verify:
+            made.load_default_certs()
+        if files.cert:
+            made.load_cert_chain(files.cert, files.key or None)
+    except OSError as error:
+        named = ", ".join(name for name in (files.ca, files.cert, files.key) if name)
+        problem = f"cannot read the TLS files {named}: {error.strerror or error}"
+        raise Invalid(address, problem, "check DOCKER_CERT_PATH: it needs ca.pem, cert.pem and key.pem") from error
+    return made
+
+
+def tls_fault(address: str, error: OSError) -> DeclarativeError:
+    """Say what a failed handshake, or an alert on an open connection, means."""
+    text = str(getattr(error, "reason", "") or error).lower().replace("_", " ")
+    if isinstance(error, ssl.SSLCertVerificationError):
+        problem = f"the engine's certificate is not trusted: {error.verify_message or text}"
+        return Denied(address, problem, "check ca.pem in DOCKER_CERT_PATH, and the host name in the certificate")
+    if "wrong version number" in text or "record layer failure" in text:
+        return Invalid(
+            address, "the engine does not speak TLS on this port", "unset DOCKER_TLS_VERIFY, or use its TLS port"
+        )
+    if "certificate" in text or "unknown ca" in text or "bad certificate" in text:
+        problem = f"the engine refused our client certificate: {text}"
+        return Denied(address, problem, "check cert.pem and key.pem in DOCKER_CERT_PATH")
+    return Unavailable(address, f"the TLS connection failed: {text}", "see whether the engine is still running")
+
+
+class TlsLink(Link):
+    """A TLS connection on a plain socket."""
+
+    def __init__(self, sock: socket.socket, address: str, made: ssl.SSLContext, host: str) -> None:
+        super().__init__(sock, address)
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._machine = made.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self._lock = threading.Lock()  # guards the machine; never held while reading from the socket
+        self._sending = threading.Lock()  # keeps records in order on the socket
+
+    def handshake(self) -> None:
+        """Agree on keys. Raises OSError (ssl.SSLError), TimeoutError."""
+        while True:
+            try:
+                self._machine.do_handshake()
+            except ssl.SSLWantReadError:
+                self._flush()
+                self._feed()
+            except ssl.SSLError:
+                self._flush()  # the alert that tells the other side why
+                raise
+            else:
+                self._flush()
+                return
+
+    def receive(self, size: int) -> bytes:
+        """Read decrypted bytes; b"" after the other side's close_notify or end of file."""
+        while True:
+            with self._lock:
+                try:
+                    return self._machine.read(size)
+                except ssl.SSLWantReadError:
+                    pass
+                except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+                    return b""
+            self._flush()  # a key update may ask for an answer
+            self._feed()
+
+    def send(self, data: bytes) -> None:
+        """Encrypt and send all of `data`."""
+        view = memoryview(data)
+        while view:
+            with self._lock:
+                view = view[self._machine.write(view[:RECORDS]) :]
+            self._flush()
+
+    def half_close(self) -> None:
+        """Send close_notify; the machine goes on reading (RFC 8446 section 6.1)."""
+        with self._lock:
+            # It wants the other side's close_notify at once, which comes at the end.
+            with contextlib.suppress(ssl.SSLError):
+                self._machine.unwrap()
+        self._flush()
+
+    def explain(self, error: Exception) -> DeclarativeError:
+        """Give the reason of an alert: with TLS 1.3 a refused client certificate shows at the first read."""
+        if isinstance(error, ssl.SSLError):
+            return tls_fault(self.address, error)
+        return super().explain(error)
+
+    def _flush(self) -> None:
+        with self._sending:
+            with self._lock:
+                records = self._outgoing.read()
+            if records:
+                self.sock.sendall(records)
+
+    def _feed(self) -> None:
+        records = self.sock.recv(RECORDS)
+        with self._lock:
+            if records:
+                self._incoming.write(records)
+            else:
+                self._incoming.write_eof()
