@@ -11,11 +11,11 @@ import os
 import socket
 import subprocess
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 # The registry answers in well under a second; a loaded machine gets time.
 _START_TIMEOUT = 30.0
