@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING
 
 from declarative.dockerapi import http11, wire
 from declarative.dockerapi.connection import Connection, Response, Stale
-from declarative.dockerapi.duplex import Duplex
-from declarative.dockerapi.faults import fault, line_fault, message_of
-from declarative.dockerapi.streams import LineDecoder, StreamError
+from declarative.dockerapi.pipeline import fetch
 from declarative.dockerapi.transport import connect
 from declarative.errors import Unavailable, Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from declarative.dockerapi.duplex import Duplex
     from declarative.dockerapi.transport import Endpoint
     from declarative.dockerapi.wire import Json, QueryValue
 
@@ -33,6 +32,9 @@ NEWEST_API = (1, 47)
 
 OLDEST_API = (1, 24)
 """Docker 1.12: what the driver relies on (network aliases, health checks, labels on volumes) is there from here on."""
+
+_FIELDS = {"Host": "docker", "User-Agent": "declarative"}
+"""Sent with every request. Engines do not look at the host's name, but RFC 9112 section 3.2 wants one."""
 
 SAFE_METHODS = frozenset({"GET", "HEAD"})
 
@@ -87,6 +89,24 @@ class EngineClient:
     def get_json(self, path: str, query: Query | None = None) -> Json:
         """GET a document."""
         return self._document(self.request("GET", path, query))
+
+    def get_many(self, paths: Sequence[str]) -> list[Json]:
+        """GET many documents, pipelined, in the order of `paths`; None for what is not there (404)."""
+        _ = self._prefix or self.facts
+        targets = [f"{self._prefix}{path}" for path in paths]
+        requests = [http11.render_request("GET", target, _FIELDS) for target in targets]
+        found: list[Json] = []
+
+        def take(head: http11.Head, body: bytes) -> None:
+            if head.status != 404 and head.status >= 400:
+                raise self._refusal(head, body)
+            found.append(None if head.status == 404 else self._parsed(body))
+
+        fresh = False
+        while len(found) < len(requests):
+            before = len(found)
+            fresh = self._fetch(requests[before:], take, fresh=fresh)
+        return found
 
     def post_json(
         self, path: str, query: Query | None = None, body: Json = None, headers: Mapping[str, str] | None = None
@@ -149,6 +169,8 @@ class EngineClient:
             raise Unavailable(
                 self.address, f"the engine does not hand {path} over as a stream", "check what is between us"
             )
+        from declarative.dockerapi.duplex import Duplex
+
         connection = response.detach()
         connection.link.sock.settimeout(None)
         return Duplex(connection.link, connection.reader.rest(), framed=framed)
@@ -186,7 +208,7 @@ class EngineClient:
         target = f"{self._prefix}{path}" + (f"?{wire.encode_query(query)}" if query else "")
         response = self._send(method, target, body, headers or {}, patient=waits)
         if response.head.status >= 400:
-            raise self._refusal(response)
+            raise self._refusal(response.head, response.read())
         return response
 
     def close(self) -> None:
@@ -232,6 +254,19 @@ class EngineClient:
         connection = self._connection(fresh=True, seconds=self.timeout)
         return self._exchange(connection, method, target, body, headers, seconds=self.timeout, patient=patient)
 
+    def _fetch(self, requests: Sequence[bytes], take: Callable[[http11.Head, bytes], None], *, fresh: bool) -> bool:
+        """Pipeline on one connection; whether the rest needs a fresh one. Raises unless something was answered or stale."""
+        connection = self._connection(fresh=fresh, seconds=self.timeout)
+        alive = False
+        try:
+            _, alive = fetch(connection, requests, take, self.timeout)
+        except Stale as stale:
+            if fresh:
+                raise stale.fault from stale
+        finally:
+            self._done(connection, reusable=alive)
+        return True
+
     def _exchange(
         self,
         connection: Connection,
@@ -243,7 +278,7 @@ class EngineClient:
         seconds: float,
         patient: bool,
     ) -> Response:
-        fields = {"Host": "docker", "User-Agent": "declarative", **headers}
+        fields = {**_FIELDS, **headers}
         try:
             if isinstance(body, bytes):
                 if body or method not in SAFE_METHODS:
@@ -286,16 +321,18 @@ class EngineClient:
             raise Unavailable(self.address, "the connection was closed by us")
         self.ping()
 
-    def _refusal(self, response: Response) -> Exception:
-        head = response.head
-        message = message_of(response.read()) or head.reason
+    def _refusal(self, head: http11.Head, body: bytes) -> Exception:
+        from declarative.dockerapi.faults import fault, message_of
+
+        message = message_of(body) or head.reason
         seconds = head.headers.get("retry-after", "")
         return fault(self.address, head.status, message, retry_after=float(seconds) if seconds.isdecimal() else None)
 
     def _document(self, response: Response) -> Json:
         body = response.read()
-        if not body:
-            return None
+        return self._parsed(body) if body else None
+
+    def _parsed(self, body: bytes) -> Json:
         try:
             return json.loads(body)
         except (ValueError, RecursionError) as error:
@@ -303,6 +340,8 @@ class EngineClient:
             raise Unavailable(self.address, problem, "check the address given with --engine") from error
 
     def _lines(self, response: Response) -> Iterator[dict[str, Json]]:
+        from declarative.dockerapi.streams import LineDecoder, StreamError
+
         decoder = LineDecoder()
         try:
             for piece in response.pieces():
@@ -316,6 +355,8 @@ class EngineClient:
             response.close()
 
     def _checked(self, document: dict[str, Json]) -> dict[str, Json]:
+        from declarative.dockerapi.faults import line_fault
+
         if problem := line_fault(self.address, document):
             raise problem
         return document

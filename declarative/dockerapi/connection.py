@@ -54,8 +54,12 @@ class Connection:
         """Send a request's head and whole body. `seconds` of silence are borne (None: any), or probed when `patient`."""
         self._patient, self._seconds = patient, seconds
         self.link.sock.settimeout(seconds)
+        self.send(request)
+
+    def send(self, data: bytes) -> None:
+        """Send more. Raises Stale, Unavailable and what the link explains."""
         try:
-            self.link.send(request)
+            self.link.send(data)
         except OSError as error:
             raise self._early(error) from error
 

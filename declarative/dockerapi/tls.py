@@ -128,10 +128,9 @@ class TlsLink(Link):
 
     def half_close(self) -> None:
         """Send close_notify; the machine goes on reading (RFC 8446 section 6.1)."""
-        with self._lock:
-            # It wants the other side's close_notify at once, which comes at the end.
-            with contextlib.suppress(ssl.SSLError):
-                self._machine.unwrap()
+        # The machine wants the other side's close_notify at once, which comes at the end.
+        with self._lock, contextlib.suppress(ssl.SSLError):
+            self._machine.unwrap()
         self._flush()
 
     def explain(self, error: Exception) -> DeclarativeError:

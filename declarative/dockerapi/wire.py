@@ -5,24 +5,19 @@ The rule: pure functions, one per format; what is wrong in a document is a Value
 
 from __future__ import annotations
 
-import base64
 import json
-import re
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
 Json = Any
 """A parsed JSON document. It goes no further than the driver's edge, where it is read into types."""
 
 QueryValue = str | int | bool | None | list[Any] | dict[str, Any]
 
-_TIME = re.compile(
-    r"(?P<date>\d{4}-\d\d-\d\d)[Tt](?P<clock>\d\d:\d\d:\d\d)(?:\.(?P<fraction>\d+))?(?P<zone>[Zz]|[+-]\d\d:\d\d)",
-    re.ASCII,
-)
+_TIME = r"(?P<date>\d{4}-\d\d-\d\d)[Tt](?P<clock>\d\d:\d\d:\d\d)(?:\.(?P<fraction>\d+))?(?P<zone>[Zz]|[+-]\d\d:\d\d)"
 _NEVER_YEAR = "0001-"  # Go's zero time: "never"
 
 _SAFE = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
@@ -59,7 +54,10 @@ def parse_time(text: str) -> datetime | None:
     """
     if not text or text.startswith(_NEVER_YEAR):
         return None
-    match = _TIME.fullmatch(text)
+    import re
+    from datetime import UTC, datetime
+
+    match = re.fullmatch(_TIME, text, re.ASCII)
     if not match:
         msg = f"not an RFC 3339 time: {text!r}"
         raise ValueError(msg)
@@ -70,14 +68,20 @@ def parse_time(text: str) -> datetime | None:
 
 def format_time(moment: datetime) -> str:
     """Write an aware time as RFC 3339 in UTC, with nine digits as engines do."""
+    from datetime import UTC
+
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
 
 
 def encode_header(document: Mapping[str, Any]) -> str:
     """Write a document for X-Registry-Auth and X-Registry-Config: JSON in URL-safe base64 with padding."""
+    import base64
+
     return base64.urlsafe_b64encode(json.dumps(document).encode()).decode()
 
 
 def decode_header(text: str) -> Json:
     """Read X-Docker-Container-Path-Stat and its like: JSON in base64 of either alphabet. Raises ValueError."""
+    import base64
+
     return json.loads(base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True))
