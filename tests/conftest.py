@@ -1,0 +1,134 @@
+"""Fixtures for every test: a sandbox around the run, real engines in it, a registry, the command line, and a check for leaks.
+
+The rule that keeps it simple: engines are started once per run, by the first test that asks, and a test removes what it
+made. What a file of tests leaves in an engine fails that file; what the run leaves on the machine fails the run.
+
+- `docker_engine`: dockerd 20.10, at the default socket of the sandbox and on the tests' own loopback. A test marked `engine`
+  has it without asking.
+- `docker26`: dockerd 26.1 in a network of its own (`docker26.http_get(port)`, `docker26.reach(port)`).
+- `spare_engine`: a dockerd of the test's own, to kill, pause or fill.
+- `registry`: the address of an empty registry that engine and test share; `declarative`: the program under test.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests import base_image, engines, leaks, sandbox
+from tests.cli import Cli, clean_environment
+from tests.registry_server import serve_registry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_SANDBOX = pytest.StashKey[sandbox.Sandbox | None]()
+_BEFORE = pytest.StashKey[leaks.Traces]()
+_LEFT = pytest.StashKey[list[str]]()
+_RUNNING = pytest.StashKey[list[engines.Engine]]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_SANDBOX] = sandbox.enter()
+    config.stash[_RUNNING] = []
+    config.stash[_BEFORE] = leaks.look(ours=_expected(config))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    config = session.config
+    config.stash[_LEFT] = leaks.left_behind(config.stash[_BEFORE], ours=_expected(config))
+    if config.stash[_LEFT] and session.exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if left := config.stash.get(_LEFT, []):
+        terminalreporter.section("left behind: the run fails", red=True)
+        for line in left:
+            terminalreporter.line(line)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    entered = config.stash.get(_SANDBOX, None)
+    if entered is not None:
+        sandbox.leave(entered)
+
+
+def _expected(config: pytest.Config) -> list[int]:
+    entered = config.stash[_SANDBOX]
+    return [entered.way_out.pid] if entered is not None and entered.way_out is not None else []
+
+
+@pytest.fixture(scope="session")
+def docker_engine(pytestconfig: pytest.Config) -> Iterator[engines.Engine]:
+    """Start dockerd 20.10 (API 1.41), with the base image in it."""
+    with engines.Engine(own_network=False, socket_path=Path("/run/docker.sock")) as engine:
+        yield from _known(pytestconfig, engine)
+
+
+@pytest.fixture(scope="session")
+def docker26(pytestconfig: pytest.Config) -> Iterator[engines.Engine]:
+    """Start dockerd 26.1 (API 1.45), with the base image in it."""
+    with engines.Engine(flavour=engines.DEBIAN_13) as engine:
+        yield from _known(pytestconfig, engine)
+
+
+@pytest.fixture
+def spare_engine() -> Iterator[engines.Engine]:
+    """Start a dockerd 20.10 for this test alone, in a network of its own; start others with `engines.Engine`."""
+    with engines.Engine() as engine:
+        yield engine
+
+
+@pytest.fixture
+def engine_url(docker_engine: engines.Engine) -> str:
+    """Return the value for DOCKER_HOST."""
+    return docker_engine.url
+
+
+@pytest.fixture(scope="session")
+def base_image_reference() -> str:
+    """Return the name of an image that every engine here has: busybox."""
+    return base_image.BASE_IMAGE
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Iterator[str]:
+    """Serve an empty registry and return its address `127.0.0.1:PORT`."""
+    with serve_registry(tmp_path / "registry") as address:
+        yield address
+
+
+@pytest.fixture
+def declarative(tmp_path: Path, docker_engine: engines.Engine) -> Cli:
+    """Return the program under test against `docker_engine`, run in `tmp_path` (which is its HOME too)."""
+    return Cli(
+        folder=tmp_path,
+        environment=clean_environment(tmp_path, docker_host=docker_engine.url, plugins=engines.PLUGINS),
+    )
+
+
+@pytest.fixture(autouse=True)
+def _engine_for_the_mark(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("engine") is not None:
+        request.getfixturevalue("docker_engine")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _leaves_engines_clean(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> Iterator[None]:
+    before = {engine.name: engine.contents() for engine in pytestconfig.stash[_RUNNING]}
+    yield
+    left: list[str] = []
+    for engine in pytestconfig.stash[_RUNNING]:
+        lines = engine.contents() - before.get(engine.name, engines.Contents())
+        left += [f"{engine.flavour.name}: {line}" for line in lines if not line.startswith("images ")]
+        engine.clear()
+    assert not left, f"{request.node.nodeid} left behind: {', '.join(left)}"
+
+
+def _known(config: pytest.Config, engine: engines.Engine) -> Iterator[engines.Engine]:
+    config.stash[_RUNNING].append(engine)
+    yield engine
+    config.stash[_RUNNING].remove(engine)

@@ -1,0 +1,113 @@
+"""Sockets of the tests' own: an HTTP exchange over any of them, into other network namespaces, and from one to another.
+
+The rule that keeps it simple: a socket belongs to the namespace it was made in, whoever uses it; so only the making is done
+in a thread that has entered, and everything after that is ordinary.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import socket
+import threading
+from typing import TYPE_CHECKING
+
+from tests import sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_CHUNK = 65536
+
+
+def connect_unix(path: str, *, seconds: float = 120) -> socket.socket:
+    """Make a connection to a unix socket. OSError where nobody listens."""
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        made.settimeout(seconds)
+        made.connect(path)
+    except BaseException:
+        made.close()
+        raise
+    return made
+
+
+def exchange(
+    made: socket.socket, method: str, path: str, *, body: bytes = b"", kind: str = "text/plain"
+) -> tuple[int, str]:
+    """One HTTP request over a connected socket, which is closed after it: status and body as text."""
+    connection = http.client.HTTPConnection("localhost")
+    connection.sock = made
+    try:
+        connection.request(method, path, body=body or None, headers={"Content-Type": kind, "Connection": "close"})
+        with connection.getresponse() as answer:
+            return answer.status, answer.read().decode(errors="replace")
+    finally:
+        connection.close()
+
+
+def made_in_network(namespace: str, make: Callable[[], socket.socket]) -> socket.socket:
+    """Call `make` in another network namespace, given by its path in /proc; raises what `make` raises."""
+    made: list[socket.socket] = []
+    failed: list[BaseException] = []
+
+    def enter_and_make() -> None:
+        try:
+            descriptor = os.open(namespace, os.O_RDONLY)
+            try:
+                sandbox.setns(descriptor)
+            finally:
+                os.close(descriptor)
+            made.append(make())
+        except BaseException as error:  # noqa: BLE001 - carried over to the caller's thread
+            failed.append(error)
+
+    thread = threading.Thread(target=enter_and_make)  # a thread for this alone: it never comes back
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+    return made[0]
+
+
+def relay(listener: socket.socket, port: int) -> None:
+    """Pass each connection of a listener on to `127.0.0.1:port` here, until the listener is shut down."""
+    threading.Thread(target=_accept, args=(listener, port), daemon=True).start()
+
+
+def stop_relay(listener: socket.socket) -> None:
+    """End a relay; shutting down wakes the thread that waits in accept, closing alone would not."""
+    with contextlib.suppress(OSError):
+        listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+
+
+def _accept(listener: socket.socket, port: int) -> None:
+    while True:
+        try:
+            inner, _ = listener.accept()
+        except OSError:
+            return
+        try:
+            outer = socket.create_connection(("127.0.0.1", port))
+        except OSError:
+            inner.close()
+            continue
+        threading.Thread(target=_carry, args=(inner, outer), daemon=True).start()
+
+
+def _carry(inner: socket.socket, outer: socket.socket) -> None:
+    with inner, outer:
+        back = threading.Thread(target=_pump, args=(outer, inner), daemon=True)
+        back.start()
+        _pump(inner, outer)
+        back.join()
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # either side is gone
+        while chunk := source.recv(_CHUNK):
+            sink.sendall(chunk)
+    with contextlib.suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)
