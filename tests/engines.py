@@ -280,7 +280,17 @@ class Engine:
     # ---- inside
 
     def _hold_namespaces(self) -> None:
-        argv = "setpriv --pdeathsig KILL unshare --mount --pid --fork --kill-child --mount-proc".split()
+        argv = [
+            "setpriv",
+            "--pdeathsig",
+            "KILL",
+            "unshare",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+        ]
         argv += ["--net"] if self.own_network else []
         argv += ["sh", "-c", "ip link set lo up; echo; exec tini -- sleep infinity"]
         self._holder = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, start_new_session=True)
