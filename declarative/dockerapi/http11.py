@@ -167,8 +167,10 @@ class ResponseReader:
             if not (buffer.startswith(_PREFIX) or _PREFIX.startswith(buffer)):
                 raise Garbage(f"not an HTTP/1.1 response: {bytes(buffer[:60])!r}")
             if len(buffer) > MAX_HEAD:
-                raise Garbage(f"a response head of more than {MAX_HEAD} bytes")
+                break
             self._fill()
+        if not 0 <= end <= MAX_HEAD:
+            raise Garbage(f"a response head of more than {MAX_HEAD} bytes")
         raw = bytes(buffer[:end])
         del buffer[: end + 4]
         return raw

@@ -129,12 +129,12 @@ def _current_context(environ: Mapping[str, str], folder: Path) -> tuple[str, str
     if name := environ.get("DOCKER_CONTEXT", ""):
         return name, "DOCKER_CONTEXT"
     config = folder / "config.json"
-    name: object = _object(config).get("currentContext", "") if config.exists() else ""
-    if not isinstance(name, str):
+    current = _object(config).get("currentContext", "") if config.exists() else ""
+    if not isinstance(current, str):
         raise Invalid(
             str(config), "currentContext is not a text", "repair the file, or run `docker context use default`"
         )
-    return name, str(config)
+    return current, str(config)
 
 
 def _context(name: str, source: str, folder: Path, environ: Mapping[str, str]) -> Endpoint:
