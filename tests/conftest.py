@@ -39,6 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
     config.stash[_LEFT] = leaks.left_behind(config.stash[_BEFORE], ours=_expected(config))
+    leaks.end_processes(config.stash[_LEFT])
     if config.stash[_LEFT] and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

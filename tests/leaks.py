@@ -6,7 +6,9 @@ its folders; another run on the same machine is not our business.
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +55,15 @@ def left_behind(before: Traces, *, ours: Iterable[int]) -> list[str]:
         if not lines or time.monotonic() > ends:
             return lines
         time.sleep(0.1)
+
+
+def end_processes(left: Iterable[str]) -> None:
+    """End the processes among what `left_behind` found: they are this run's own."""
+    for line in left:
+        kind, name = line.split(" ", 1)
+        if kind == "process":
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(name.split(" ", 1)[0]), signal.SIGKILL)
 
 
 def _processes(expected: set[int]) -> Iterable[str]:
