@@ -7,7 +7,8 @@ made. What a file of tests leaves in an engine fails that file; what the run lea
   has it without asking.
 - `docker26`: dockerd 26.1 in a network of its own (`docker26.http_get(port)`, `docker26.reach(port)`).
 - `spare_engine`: a dockerd of the test's own, to kill, pause or fill.
-- `registry`: the address of an empty registry that engine and test share; `declarative`: the program under test.
+- `registry`: the address of an empty registry that engine and test share.
+- `declarative_cli`: the program under test, against `docker_engine`; `cli_for(engine)` against another.
 """
 
 from __future__ import annotations
@@ -17,12 +18,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests import base_image, engines, leaks, sandbox
+from tests import engines, leaks, sandbox
+from tests.base_image import BASE_IMAGE
 from tests.cli import Cli, clean_environment
 from tests.registry_server import serve_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _SANDBOX = pytest.StashKey[sandbox.Sandbox | None]()
 _BEFORE = pytest.StashKey[leaks.Traces]()
@@ -38,9 +40,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
-    config.stash[_LEFT] = leaks.left_behind(config.stash[_BEFORE], ours=_expected(config))
-    leaks.end_processes(config.stash[_LEFT])
-    if config.stash[_LEFT] and session.exitstatus == pytest.ExitCode.OK:
+    left = leaks.left_behind(config.stash[_BEFORE], ours=_expected(config))
+    leaks.end_processes(left)
+    config.stash[_LEFT] = left
+    if left and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -90,9 +93,9 @@ def engine_url(docker_engine: engines.Engine) -> str:
 
 
 @pytest.fixture(scope="session")
-def base_image_reference() -> str:
+def base_image() -> str:
     """Return the name of an image that every engine here has: busybox."""
-    return base_image.BASE_IMAGE
+    return BASE_IMAGE
 
 
 @pytest.fixture
@@ -103,12 +106,20 @@ def registry(tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.fixture
-def declarative(tmp_path: Path, docker_engine: engines.Engine) -> Cli:
-    """Return the program under test against `docker_engine`, run in `tmp_path` (which is its HOME too)."""
-    return Cli(
-        folder=tmp_path,
-        environment=clean_environment(tmp_path, docker_host=docker_engine.url, plugins=engines.PLUGINS),
-    )
+def cli_for(tmp_path: Path) -> Callable[[engines.Engine], Cli]:
+    """Return what makes the program under test for any engine, run in `tmp_path` (which is its HOME too)."""
+
+    def make(engine: engines.Engine) -> Cli:
+        environment = clean_environment(tmp_path, docker_host=engine.url, plugins=engines.PLUGINS)
+        return Cli(folder=tmp_path, environment=environment)
+
+    return make
+
+
+@pytest.fixture
+def declarative_cli(cli_for: Callable[[engines.Engine], Cli], docker_engine: engines.Engine) -> Cli:
+    """Return the program under test against `docker_engine`."""
+    return cli_for(docker_engine)
 
 
 @pytest.fixture(autouse=True)

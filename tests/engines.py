@@ -84,12 +84,14 @@ class Engine:
 
     `own_network`: a network namespace of its own. `socket_path`: default one in the sandbox's /run. `disk`: the size of the
     data root (as mount's `size=`, e.g. `64m`), for tests of a full disk; without it the data root is a folder on disk.
+    `options`: further options of dockerd.
     """
 
     flavour: Flavour = DEBIAN_12
     own_network: bool = True
     socket_path: Path | None = None
     disk: str | None = None
+    options: tuple[str, ...] = ()
     name: str = ""
     _folder: Path | None = None
     _holder: subprocess.Popen[bytes] | None = None
@@ -139,7 +141,12 @@ class Engine:
             f"--cgroup-parent=/{self.name}",
             "--storage-driver=overlay2",
         ]
-        argv += [f"--default-address-pool=base={_POOLS},size=24", "--shutdown-timeout=3", "--log-level=warn"]
+        argv += [
+            f"--default-address-pool=base={_POOLS},size=24",
+            "--shutdown-timeout=3",
+            "--log-level=warn",
+            *self.options,
+        ]
         with self.log.open("ab") as log:
             self._daemon = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -275,7 +282,15 @@ class Engine:
             return
         listener = self._in_network(lambda: socket.create_server(("127.0.0.1", port)))
         self._relays.append(listener)
-        sockets.relay(listener, port)
+        sockets.relay(listener, lambda: socket.create_connection(("127.0.0.1", port), timeout=10))
+
+    def bring_out(self, port: int) -> None:
+        """Let the test process reach `localhost:port` of the engine, under the same name. Ends with the engine."""
+        if not self.own_network:
+            return
+        listener = socket.create_server(("127.0.0.1", port))
+        self._relays.append(listener)
+        sockets.relay(listener, partial(self.connect, port))
 
     # ---- inside
 

@@ -71,9 +71,9 @@ def made_in_network(namespace: str, make: Callable[[], socket.socket]) -> socket
     return made[0]
 
 
-def relay(listener: socket.socket, port: int) -> None:
-    """Pass each connection of a listener on to `127.0.0.1:port` here, until the listener is shut down."""
-    threading.Thread(target=_accept, args=(listener, port), daemon=True).start()
+def relay(listener: socket.socket, connect: Callable[[], socket.socket]) -> None:
+    """Pass each connection of a listener on to the one that `connect` makes, until `stop_relay`."""
+    threading.Thread(target=_accept, args=(listener, connect), daemon=True).start()
 
 
 def stop_relay(listener: socket.socket) -> None:
@@ -83,14 +83,15 @@ def stop_relay(listener: socket.socket) -> None:
     listener.close()
 
 
-def _accept(listener: socket.socket, port: int) -> None:
+def _accept(listener: socket.socket, connect: Callable[[], socket.socket]) -> None:
     while True:
         try:
             inner, _ = listener.accept()
         except OSError:
             return
         try:
-            outer = socket.create_connection(("127.0.0.1", port))
+            outer = connect()
+            outer.settimeout(None)  # a quiet stream is not a dead one
         except OSError:
             inner.close()
             continue
