@@ -288,7 +288,7 @@ class EngineClient:
             else:
                 fields["Transfer-Encoding"] = "chunked"
                 connection.start(http11.render_request(method, target, fields), seconds=seconds, patient=patient)
-                connection.feed(body)
+                connection.feed(body, method)
             return Response(connection, connection.head(method), self._done)
         except BaseException:
             self._done(connection, reusable=False)
@@ -303,6 +303,8 @@ class EngineClient:
             if connection.idle():
                 return connection
             self._done(connection, reusable=False)
+        if self._closed:
+            raise Unavailable(self.address, "the connection was closed by us")
         connection = Connection(connect(self.endpoint, seconds), self._probe)
         with self._lock:
             self._open.add(connection)
@@ -317,8 +319,7 @@ class EngineClient:
         connection.close()
 
     def _probe(self) -> None:
-        if self._closed:
-            raise Unavailable(self.address, "the connection was closed by us")
+        """Ask for a sign of life; a client that was closed meanwhile has none."""
         self.ping()
 
     def _refusal(self, head: http11.Head, body: bytes) -> Exception:

@@ -43,6 +43,7 @@ class Connection:
         self._patient = False
         self._seconds: float | None = None
         self._used = False
+        self._answer: http11.Head | None = None
 
     def idle(self) -> bool:
         """Tell whether the kept connection is still open and quiet: one with anything to read was closed or confused."""
@@ -59,26 +60,30 @@ class Connection:
     def send(self, data: bytes) -> None:
         """Send more. Raises Stale, Unavailable and what the link explains."""
         try:
-            self.link.send(data)
-        except OSError as error:
+            self._transmit(data)
+        except (http11.Cut, OSError) as error:
             raise self._early(error) from error
 
-    def feed(self, pieces: Iterable[bytes]) -> None:
-        """Send a chunked body; ends early if the engine answers before it is whole, for then it has refused it."""
+    def feed(self, pieces: Iterable[bytes], method: str) -> None:
+        """Send a chunked body; ends early if the engine refuses before it is whole. Raises as `send` does."""
+        self._answer = None
         try:
             for piece in pieces:
-                if not self.idle():
+                if not self.idle() and self._refused(method):
                     return
                 if piece:
-                    self.link.send(http11.render_chunk(piece))
-            self.link.send(http11.LAST_CHUNK)
-        except OSError as error:
+                    self._transmit(http11.render_chunk(piece))
+            self._transmit(http11.LAST_CHUNK)
+        except (http11.Cut, OSError) as error:
             if isinstance(error, TimeoutError) or self.idle():
                 raise self._lost(error) from error
             # Cut while sending, yet an answer lies there: it says why.
 
     def head(self, method: str) -> http11.Head:
         """Read the response's head. Raises Stale, Unavailable and what the link explains."""
+        if self._answer is not None:
+            head, self._answer = self._answer, None
+            return head
         try:
             head = self.reader.head(method)
         except (http11.Cut, http11.Garbage, OSError) as error:
@@ -96,6 +101,32 @@ class Connection:
     def close(self) -> None:
         """Close the link."""
         self.link.close()
+
+    def _refused(self, method: str) -> bool:
+        """Something came while we still send: an engine's early progress is kept for later, a refusal ends the sending."""
+        if self._answer is None:
+            self._answer = self.head(method)
+        else:
+            self.reader.absorb()
+        return self._answer.status >= 400
+
+    def _transmit(self, data: bytes) -> None:
+        """Send all of `data`, as patiently as the request is."""
+        view = memoryview(data)
+        while True:
+            try:
+                while view:
+                    view = view[self.link.send_some(view) :]
+                self.link.flush()
+            except TimeoutError:
+                if not self.idle():
+                    self.reader.absorb()  # it waits for us to read before it reads on
+                elif self._patient:
+                    self._probe()
+                else:
+                    raise
+            else:
+                return
 
     def _receive(self, size: int) -> bytes:
         while True:

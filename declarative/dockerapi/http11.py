@@ -146,6 +146,10 @@ class ResponseReader:
         """Whether part of a response has come that was not handed out yet."""
         return bool(self._buffer)
 
+    def absorb(self) -> None:
+        """Receive once and keep it: for a peer that will not read before it is read from. Raises Cut."""
+        self._fill()
+
     def rest(self) -> bytes:
         """Take what was received beyond the last head: the early data of a hijacked stream, or a sign of a confused peer."""
         early = bytes(self._buffer)

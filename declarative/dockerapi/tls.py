@@ -87,6 +87,7 @@ class TlsLink(Link):
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         self._machine = made.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self._records = bytearray()
         self._lock = threading.Lock()  # guards the machine; never held while reading from the socket
         self._sending = threading.Lock()  # keeps records in order on the socket
 
@@ -96,13 +97,13 @@ class TlsLink(Link):
             try:
                 self._machine.do_handshake()
             except ssl.SSLWantReadError:
-                self._flush()
+                self.flush()
                 self._feed()
             except ssl.SSLError:
-                self._flush()  # the alert that tells the other side why
+                self.flush()  # the alert that tells the other side why
                 raise
             else:
-                self._flush()
+                self.flush()
                 return
 
     def receive(self, size: int) -> bytes:
@@ -115,23 +116,21 @@ class TlsLink(Link):
                     pass
                 except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
                     return b""
-            self._flush()  # a key update may ask for an answer
+            self.flush()  # a key update may ask for an answer
             self._feed()
 
-    def send(self, data: bytes) -> None:
-        """Encrypt and send all of `data`."""
-        view = memoryview(data)
-        while view:
-            with self._lock:
-                view = view[self._machine.write(view[:RECORDS]) :]
-            self._flush()
+    def send_some(self, data: memoryview) -> int:
+        """Encrypt some of `data`, once what was encrypted before is out."""
+        self.flush()
+        with self._lock:
+            return self._machine.write(data[:RECORDS])
 
     def half_close(self) -> None:
         """Send close_notify; the machine goes on reading (RFC 8446 section 6.1)."""
         # The machine wants the other side's close_notify at once, which comes at the end.
         with self._lock, contextlib.suppress(ssl.SSLError):
             self._machine.unwrap()
-        self._flush()
+        self.flush()
 
     def explain(self, error: Exception) -> DeclarativeError:
         """Give the reason of an alert: with TLS 1.3 a refused client certificate shows at the first read."""
@@ -139,12 +138,14 @@ class TlsLink(Link):
             return tls_fault(self.address, error)
         return super().explain(error)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Send the records that are ready; what a time-out leaves is kept for the next call."""
         with self._sending:
             with self._lock:
-                records = self._outgoing.read()
-            if records:
-                self.sock.sendall(records)
+                self._records += self._outgoing.read()
+            while self._records:
+                sent = self.sock.send(self._records)
+                del self._records[:sent]
 
     def _feed(self) -> None:
         records = self.sock.recv(RECORDS)

@@ -92,9 +92,19 @@ class Link:
         """Read at least one byte, or b"" at the end. Raises TimeoutError after the socket's timeout, OSError."""
         return self.sock.recv(size)
 
+    def send_some(self, data: memoryview) -> int:
+        """Take some of `data` for sending; how many bytes. Raises TimeoutError (nothing was taken), OSError."""
+        return self.sock.send(data)
+
+    def flush(self) -> None:
+        """Send what was taken and is still here. Raises TimeoutError (call again), OSError."""
+
     def send(self, data: bytes) -> None:
-        """Send all of `data`. Raises TimeoutError, OSError."""
-        self.sock.sendall(data)
+        """Send all of `data`. Raises TimeoutError (then it is unknown how much went out), OSError."""
+        view = memoryview(data)
+        while view:
+            view = view[self.send_some(view) :]
+        self.flush()
 
     def explain(self, error: Exception) -> DeclarativeError:
         """Say what `error`, met while talking on this link, means to a person."""
