@@ -1,0 +1,80 @@
+"""What a verb has of the world: environment, folder, streams. Made once by `main`; tests make their own.
+
+The rule that keeps it simple: nobody below `cli` looks at the process; what they need of it is handed to them from here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from declarative.cli.screen import Screen
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import TextIO
+
+    from declarative.cli.options import Args
+
+
+@dataclass(slots=True, kw_only=True)
+class Context:
+    """The world around one command. `json`: standard output is one JSON document. `verbose`: how often -v was given."""
+
+    environ: Mapping[str, str]
+    folder: Path
+    stdin: BinaryIO
+    out: Screen
+    err: Screen
+    json: bool = False
+    log_format: str = "text"
+    verbose: int = 0
+    interactive: bool = field(default=False)  # somebody can answer a question
+
+    @classmethod
+    def of_process(cls) -> Context:
+        """Take this process's environment, working folder and streams."""
+        import os
+        import sys
+
+        environ = dict(os.environ)
+        return cls(
+            environ=environ,
+            folder=Path.cwd(),
+            stdin=sys.stdin.buffer,
+            out=_screen(sys.stdout, environ),
+            err=_screen(sys.stderr, environ),
+            interactive=sys.stdin.isatty() and sys.stderr.isatty(),
+        )
+
+    def adopt(self, args: Args) -> None:
+        """Follow the common options of a command line."""
+        self.json = getattr(args, "output", "text") == "json"
+        self.log_format = getattr(args, "log_format", "text")
+        self.verbose = getattr(args, "verbose", 0)
+        if getattr(args, "no_color", False):
+            self.out.colour = self.err.colour = False
+
+    @property
+    def home(self) -> Path:
+        """The person's home folder."""
+        return Path(self.environ.get("HOME") or "/")
+
+    def print_json(self, document: object) -> None:
+        """Write the one JSON document of a run."""
+        import json
+
+        self.out.line(json.dumps(document, indent=2, ensure_ascii=False))
+
+    def close_screens(self) -> bool:
+        """Write what is left; whether nobody reads standard output any more."""
+        self.out.write("")
+        return self.out.broken
+
+
+def _screen(stream: TextIO, environ: Mapping[str, str]) -> Screen:
+    """Colour follows no-color.org: NO_COLOR set to anything but "" switches it off."""
+    tty = stream.isatty()
+    plain = bool(environ.get("NO_COLOR")) or environ.get("TERM") == "dumb"
+    return Screen(stream=stream, tty=tty, colour=tty and not plain)

@@ -1,0 +1,129 @@
+"""The entry of the program: finds the verb, runs it, and turns every ending into an exit code.
+
+The rule that keeps it simple: nothing is imported before it is known to be needed. `--help` reads one table; a verb imports
+its own file and no other verb's.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from declarative.cli.verbs import VERBS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+
+    from declarative.cli.context import Context
+
+EXIT_INTERRUPTED = 130
+_HELP = ("-h", "--help", "help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line (default: this process's) and give its exit code; see DESIGN section 5 for what they mean."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments and arguments[0] in _HELP and len(arguments) == 1:
+        return _print(overview())
+    if not arguments:
+        sys.stderr.write(overview())
+        return 64
+    return _guarded(arguments)
+
+
+def overview() -> str:
+    """Give the text of `declarative --help`."""
+    lines = [
+        "declarative: YAML manifests in, a plan out, and any Docker engine converged.",
+        "",
+        "usage: declarative VERB [options]      declarative VERB --help",
+        "",
+    ]
+    lines += [f"  {name:<12}{text}" for name, text in VERBS.items()]
+    lines += [
+        "",
+        "exit codes: 0 done, in sync · 1 error · 2 changes (with --exit-code) · 3 drift · 4 lock held · 64 wrong usage",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _print(text: str) -> int:
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_stdout()
+    return 0
+
+
+def _forget_stdout() -> None:
+    """Keep the interpreter from writing to a closed pipe once more on its way out."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _guarded(arguments: list[str]) -> int:
+    from declarative.cli.context import Context
+    from declarative.cli.faults import report
+    from declarative.errors import DeclarativeError, Interrupted
+
+    context = Context.of_process()
+    try:
+        return _dispatch(arguments, context)
+    except DeclarativeError as error:
+        return report(error, context, arguments)
+    except KeyboardInterrupt:
+        return report(Interrupted("", "interrupted"), context, arguments)
+    except BrokenPipeError:
+        return 0
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a crash says where to report it
+        from declarative.cli.faults import crash
+
+        return crash(error, context, arguments)
+    finally:
+        if context.close_screens():
+            _forget_stdout()
+
+
+def _dispatch(arguments: list[str], context: Context) -> int:
+    from declarative.cli.options import Parser, hoist
+
+    verb, rest = hoist(arguments)
+    if verb == "help":
+        verb, rest = (rest[0] if rest else ""), ["--help"]
+    if verb not in VERBS:
+        raise _unknown(verb)
+    module = load(verb)
+    parser = Parser(prog=f"declarative {verb}", description=module.HELP)
+    module.add_arguments(parser)
+    args = parser.parse_args(rest)
+    context.adopt(args)
+    code: int = module.run(args, context)
+    return code
+
+
+def load(verb: str) -> ModuleType:
+    """Import the file of a verb. Raises Unsupported where this version has none."""
+    import importlib
+
+    name = f"declarative.cli.{verb}"
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        from declarative.errors import Unsupported
+
+        raise Unsupported(verb, "this version cannot do it yet") from None
+
+
+def _unknown(verb: str) -> Exception:
+    from declarative.errors import Usage
+    from declarative.manifest.suggest import did_you_mean
+
+    if not verb:
+        return Usage("", "no verb is given", "`declarative --help` lists them")
+    return Usage(verb, "there is no such verb", did_you_mean(verb, VERBS) or "`declarative --help` lists them")

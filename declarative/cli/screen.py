@@ -1,0 +1,47 @@
+"""A stream that people or programs read: whether it is a terminal, whether it may be coloured, and when nobody reads on.
+
+The rule that keeps it simple: a reader that went away (`| head`) never stops the work. What is written after that is dropped.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+CODES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36", "bold": "1", "dim": "2"}
+
+
+@dataclass(slots=True, kw_only=True)
+class Screen:
+    """Standard output or standard error. `tty`: a person reads it live. `colour`: it may carry colours."""
+
+    stream: TextIO
+    tty: bool = False
+    colour: bool = False
+    broken: bool = False
+
+    def write(self, text: str) -> None:
+        """Write text as it is, now."""
+        if self.broken:
+            return
+        try:
+            self.stream.write(text)
+            self.stream.flush()
+        except BrokenPipeError:
+            self.broken = True
+        except UnicodeEncodeError:
+            encoding = self.stream.encoding or "ascii"
+            self.stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+
+    def line(self, text: str = "") -> None:
+        """Write one line."""
+        self.write(text + "\n")
+
+    def paint(self, text: str, *styles: str) -> str:
+        """Give `text` in these styles (names of CODES), or as it is where there is no colour."""
+        if not self.colour or not styles or not text:
+            return text
+        return f"\x1b[{';'.join(CODES[style] for style in styles)}m{text}\x1b[0m"
