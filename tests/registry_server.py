@@ -24,7 +24,7 @@ version: 0.1
 log: {{level: error, accesslog: {{disabled: true}}}}
 storage:
   filesystem: {{rootdirectory: {root}}}
-  delete: {{enabled: true}}
+  delete: {{enabled: {deletion}}}
   maintenance: {{uploadpurging: {{enabled: false}}}}
 http:
   addr: {address}
@@ -41,10 +41,11 @@ def serve_registry(
     htpasswd: Mapping[str, str] | None = None,
     tls: tuple[Path, Path] | None = None,
     port: int | None = None,
+    deletion: bool = True,
 ) -> Iterator[str]:
     """Serve an empty registry (or what `tmp_path/registry` holds from before) and yield its address `127.0.0.1:PORT`.
 
-    `htpasswd` maps users to passwords (basic auth); `tls` is (certificate, key); deletion is enabled.
+    `htpasswd` maps users to passwords (basic auth); `tls` is (certificate, key).
     """
     folder = tmp_path / "registry"
     folder.mkdir(parents=True, exist_ok=True)
@@ -54,6 +55,7 @@ def serve_registry(
         _CONFIG.format(
             root=folder / "data",
             address=address,
+            deletion=str(deletion).lower(),
             tls=_TLS.format(certificate=tls[0], key=tls[1]) if tls else "",
             auth=_AUTH.format(path=_write_htpasswd(folder, htpasswd)) if htpasswd is not None else "",
         )

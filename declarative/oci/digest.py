@@ -77,10 +77,14 @@ class Digest:
 
     def check(self, content: bytes, subject: str = "") -> bytes:
         """Return `content` if this is its digest; raise DigestMismatch, naming `subject`, if not."""
-        found = Digest.of_bytes(content, self.algorithm)
-        if found != self:
-            raise _mismatch(subject or "content", expected=self, found=found)
+        self.require(Digest.of_bytes(content, self.algorithm), subject)
         return content
+
+    def require(self, found: Digest, subject: str = "") -> None:
+        """Raise DigestMismatch, naming `subject`, if `found` is another digest."""
+        if found != self:
+            remedy = "fetch it again; if it stays, the copy there is damaged"
+            raise DigestMismatch(subject or "content", f"expected {self}, the bytes are {found}", remedy)
 
     def verifying(self, chunks: Iterable[bytes], subject: str = "") -> Iterator[bytes]:
         """Pass `chunks` on, and raise DigestMismatch after the last one if together they are not this content.
@@ -91,18 +95,10 @@ class Digest:
         for chunk in chunks:
             hasher.update(chunk)
             yield chunk
-        found = Digest(algorithm=self.algorithm, hex=hasher.hexdigest())
-        if found != self:
-            raise _mismatch(subject or "content", expected=self, found=found)
+        self.require(Digest(algorithm=self.algorithm, hex=hasher.hexdigest()), subject)
 
     def __str__(self) -> str:
         return f"{self.algorithm}:{self.hex}"
-
-
-def _mismatch(subject: str, *, expected: Digest, found: Digest) -> DigestMismatch:
-    return DigestMismatch(
-        subject, f"expected {expected}, the bytes are {found}", "fetch it again; if it stays, the copy there is damaged"
-    )
 
 
 def _shown(text: str) -> str:

@@ -45,6 +45,10 @@ class Node:
         """Tell whether `key` is there and not null."""
         return self._fields.get(key) is not None
 
+    def fields(self) -> tuple[str, ...]:
+        """Return the names of all fields, in the order of the document."""
+        return tuple(self._fields)
+
     def text(self, key: str, default: str | None = None) -> str:
         """Return a string; raise Invalid if it is missing without a `default`, or something else."""
         value = self._fields.get(key)

@@ -30,6 +30,7 @@ _DIGEST = r"[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}
 
 DOMAIN = re.compile(_DOMAIN, re.ASCII)
 TAG = re.compile(_TAG, re.ASCII)
+PATH = re.compile(_PATH, re.ASCII)
 NAME = re.compile(rf"(?:(?P<domain>{_DOMAIN})/)?(?P<path>{_PATH})", re.ASCII)
 REFERENCE = re.compile(rf"(?P<name>(?:{_DOMAIN}/)?{_PATH})(?::(?P<tag>{_TAG}))?(?:@(?P<digest>{_DIGEST}))?", re.ASCII)
 IDENTIFIER = re.compile(r"[a-f0-9]{64}", re.ASCII)
