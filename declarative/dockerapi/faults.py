@@ -24,22 +24,37 @@ MAX_WORDS = 2000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Meaning:
-    """Messages like `pattern` are errors of `kind`; `problem` and `remedy` may use the pattern's named groups."""
+    """Messages like `pattern` are errors of `kind`; `problem` and `remedy` may use the pattern's named groups.
+
+    `statuses` says where the pattern counts. Elsewhere the message may quote it as somebody's name: a container may be called
+    `unauthorized`.
+    """
 
     pattern: re.Pattern[str]
+    statuses: frozenset[int]
     kind: type[DeclarativeError]
     problem: str
     remedy: str
 
 
-def _means(pattern: str, kind: type[DeclarativeError], problem: str, remedy: str) -> _Meaning:
-    return _Meaning(pattern=re.compile(pattern, re.IGNORECASE), kind=kind, problem=problem, remedy=remedy)
+_TROUBLE = frozenset(range(500, 600))
+
+
+def _means(
+    pattern: str, kind: type[DeclarativeError], problem: str, remedy: str, *, also: frozenset[int] = frozenset()
+) -> _Meaning:
+    compiled = re.compile(pattern, re.IGNORECASE)
+    return _Meaning(pattern=compiled, kind=kind, problem=problem, remedy=remedy, statuses=_TROUBLE | also)
 
 
 _PORT = r"(?P<port>[0-9]+)"
+_400, _403, _404 = frozenset({400}), frozenset({403}), frozenset({404})
 
 # The first that matches wins: the narrow ones stand above the wide ones.
 _MEANINGS = (
+    _means(r"no space left on device|disk quota exceeded", Failed,
+           "the engine's disk is full", "free space there (`docker system df` shows what takes it)"),
+    _means(r"returned a non-zero code: [0-9]+$|OCI runtime", Failed, "", ""),  # quotes the command, which may say anything
     _means(rf"bind for \S*:{_PORT} failed: port is already allocated", Conflict,
            "port {port} is already taken by another container", "free the port, or publish another one"),
     _means(rf"(?:listen|bind|exposing port)\b.*:{_PORT}\b.*address already in use", Conflict,
@@ -47,23 +62,24 @@ _MEANINGS = (
     _means(r"address already in use", Conflict,
            "an address is already in use", "choose another address"),
     _means(r"pool overlaps with other one on this address space", Conflict,
-           "the subnet overlaps with another network's", "choose another subnet"),
+           "the subnet overlaps with another network's", "choose another subnet", also=_403),
     _means(r"could not find an available.* address pool|all predefined address pools have been fully subnetted", Conflict,
            "the engine has no address range left for another network", "remove unused networks, or give a subnet"),
-    _means(r"no space left on device|disk quota exceeded", Failed,
-           "the engine's disk is full", "free space there (`docker system df` shows what takes it)"),
-    _means(r"client version \S+ is too (?:old|new)", Unsupported,
-           "the engine does not take our version of its API", "use a matching version of this tool or of the engine"),
-    _means(r"client sent an http request to an https server", Invalid,
-           "the engine wants TLS", "set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH"),
+    _means(r"^client version \S+ is too (?:old|new)", Unsupported,
+           "the engine does not take our version of its API", "use a matching version of this tool or of the engine", also=_400),
+    _means(r"^client sent an http request to an https server", Invalid,
+           "the engine wants TLS", "set DOCKER_TLS_VERIFY=1 and DOCKER_CERT_PATH", also=_400),
+    # Said as 404 too, but it does not mean "absent": the registry will not tell without a login.
+    _means(r"^pull access denied", Denied,
+           "the registry has no such image, or does not show it to us", "check the name, and log in with `docker login`",
+           also=_404),
     _means(r"toomanyrequests|too many requests|rate limit", Unavailable,
            "the registry asks us to slow down", "log in, or try again later"),
     _means(r"unauthorized|authentication required|no basic auth credentials|incorrect username or password"
            r"|requested access to the resource is denied|access forbidden|\bdenied: ", Denied,
            "the registry refuses access", "check the name, and log in with `docker login`"),
-    _means(r"manifest unknown|manifest for \S+ not found|repository name not known|name unknown"
-           r"|repository does not exist", NotFound,
-           "the registry has no such image", "check repository and tag"),
+    _means(r"^manifest for \S+ not found|manifest unknown|repository name not known|name unknown", NotFound,
+           "the registry has no such image", "check repository and tag", also=_404),
     _means(r"received unexpected http status: (?:5\d\d|429)|i/o timeout|tls handshake timeout|connection reset by peer"
            r"|connection refused|unexpected eof|: eof$|temporary failure in name resolution|context deadline exceeded"
            r"|request canceled while waiting|no such host|server misbehaving|network is unreachable", Unavailable,
@@ -102,10 +118,9 @@ def fault(subject: str, status: int, message: str, *, retry_after: float | None 
 
 
 def _judge(status: int, words: str) -> tuple[type[DeclarativeError], str, str]:
-    if status != 404:  # a 404 is about the thing asked for, whatever that is named
-        for meaning in _MEANINGS:
-            if match := meaning.pattern.search(words):
-                return meaning.kind, meaning.problem.format(**match.groupdict()), meaning.remedy
+    for meaning in _MEANINGS:
+        if status in meaning.statuses and (match := meaning.pattern.search(words)):
+            return meaning.kind, meaning.problem.format(**match.groupdict()), meaning.remedy
     fallback = (Invalid, "the engine refuses this", "") if status < 500 else (Failed, "the engine failed", "")
     kind, problem, remedy = _STATUS.get(status, fallback)
     return kind, "" if words else problem, remedy
