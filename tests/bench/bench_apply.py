@@ -1,0 +1,68 @@
+"""`apply` against Compose v2: with nothing to do (50 and 200 containers), and from nothing (50); and its peak memory.
+
+The rule that keeps it simple: each size is one stack that both programs have up on the same engine while they are measured.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.bench import harness
+from tests.bench.stacks import write_pair
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.bench.harness import Figure
+    from tests.bench.stacks import Pair
+    from tests.engines import Engine
+
+_NOTHING_TO_DO = {50: 1.0, 200: 0.6}  # containers: goal, of DESIGN section 9
+_COLD_GOAL = 1.0
+_MEMORY_GOAL = 80.0
+_ROUNDS = 11
+_COLD_ROUNDS = 3
+_MEGABYTE = 1_000_000
+
+
+def measure(engine: Engine, folder: Path) -> Iterator[Figure]:
+    """Yield the figures as they come. RuntimeError when either program fails."""
+    for containers, goal in _NOTHING_TO_DO.items():
+        pair = write_pair(folder / f"stack{containers}", engine, containers=containers)
+        peak = harness.peak_memory(pair.ours("apply", "-f", "stack.yaml"))
+        if containers == max(_NOTHING_TO_DO):
+            yield harness.Figure(
+                name=f"peak memory, cold apply of {containers}", ours=peak / _MEGABYTE, unit="MB", goal=_MEMORY_GOAL
+            )
+        pair.compose("up", "-d").run()
+        _must_be_in_sync(pair)
+        yield harness.turn_about(
+            f"apply, nothing to do, {containers} containers",
+            pair.ours("apply", "-f", "stack.yaml").run,
+            pair.compose("up", "-d").run,
+            goal=goal,
+            rounds=_ROUNDS,
+        )
+        _take_down(pair)
+    yield _cold(write_pair(folder / "cold50", engine, containers=50))
+
+
+def _cold(pair: Pair) -> Figure:
+    ours: list[float] = []
+    peer: list[float] = []
+    for _ in range(_COLD_ROUNDS):
+        ours.append(harness.timed(pair.ours("apply", "-f", "stack.yaml").run))
+        pair.ours("destroy", "-f", "stack.yaml", "--yes").run()
+        peer.append(harness.timed(pair.compose("up", "-d").run))
+        pair.compose("down", "-t", "0").run()
+    return harness.compared("apply from nothing, 50 containers", ours, peer, goal=_COLD_GOAL)
+
+
+def _must_be_in_sync(pair: Pair) -> None:
+    pair.ours("plan", "-f", "stack.yaml", "--exit-code").run()
+
+
+def _take_down(pair: Pair) -> None:
+    pair.ours("destroy", "-f", "stack.yaml", "--yes").run()
+    pair.compose("down", "-t", "0").run()
