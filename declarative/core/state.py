@@ -30,6 +30,8 @@ LABEL_SUMMARY = "declarative.summary"  # on history images: "2 created, 1 replac
 # Engine names of the two halves of a replacement that is under way: NAME.new, NAME.old
 SUFFIX_NEW = ".new"
 SUFFIX_OLD = ".old"
+# The name of a container whose files and networks are not all in yet: NAME.making. Drivers hide it and sweep it away.
+SUFFIX_MAKING = ".making"
 
 RunState = Literal["created", "running", "paused", "restarting", "removing", "exited", "dead"]
 Health = Literal["", "starting", "healthy", "unhealthy"]

@@ -26,6 +26,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
+from declarative.errors import Failed
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
@@ -69,6 +71,30 @@ class LogLine:
     stream: str
     text: bytes
     time: str = ""
+
+
+class BuildFailed(Failed):
+    """A build step failed. `step` is its instruction, `line` its line in the Dockerfile (0: not known).
+
+    `layer` is the image of the last good step, in which a shell can be opened; "" where the builder keeps none.
+    """
+
+    def __init__(
+        self,
+        subject: str,
+        problem: str,
+        remedy: str = "",
+        place: str = "",
+        *,
+        output: str,
+        step: str,
+        line: int,
+        layer: str,
+    ) -> None:
+        super().__init__(subject, problem, remedy, place, output=output)
+        self.step = step
+        self.line = line
+        self.layer = layer
 
 
 class Lease(Protocol):

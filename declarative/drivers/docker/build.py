@@ -1,0 +1,186 @@
+"""Building an image: what both builders have in common, and the classic one (`POST /build`).
+
+The rule: bases are pulled and resolved before, so that the label of the image says what it was built on; the builder's lines
+go to progress as they come, and a failure says which step, where it stands, and what it printed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from declarative.core.actions import PullImage
+from declarative.core.secret import Secret
+from declarative.core.state import LABEL_BUILD
+from declarative.drivers.docker.images import image_id, pull
+from declarative.drivers.docker.labels import owned_labels
+from declarative.drivers.port import BuildFailed, Progress
+from declarative.errors import DeclarativeError, Failed, Invalid, NotFound, Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from declarative.core.actions import BuildImage
+    from declarative.core.resources import BuildSource
+    from declarative.dockerapi.client import EngineClient
+    from declarative.drivers.docker.images import AuthHeader, Report
+
+_STEP = re.compile(r"Step (?P<number>\d+)/\d+ : (?P<text>.*)")
+_LAYER = re.compile(r" ---> (?P<id>[0-9a-f]{12})\n?")
+_DIRECTIVE_ESCAPE = re.compile(r"#\s*escape\s*=\s*(\S)\s*", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContextTar:
+    """A build context as the builder takes it: a tar in pieces, and the Dockerfile's name in it."""
+
+    dockerfile: str
+    chunks: Iterable[bytes]
+
+
+OpenContext = "Callable[[BuildSource], ContextTar]"
+
+
+@dataclass(slots=True)
+class Transcript:
+    """What a builder printed so far: enough to say where it failed."""
+
+    output: list[str] = field(default_factory=list)
+    step: int = 0
+    text: str = ""
+    layer: str = ""
+
+    def take(self, line: str) -> None:
+        """Read one line of the classic builder."""
+        self.output.append(line)
+        if found := _STEP.match(line):
+            self.step, self.text = int(found["number"]), found["text"].strip()
+        elif found := _LAYER.fullmatch(line):
+            self.layer = found["id"]
+
+
+def build_labels(client: EngineClient, action: BuildImage, auth: AuthHeader, report: Report) -> dict[str, str]:
+    """Resolve the bases, pulling those that are missing, and write all labels of the image to be built."""
+    source = action.source
+    parts = dict(source.parts)
+    for base in source.bases:
+        found = image_id(client, base)
+        if found is None:
+            report(Progress(text=f"pulling {base}"))
+            pull(client, PullImage(reference=base, platform=source.platform), auth, report)
+            found = image_id(client, base)
+        if found is None:
+            raise NotFound(f"image {base}", "was pulled, and is not there", "run again")
+        parts[f"base:{base}"] = found
+    built = {LABEL_BUILD: json.dumps(parts, sort_keys=True, separators=(",", ":"))}
+    return {**source.labels, **owned_labels(action.owner), **built}
+
+
+def build_classic(
+    client: EngineClient,
+    action: BuildImage,
+    labels: Mapping[str, str],
+    open_context: Callable[[BuildSource], ContextTar],
+    report: Report,
+) -> None:
+    """Build with the engine's own classic builder."""
+    source = action.source
+    if source.needs_buildkit or source.secrets:
+        need = source.needs_buildkit[0] if source.needs_buildkit else "build.secrets"
+        raise Unsupported(_subject(action), f"{need} needs BuildKit", "install the docker buildx plugin")
+    context = open_context(source)
+    transcript = Transcript()
+    headers = {"Content-Type": "application/x-tar", "X-Registry-Config": "e30="}
+    query = _query(source, action.references, labels, context.dockerfile)
+    try:
+        for line in client.stream_lines("POST", "/build", query, body=context.chunks, headers=headers):
+            _take(transcript, line, report)
+    except DeclarativeError as error:
+        if transcript.step == 0 or not isinstance(error, Failed | Invalid | NotFound):
+            raise
+        raise _failure(action, transcript, error) from error
+
+
+def _query(
+    source: BuildSource, references: tuple[str, ...], labels: Mapping[str, str], dockerfile: str
+) -> dict[str, Any]:
+    query: dict[str, Any] = {
+        "dockerfile": dockerfile,
+        "t": references[0] if references else None,
+        "buildargs": {name: _plain(value) for name, value in source.args.items()},
+        "labels": dict(labels),
+        "target": source.target or None,
+        "networkmode": source.network or None,
+        "platform": source.platform or None,
+        "nocache": source.no_cache or None,
+        "rm": True,
+        "forcerm": True,
+    }
+    return query
+
+
+def _plain(value: str | Secret) -> str:
+    return value.reveal() if isinstance(value, Secret) else value
+
+
+def _take(transcript: Transcript, line: dict[str, Any], report: Report) -> None:
+    text = str(line.get("stream") or line.get("status") or "")
+    for part in text.splitlines(keepends=True):
+        transcript.take(part)
+        if part.strip():
+            report(Progress(text=part.rstrip("\n")))
+
+
+def _failure(action: BuildImage, transcript: Transcript, error: DeclarativeError) -> BuildFailed:
+    output = "".join(transcript.output)
+    lines = _instruction_lines(_dockerfile_text(action.source))
+    line = lines[transcript.step - 1] if 0 < transcript.step <= len(lines) else 0
+    return build_failed(
+        action, step=transcript.text, line=line, why=error.problem, output=output, layer=transcript.layer
+    )
+
+
+def build_failed(action: BuildImage, *, step: str, line: int, why: str, output: str, layer: str) -> BuildFailed:
+    """Say that a build failed: at which step, at which line, and how to look into it."""
+    dockerfile = action.source.dockerfile or "dockerfile_inline"
+    problem = f"step `{step}` failed: {why}" if step else why
+    remedy = "`declarative build --debug` opens a shell in the last good layer" if layer else "mend the Dockerfile"
+    place = f"{dockerfile}:{line}" if line else dockerfile
+    return BuildFailed(_subject(action), problem, remedy, place, output=output, step=step, line=line, layer=layer)
+
+
+def _subject(action: BuildImage) -> str:
+    return f"image {action.references[0] if action.references else action.owner.name}"
+
+
+def _dockerfile_text(source: BuildSource) -> str:
+    if source.dockerfile_inline:
+        return source.dockerfile_inline
+    try:
+        with open(source.dockerfile, encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - as elsewhere here
+            return file.read()
+    except OSError:
+        return ""
+
+
+def _instruction_lines(text: str) -> list[int]:
+    """Give the line on which each instruction begins, as the classic builder numbers its steps."""
+    escape, lines, continued = "\\", [], False
+    for number, line in enumerate(text.splitlines(), start=1):
+        stripped = line.strip()
+        if number == 1 and (found := _DIRECTIVE_ESCAPE.fullmatch(stripped)):
+            escape = found[1]
+        if not stripped or stripped.startswith("#"):
+            continue
+        if not continued:
+            lines.append(number)
+        continued = stripped.endswith(escape)
+    return lines
+
+
+def lines_of(stream: Iterable[bytes]) -> Iterator[str]:
+    """Split what a program prints into lines."""
+    for line in stream:
+        yield line.decode("utf-8", "replace")

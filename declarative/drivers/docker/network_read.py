@@ -1,0 +1,59 @@
+"""The engine's answers about networks and volumes, read into `NetworkState` and `VolumeState`.
+
+The rule: an address range that the engine chose itself is reported too, for that is what is there; whether anybody asked for
+it is the comparison's question.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from declarative.core.resources import NetworkSpec, VolumeSpec
+from declarative.core.state import NetworkState, VolumeState
+from declarative.drivers.docker.labels import applied_of, owner_of, without_ours
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from declarative.dockerapi.wire import Json
+
+
+def read_network(document: Json, attached: Iterable[str] = ()) -> NetworkState:
+    """Read one network of `GET /networks`; `attached` are the names of the containers on it."""
+    labels = document.get("Labels") or {}
+    owner = owner_of(labels, ("Network",))
+    pools = (document.get("IPAM") or {}).get("Config") or ()
+    pool = next((pool for pool in pools if ":" not in pool.get("Subnet", "")), pools[0] if pools else {})
+    return NetworkState(
+        name=document["Name"],
+        id=document["Id"],
+        spec=NetworkSpec(
+            driver=document.get("Driver") or None,
+            internal=document.get("Internal") or None,
+            subnet=pool.get("Subnet") or None,
+            gateway=pool.get("Gateway") or None,
+            ip_range=pool.get("IPRange") or None,
+            ipv6=document.get("EnableIPv6") or None,
+            options=document.get("Options") or {},
+            labels=without_ours(labels),
+        ),
+        owner=owner,
+        applied=applied_of(labels) if owner else None,
+        attached=tuple(sorted(attached)),
+    )
+
+
+def read_volume(document: Json) -> VolumeState:
+    """Read one volume of `GET /volumes`."""
+    labels = document.get("Labels") or {}
+    owner = owner_of(labels, ("Volume",))
+    return VolumeState(
+        name=document["Name"],
+        spec=VolumeSpec(
+            driver=document.get("Driver") or None,
+            options=document.get("Options") or {},
+            labels=without_ours(labels),
+        ),
+        owner=owner,
+        applied=applied_of(labels) if owner else None,
+    )

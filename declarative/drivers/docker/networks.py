@@ -1,0 +1,85 @@
+"""What is done to networks and volumes.
+
+The rule: both are named, made once and never changed; over one that is there already, only its own maker succeeds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from declarative.dockerapi.wire import quote_name
+from declarative.drivers.docker.containers import disconnect
+from declarative.drivers.docker.labels import owned_labels, same_spec
+from declarative.errors import Conflict, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from declarative.core.actions import CreateNetwork, CreateVolume
+    from declarative.core.resources import NetworkSpec
+    from declarative.dockerapi.client import EngineClient
+
+
+def create_network(client: EngineClient, action: CreateNetwork, salt: Callable[[], str]) -> None:
+    """Create a network. Names of networks are not unique to the engine, so we look first."""
+    there = _network(client, action.name)
+    if there is None:
+        body = {**_network_body(action.spec), "Name": action.name, "CheckDuplicate": True}
+        body["Labels"] = {**action.spec.labels, **owned_labels(action.owner, action.applied, salt())}
+        client.post_json("/networks/create", None, body)
+    elif not same_spec(there.get("Labels") or {}, action.owner, action.applied):
+        raise Conflict(f"network {action.name}", "another network has this name", "remove it, or choose another name")
+
+
+def _network(client: EngineClient, name: str) -> Any:
+    """Inspect a network by name; None where there is none. By id or its beginning does not count."""
+    try:
+        document = client.get_json(f"/networks/{quote_name(name)}")
+    except NotFound:
+        return None
+    return document if document["Name"] == name else None
+
+
+def _network_body(spec: NetworkSpec) -> dict[str, Any]:
+    pool = {"Subnet": spec.subnet, "Gateway": spec.gateway, "IPRange": spec.ip_range}
+    pool = {name: value for name, value in pool.items() if value}
+    body = {
+        "Driver": spec.driver or "bridge",
+        "Internal": spec.internal,
+        "EnableIPv6": spec.ipv6,
+        "Options": dict(spec.options) or None,
+        "IPAM": {"Config": [pool]} if pool else None,
+    }
+    return {name: value for name, value in body.items() if value is not None}
+
+
+def remove_network(client: EngineClient, name: str) -> None:
+    """Remove a network; running containers on it are detached first."""
+    there = _network(client, name)
+    if there is None:
+        return
+    for identity in there.get("Containers") or ():
+        disconnect(client, identity, name)
+    try:
+        client.delete(f"/networks/{quote_name(name)}")
+    except NotFound:
+        return
+
+
+def create_volume(client: EngineClient, action: CreateVolume, salt: Callable[[], str]) -> None:
+    """Create a volume. The engine answers with the one that is there, if there is one: its labels tell whose it is."""
+    labels = {**action.spec.labels, **owned_labels(action.owner, action.applied, salt())}
+    body = {"Name": action.name, "Driver": action.spec.driver or "local", "Labels": labels}
+    if action.spec.options:
+        body["DriverOpts"] = dict(action.spec.options)
+    document = client.post_json("/volumes/create", None, body)
+    if not same_spec(document.get("Labels") or {}, action.owner, action.applied):
+        raise Conflict(f"volume {action.name}", "another volume has this name", "remove it, or choose another name")
+
+
+def remove_volume(client: EngineClient, name: str) -> None:
+    """Remove a volume with its data; Conflict while a container has it."""
+    try:
+        client.delete(f"/volumes/{quote_name(name)}")
+    except NotFound:
+        return
