@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tests import engines, leaks, sandbox
 from tests.base_image import BASE_IMAGE
@@ -30,6 +31,11 @@ _SANDBOX = pytest.StashKey[sandbox.Sandbox | None]()
 _BEFORE = pytest.StashKey[leaks.Traces]()
 _LEFT = pytest.StashKey[list[str]]()
 _RUNNING = pytest.StashKey[list[engines.Engine]]()
+
+
+# a busy machine is slow, not wrong: pytest-timeout guards against hanging
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
 
 def pytest_configure(config: pytest.Config) -> None:

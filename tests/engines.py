@@ -156,7 +156,8 @@ class Engine:
     def kill(self) -> None:
         """Kill dockerd and its containerd as a crash would; containers go on. `start_daemon` brings it back."""
         for pid in reversed(self.daemon_pids()):
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         if self._daemon is not None:
             self._daemon.wait(_STOP_SECONDS)
         (self.folder / "pid").unlink(missing_ok=True)
@@ -211,7 +212,8 @@ class Engine:
         if self._daemon is None:
             return []
         dockerd = _children(self._daemon.pid)
-        return dockerd + [child for pid in dockerd for child in _children(pid)]
+        # its other children are short-lived calls of iptables and modprobe, and docker-proxy
+        return dockerd + [child for pid in dockerd for child in _children(pid) if _name(child) == "containerd"]
 
     def contents(self) -> Contents:
         """Return what the engine holds now, the engine's own networks left out."""
@@ -359,6 +361,13 @@ def _children(pid: int) -> list[int]:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except (FileNotFoundError, ProcessLookupError):
         return []
+
+
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -77,11 +77,10 @@ def test_a_killed_engine_starts_again_with_what_it_had(spare_engine: Engine) -> 
 
 
 def test_a_stopped_engine_leaves_no_process_and_no_folder() -> None:
-    engine = engines.Engine().start()
-    engine.docker("run", "-d", "--init", "busybox", "sleep", "1000")
-    folder, daemons = engine.folder, engine.daemon_pids()
+    with engines.Engine() as engine:
+        engine.docker("run", "-d", "--init", "busybox", "sleep", "1000")
+        folder, daemons = engine.folder, engine.daemon_pids()
     assert len(daemons) == 2
-    engine.stop()
     assert not folder.exists()
     assert not [pid for pid in daemons if Path(f"/proc/{pid}/exe").exists()]
     assert not list(Path("/sys/fs/cgroup").glob(f"**/{folder.name}"))
