@@ -1,8 +1,8 @@
 """A build context as the tar stream that the classic build API takes.
 
 The rule that keeps it simple: the same tree gives the same bytes. Owner is root, as Docker's client sends it; modes and times are
-the files' own; order is the walk's. GNU tar headers (which Go reads natively) because they carry names as raw bytes; a header of our
-own because `tarfile` costs three times as much for many small files.
+the files' own; order is the walk's. GNU tar headers (which Go reads natively) because they carry names as raw bytes; headers of
+our own because `tarfile` costs three times as much for many small files.
 """
 
 from __future__ import annotations
