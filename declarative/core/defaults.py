@@ -105,7 +105,7 @@ def _strip(flat: dict[str, Any]) -> dict[str, Any]:
 
 
 def _strip_published(flat: dict[str, Any], expose: list[str]) -> None:
-    """A published port is exposed by being published."""
+    """Leave out of `expose` what is exposed by being published."""
     published = {str(port).rsplit(":", 1)[-1] for port in flat.get("spec.ports", ())}
     left = [port for port in expose if port not in published]
     if left:

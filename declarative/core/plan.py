@@ -49,16 +49,14 @@ class Change:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollout:
-    """How a `replace` step goes: `old` is running under its name, `new` is created beside it and takes the name over.
+    """How a `replace` step goes: the old container runs as `name`; `create` makes the new one beside it as NAME.new.
 
-    `create` makes `new` under NAME.new. Where `keep_old` is false the old container must be gone before (it holds a volume
-    or network that is recreated), so there is nothing to come back to.
+    The new one takes the name over; the old one is kept as NAME.old until the new one is ready, and else comes back.
     """
 
     name: str
     create: Action
     update: Update
-    keep_old: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,9 +112,9 @@ class Finding:
 class Plan:
     """Steps in an order in which every step comes after all it needs. `deferred`: why a second plan must follow.
 
-    `fingerprint`: object → digest of what the snapshot saw of it, for the objects that steps touch.
-    `objects`: what the stack holds once the plan is done (see Revision.objects; a Tag's image id "" where it is yet to be
-    made). `updates`: what is changed in place, container → path → value, kept with the next revision.
+    `notes` are for the person: what was left alone and why. `objects`: what the stack holds once the plan is done (see
+    Revision.objects; a Tag's image id is "" where it is yet to be made). `updates`: what is changed in place, container →
+    path → value, kept with the next revision.
     """
 
     stack: str
@@ -124,7 +122,7 @@ class Plan:
     steps: tuple[Step, ...] = ()
     findings: tuple[Finding, ...] = ()
     deferred: tuple[str, ...] = ()
-    fingerprint: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     objects: Mapping[str, str] = field(default_factory=dict)
     updates: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 

@@ -1,0 +1,128 @@
+"""Jobs: run once per distinct spec and image. The container that ran is the record, and the history is the second one.
+
+Somebody who prunes stopped containers must not make a migration run again: what the last revision says was done with the
+same spec and image is done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+from declarative.core import canonical
+from declarative.core.actions import CreateContainer, RemoveContainer, StartContainer
+from declarative.core.defaults import effective, observed
+from declarative.core.diff import combined, differences
+from declarative.core.plan import Await, Change, Step
+from declarative.core.planner.names import bind
+from declarative.core.state import Owner
+from declarative.errors import Conflict
+
+if TYPE_CHECKING:
+    from declarative.core.plan import Origin
+    from declarative.core.planner.draft import Draft
+    from declarative.core.planner.images import ImageOutcome
+    from declarative.core.planner.resolve import ImageResolver
+    from declarative.core.resources import ContainerSpec, Job
+    from declarative.core.state import Canonical, ContainerState
+
+
+def plan_jobs(draft: Draft, images: ImageResolver) -> None:
+    """Plan every Job."""
+    for job in draft.desired.jobs.values():
+        target = images.resolve(job.spec.image, f"Job/{job.name}", job.places)
+        spec = bind(job, draft.desired, target.reference)
+        _plan_job(draft, images, job, spec, target)
+
+
+def _plan_job(draft: Draft, images: ImageResolver, job: Job, spec: ContainerSpec, target: ImageOutcome) -> None:
+    name = job.engine_name(draft.desired.stack)
+    flat = canonical.container(spec)
+    owner = Owner(stack=draft.desired.stack, kind="Job", name=job.name, index=1)
+    state = draft.actual.containers.get(name)
+    done = _fingerprint(draft, job, flat, target)
+    draft.objects[f"Job/{name}"] = done
+    if state is not None and state.owner != owner:
+        remedy = "rename or remove it, or choose another container_name"
+        problem = f"there is a container {name!r} that is not this job's"
+        draft.problems.append(Conflict(f"Job/{job.name}", problem, remedy, job.places.at("")))
+        return
+    changes = _changes(job, flat, target, state) if state is not None else ()
+    revision = draft.actual.revision
+    if state is None:
+        if done and revision is not None and revision.objects.get(f"Job/{name}") == done:
+            return
+        cause = "has not run" if revision is None or f"Job/{name}" not in revision.objects else "spec or image changed"
+    elif changes:
+        cause = f"{', '.join(change.path.removeprefix('spec.') for change in changes)} changed"
+    elif state.state == "exited" and state.exit_code == 0:
+        return
+    else:
+        cause = _unfinished(state)
+    create = CreateContainer(name=name, spec=spec, owner=owner, applied=flat)
+    goes_on = state is not None and not changes and state.state == "running"
+    fresh = (create, StartContainer(name=name))
+    remove = (RemoveContainer(name=name, volumes=True),) if state is not None else ()
+    draft.add(
+        Step(
+            id=0,
+            verb="run",
+            kind="Job",
+            name=name,
+            cause=cause,
+            origin=_origin(changes),
+            changes=changes,
+            source=job.places.at(""),
+            actions=() if goes_on else (*remove, *fresh),
+            awaits=(Await(name=name, condition="completed", deadline=job.deadline),),
+            touches=(f"Container/{name}",),
+        ),
+        resource=f"Job/{job.name}",
+        provides=(f"done:{job.name}", f"container:{job.name}", f"ready:{job.name}"),
+        needs=_needs(draft, images, job, spec),
+    )
+
+
+def _unfinished(state: ContainerState) -> str:
+    if state.state == "running":
+        return "is still running"
+    if state.state == "created":
+        return "was created, never started"
+    return f"failed before (exit code {state.exit_code})"
+
+
+def _origin(changes: tuple[Change, ...]) -> Origin:
+    return combined(changes) if changes else "change"
+
+
+def _changes(job: Job, flat: Canonical, target: ImageOutcome, state: ContainerState) -> tuple[Change, ...]:
+    if target.id != state.image_id:
+        place = job.places.at("spec.image")
+        after = target.reference if target.id else f"{target.reference} ({target.why})"
+        return (Change(path="spec.image", before=state.spec.image.reference, after=after, source=place),)
+    applied = state.applied or {}
+    actual = canonical.container(state.spec)
+    actual |= {path: value for path, value in applied.items() if path.startswith("spec.files.")}
+    config = target.config
+    have = observed(actual, (flat, applied))
+    return differences(effective(flat, config), have, effective(applied, config), job.places)
+
+
+def _fingerprint(draft: Draft, job: Job, flat: Canonical, target: ImageOutcome) -> str:
+    """Give what the history keeps of a job that is done: a digest of spec and image; "" while the image is not known."""
+    if target.id is None:
+        return ""
+    text = canonical.encode(flat, f"{draft.desired.stack}/{job.name}") + target.id
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _needs(draft: Draft, images: ImageResolver, job: Job, spec: ContainerSpec) -> tuple[str, ...]:
+    needs = [*images.needs(job.spec.image)]
+    needs += [f"network:{name}" for name in spec.networks]
+    needs += [f"volume:{mount.source}" for mount in spec.volumes if mount.type == "volume" and mount.source]
+    for name, condition in job.depends_on.items():
+        if name in draft.desired.jobs:
+            needs.append(f"done:{name}")
+        else:
+            needs += [f"container:{name}"] if condition == "started" else [f"ready:{name}", f"container:{name}"]
+    return tuple(needs)

@@ -1,0 +1,182 @@
+"""What is owned and no longer asked for: removed in reverse order of dependence, within the delete budget."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from declarative.core.actions import RemoveContainer, RemoveNetwork, RemoveVolume, RenameContainer, UntagImage
+from declarative.core.plan import Step
+from declarative.core.planner.containers import NEEDS
+from declarative.core.state import SUFFIX_NEW, SUFFIX_OLD
+from declarative.errors import Conflict
+
+if TYPE_CHECKING:
+    from declarative.core.planner.draft import Draft
+    from declarative.core.resources import Kind
+    from declarative.core.state import Owner
+
+_LEAST_BUDGET = 5
+
+
+def plan_prune(draft: Draft) -> None:
+    """Remove containers, networks and tags that left the manifests; volumes only if the person says so."""
+    if not draft.policy.prune:
+        return
+    containers = _prune_containers(draft)
+    _prune_networks(draft, containers)
+    _prune_volumes(draft, containers)
+    _prune_tags(draft, containers)
+    _check_budget(draft)
+
+
+def _prune_containers(draft: Draft) -> list[str]:
+    desired, actual = draft.desired, draft.actual
+    wanted = {name for name in draft.objects if name.startswith(("Container/", "Job/"))}
+    handled = {
+        action.name
+        for entry in draft.entries
+        for action in entry.step.actions
+        if isinstance(action, (RemoveContainer, RenameContainer))
+    }
+    gone: dict[str, Owner] = {}
+    for name, owner in (*actual.owned("Container"), *actual.owned("Job")):
+        plain = name.removesuffix(SUFFIX_NEW).removesuffix(SUFFIX_OLD)
+        known = f"{owner.kind}/{name}" in wanted or f"{owner.kind}/{plain}" in wanted
+        if not known and name not in handled:
+            gone[name] = owner
+    dependants: dict[str, list[str]] = {}
+    for name in gone:
+        for need in (actual.containers[name].applied or {}).get(NEEDS, ()):
+            dependants.setdefault(need, []).append(name)
+    for name, owner in gone.items():
+        kind: Kind = "Job" if owner.kind == "Job" else "Container"
+        left = owner.name not in (desired.jobs if kind == "Job" else desired.containers)
+        volumes = {mount.source for mount in actual.containers[name].spec.volumes if mount.source}
+        draft.add(
+            Step(
+                id=0,
+                verb="remove",
+                kind=kind,
+                name=name,
+                cause="no longer in the manifests" if left else "fewer replicas",
+                actions=(RemoveContainer(name=name, volumes=draft.policy.delete_volumes or kind == "Job"),),
+                touches=(f"Container/{name}",),
+            ),
+            resource=f"{kind}/{owner.name}",
+            provides=(f"gone:{name}", "ports", *(f"released:{volume}" for volume in volumes)),
+            needs=tuple(f"gone:{dependant}" for dependant in dependants.get(name, ())),
+        )
+        draft.deletes.append(f"{kind}/{name}")
+    return list(gone)
+
+
+def _prune_networks(draft: Draft, containers: list[str]) -> None:
+    for name, owner in draft.actual.owned("Network"):
+        if f"Network/{name}" in draft.objects:
+            continue
+        attached = draft.actual.networks[name].attached
+        strangers = [other for other in attached if other not in draft.actual.containers]
+        if strangers:
+            problem = f"is to be removed, but other containers are on it: {', '.join(strangers)}"
+            remedy = f"disconnect them (docker network disconnect {name} NAME)"
+            draft.problems.append(Conflict(f"Network/{owner.name}", problem, remedy))
+            continue
+        staying = [other for other in attached if other not in containers]
+        draft.add(
+            Step(
+                id=0,
+                verb="remove",
+                kind="Network",
+                name=name,
+                cause="no longer in the manifests",
+                actions=(RemoveNetwork(name=name),),
+                touches=(f"Network/{name}",),
+            ),
+            resource=f"Network/{owner.name}",
+            provides=(f"gone-network:{name}",),
+            needs=(*(f"gone:{other}" for other in containers), *_changed(draft, staying)),
+        )
+        draft.deletes.append(f"Network/{name}")
+
+
+def _changed(draft: Draft, names: list[str]) -> list[str]:
+    """Name the steps that take these containers off a network before it goes."""
+    owners = {draft.actual.containers[name].owner for name in names if name in draft.actual.containers}
+    return [f"container:{owner.name}" for owner in owners if owner is not None]
+
+
+def _prune_volumes(draft: Draft, containers: list[str]) -> None:
+    for name, owner in draft.actual.owned("Volume"):
+        if f"Volume/{name}" in draft.objects:
+            continue
+        if not draft.policy.delete_volumes:
+            draft.notes.append(f"Volume/{owner.name} ({name}) is kept with its data; --delete-volumes removes it")
+            continue
+        draft.add(
+            Step(
+                id=0,
+                verb="remove",
+                kind="Volume",
+                name=name,
+                cause="no longer in the manifests; its data is deleted",
+                actions=(RemoveVolume(name=name),),
+                touches=(f"Volume/{name}",),
+            ),
+            resource=f"Volume/{owner.name}",
+            needs=(f"released:{name}", *(f"gone:{other}" for other in containers)),
+        )
+        draft.deletes.append(f"Volume/{name}")
+
+
+def _prune_tags(draft: Draft, containers: list[str]) -> None:
+    """Take back the names that the last apply gave to images of this stack. Images of others keep theirs."""
+    revision = draft.actual.revision
+    if revision is None:
+        return
+    for name, image_id in revision.objects.items():
+        if not name.startswith("Tag/") or name in draft.objects or not image_id:
+            continue
+        reference = name.removeprefix("Tag/")
+        state = draft.actual.images.get(image_id)
+        ours = state is not None and state.labels.get("declarative.stack") == draft.desired.stack
+        if not ours or draft.actual.references.get(reference) != image_id or _is_version(draft, reference):
+            continue
+        owner = state.labels.get("declarative.name", reference) if state is not None else reference
+        draft.add(
+            Step(
+                id=0,
+                verb="untag",
+                kind="Image",
+                name=reference,
+                cause="no longer in the manifests",
+                actions=(UntagImage(reference=reference),),
+                touches=(name,),
+            ),
+            resource=f"Image/{owner}",
+            needs=tuple(f"gone:{other}" for other in containers),
+        )
+
+
+def _is_version(draft: Draft, reference: str) -> bool:
+    """Whether a tag scheme still rules over this repository: then older versions are its business (`prune`)."""
+    repository = reference.rpartition(":")[0]
+    return any(scheme.spec.repository == repository for scheme in draft.desired.schemes.values())
+
+
+def _check_budget(draft: Draft) -> None:
+    policy, count = draft.policy, len(draft.deletes)
+    if not count or policy.destroy:
+        return
+    owned = sum(len(draft.actual.owned(kind)) for kind in ("Container", "Job", "Network", "Volume"))
+    limit = policy.allow_deletes
+    if limit is None:
+        stated = draft.desired.max_deletes
+        limit = 0 if draft.desired.empty else max(_LEAST_BUDGET, owned // 2) if stated is None else stated
+    if count <= limit:
+        return
+    shown = ", ".join(draft.deletes[:5]) + (f" and {count - 5} more" if count > 5 else "")
+    problem = f"the manifests no longer ask for {count} of {owned} objects ({shown}); at most {limit} may be removed"
+    if draft.desired.empty:
+        problem = f"the manifests ask for nothing at all, and {count} objects would be removed ({shown})"
+    remedy = f"if that is meant, allow it with --allow-deletes {count}"
+    draft.problems.append(Conflict(f"stack {draft.desired.stack}", problem, remedy))

@@ -1,0 +1,203 @@
+"""Networks and volumes: create what is missing, recreate a network that differs, never lose a volume."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from declarative.core import canonical
+from declarative.core.actions import (
+    ConnectNetwork,
+    CreateNetwork,
+    CreateVolume,
+    DisconnectNetwork,
+    RemoveNetwork,
+    RemoveVolume,
+)
+from declarative.core.diff import combined, differences
+from declarative.core.plan import Step
+from declarative.core.state import Owner
+from declarative.errors import Conflict, NotFound
+
+if TYPE_CHECKING:
+    from declarative.core.plan import Change
+    from declarative.core.planner.draft import Draft
+    from declarative.core.resources import Network, Volume
+    from declarative.core.state import Canonical, NetworkState, VolumeState
+
+# What engines choose for a network or volume where nobody stated it.
+_CHOSEN_NETWORK = ("spec.subnet", "spec.gateway", "spec.ip_range")
+_DEFAULT_DRIVERS = {"Network": "bridge", "Volume": "local"}
+
+
+def plan_networks(draft: Draft) -> None:
+    """Plan every Network."""
+    for network in draft.desired.networks.values():
+        name = network.engine_name(draft.desired.stack)
+        state = draft.actual.networks.get(name)
+        if network.spec.external:
+            _check_external(draft, "Network", network.name, name, network.places.at("spec"), there=state is not None)
+            continue
+        draft.objects[f"Network/{name}"] = ""
+        flat = canonical.network(network.spec)
+        create = CreateNetwork(name=name, spec=network.spec, owner=_owner(draft, "Network", network.name), applied=flat)
+        if state is None:
+            _add_create(draft, "Network", network.name, name, create, network.places.at(""))
+        elif state.owner != create.owner:
+            draft.problems.append(_foreign("Network", network, name, draft))
+        else:
+            _plan_network(draft, network, state, create, flat)
+
+
+def _plan_network(draft: Draft, network: Network, state: NetworkState, create: CreateNetwork, flat: Canonical) -> None:
+    applied = state.applied or {}
+    actual = _observed(canonical.network(state.spec), flat, applied, "Network")
+    changes = differences(_plain(flat, "Network"), actual, _plain(applied, "Network"), network.places)
+    if not changes:
+        return
+    strangers = [name for name in state.attached if not _is_ours(draft, name)]
+    if strangers:
+        problem = f"must be recreated ({_paths(changes)}), but other containers are on it: {', '.join(strangers)}"
+        remedy = "disconnect them, or give the network another name"
+        draft.problems.append(Conflict(f"Network/{network.name}", problem, remedy, network.places.at("spec")))
+        return
+    attached = [(name, draft.actual.containers[name].spec.networks) for name in state.attached]
+    draft.add(
+        Step(
+            id=0,
+            verb="replace",
+            kind="Network",
+            name=network.name,
+            cause=f"{_paths(changes)} changed",
+            origin=combined(changes),
+            changes=changes,
+            source=network.places.at("spec"),
+            actions=(
+                *(DisconnectNetwork(container=name, network=create.name) for name, _ in attached),
+                RemoveNetwork(name=create.name),
+                create,
+                *(
+                    ConnectNetwork(container=name, network=create.name, attachment=networks[create.name])
+                    for name, networks in attached
+                    if create.name in networks
+                ),
+            ),
+            touches=(f"Network/{create.name}",),
+        ),
+        resource=f"Network/{network.name}",
+        provides=(f"network:{create.name}",),
+    )
+
+
+def plan_volumes(draft: Draft) -> set[str]:
+    """Plan every Volume. Gives the engine names of those that are recreated: who uses them must let go first."""
+    recreated = set()
+    for volume in draft.desired.volumes.values():
+        name = volume.engine_name(draft.desired.stack)
+        state = draft.actual.volumes.get(name)
+        if volume.spec.external:
+            _check_external(draft, "Volume", volume.name, name, volume.places.at("spec"), there=state is not None)
+            continue
+        draft.objects[f"Volume/{name}"] = ""
+        flat = canonical.volume(volume.spec)
+        create = CreateVolume(name=name, spec=volume.spec, owner=_owner(draft, "Volume", volume.name), applied=flat)
+        if state is None:
+            _add_create(draft, "Volume", volume.name, name, create, volume.places.at(""))
+        elif state.owner != create.owner:
+            draft.problems.append(_foreign("Volume", volume, name, draft))
+        elif _plan_volume(draft, volume, state, create, flat):
+            recreated.add(name)
+    return recreated
+
+
+def _plan_volume(draft: Draft, volume: Volume, state: VolumeState, create: CreateVolume, flat: Canonical) -> bool:
+    applied = state.applied or {}
+    actual = _observed(canonical.volume(state.spec), flat, applied, "Volume")
+    changes = differences(_plain(flat, "Volume"), actual, _plain(applied, "Volume"), volume.places)
+    if not changes:
+        return False
+    if not draft.policy.delete_volumes:
+        problem = f"{_paths(changes)} cannot be changed without losing the volume's data"
+        remedy = "put it back, declare a second volume and copy, or accept the loss with --delete-volumes"
+        draft.problems.append(Conflict(f"Volume/{volume.name}", problem, remedy, volume.places.at("spec")))
+        return False
+    draft.add(
+        Step(
+            id=0,
+            verb="replace",
+            kind="Volume",
+            name=volume.name,
+            cause=f"{_paths(changes)} changed; its data is deleted",
+            origin=combined(changes),
+            changes=changes,
+            source=volume.places.at("spec"),
+            actions=(RemoveVolume(name=create.name), create),
+            touches=(f"Volume/{create.name}",),
+        ),
+        resource=f"Volume/{volume.name}",
+        provides=(f"volume:{create.name}",),
+        needs=(f"released:{create.name}",),
+    )
+    return True
+
+
+def _observed(flat: dict[str, Any], desired: Canonical, applied: Canonical, kind: str) -> dict[str, Any]:
+    """Leave out what the engine chose and nobody stated."""
+    kept = {
+        path: value
+        for path, value in flat.items()
+        if path in desired or path in applied or not (path in _CHOSEN_NETWORK or path.startswith("spec.options."))
+    }
+    return _plain(kept, kind)
+
+
+def _plain(flat: Canonical, kind: str) -> dict[str, Any]:
+    return {path: value for path, value in flat.items() if (path, value) != ("spec.driver", _DEFAULT_DRIVERS[kind])}
+
+
+def _paths(changes: tuple[Change, ...]) -> str:
+    return ", ".join(change.path.removeprefix("spec.") for change in changes)
+
+
+def _add_create(
+    draft: Draft, kind: str, name: str, engine_name: str, action: CreateNetwork | CreateVolume, source: str
+) -> None:
+    draft.add(
+        Step(
+            id=0,
+            verb="create",
+            kind="Network" if kind == "Network" else "Volume",
+            name=name,
+            cause="missing",
+            origin="drift" if draft.remembered(f"{kind}/{engine_name}") else "change",
+            source=source,
+            actions=(action,),
+            touches=(f"{kind}/{engine_name}",),
+        ),
+        resource=f"{kind}/{name}",
+        provides=(f"{kind.lower()}:{engine_name}",),
+    )
+
+
+def _check_external(draft: Draft, kind: str, name: str, engine_name: str, source: str, *, there: bool) -> None:
+    if not there:
+        problem = f"is external, and the engine has no {kind.lower()} {engine_name!r}"
+        remedy = f"create it (docker {kind.lower()} create {engine_name}), or leave `external` out"
+        draft.problems.append(NotFound(f"{kind}/{name}", problem, remedy, source))
+
+
+def _foreign(kind: str, resource: Network | Volume, engine_name: str, draft: Draft) -> Conflict:
+    pool = draft.actual.networks if kind == "Network" else draft.actual.volumes
+    owner = pool[engine_name].owner
+    whose = f"belongs to stack {owner.stack!r}" if owner else "is not ours"
+    remedy = "set `external: true` to use it as it is, or give it another `name`"
+    problem = f"the {kind.lower()} {engine_name!r} exists and {whose}"
+    return Conflict(f"{kind}/{resource.name}", problem, remedy, resource.places.at(""))
+
+
+def _is_ours(draft: Draft, container: str) -> bool:
+    state = draft.actual.containers.get(container)
+    return state is not None and state.owner is not None and state.owner.stack == draft.desired.stack
+
+
+def _owner(draft: Draft, kind: str, name: str) -> Owner:
+    return Owner(stack=draft.desired.stack, kind=kind, name=name)
