@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from declarative.dockerapi import http11, wire
 from declarative.dockerapi.connection import Connection, Response, Stale
@@ -20,6 +20,7 @@ from declarative.errors import Unavailable, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from types import TracebackType
 
     from declarative.dockerapi.duplex import Duplex
     from declarative.dockerapi.transport import Endpoint
@@ -74,6 +75,14 @@ class EngineClient:
         self._facts: EngineFacts | None = None
         self._prefix = ""
         self._closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     # ---- what a driver calls ----
 
@@ -264,7 +273,7 @@ class EngineClient:
             if fresh:
                 raise stale.fault from stale
         finally:
-            self._done(connection, reusable=alive)
+            self._done(connection, reusable=alive and not connection.reader.begun)
         return True
 
     def _exchange(

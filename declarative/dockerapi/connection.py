@@ -167,7 +167,8 @@ class Response:
         """Yield the body as it comes. Leaving early closes the connection, which makes an engine stop what it does."""
         try:
             yield from self.connection.body(self.head)
-            self._end(reusable=self.head.keep_alive)
+            # Bytes beyond the answer that nobody asked for: whatever they are, they are not the next answer.
+            self._end(reusable=self.head.keep_alive and not self.connection.reader.begun)
         finally:
             self._end(reusable=False)
 

@@ -124,6 +124,7 @@ class ResponseReader:
     def __init__(self, receive: Callable[[int], bytes]) -> None:
         self._receive = receive
         self._buffer = bytearray()
+        self._inside = False
 
     def head(self, method: str) -> Head:
         """Read the next head that is not an interim one (100, 103); 101 is returned. Raises Cut, Garbage."""
@@ -134,17 +135,19 @@ class ResponseReader:
 
     def body(self, head: Head) -> Iterator[bytes]:
         """Yield the body's pieces as they come; exhausted means whole. Raises Cut, Garbage."""
+        self._inside = True
         if head.framing == "length":
             yield from self._exactly(head.length)
         elif head.framing == "chunked":
             yield from self._chunks()
         elif head.framing == "close":
             yield from self._until_close()
+        self._inside = False
 
     @property
     def begun(self) -> bool:
-        """Whether part of a response has come that was not handed out yet."""
-        return bool(self._buffer)
+        """Whether we are inside a response: part of it has come, and not all of it was handed out."""
+        return self._inside or bool(self._buffer)
 
     def absorb(self) -> None:
         """Receive once and keep it: for a peer that will not read before it is read from. Raises Cut."""
@@ -160,7 +163,7 @@ class ResponseReader:
         data = self._receive(RECEIVE)
         if not data:
             raise Cut(
-                "it closed the connection in the middle of an answer" if self._buffer else "it closed the connection"
+                "it closed the connection in the middle of an answer" if self.begun else "it closed the connection"
             )
         self._buffer += data
 
