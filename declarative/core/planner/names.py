@@ -25,7 +25,7 @@ def familiar(reference: str) -> str:
 
 def repository_of(reference: str) -> str:
     """Give the repository in its familiar form: `localhost:5000/app`."""
-    return Reference.parse(reference).bare().familiar()
+    return Reference.parse(reference).bare.familiar()
 
 
 def bind(resource: Container | Job, desired: Desired, reference: str) -> ContainerSpec:
