@@ -54,7 +54,9 @@ _400, _403, _404 = frozenset({400}), frozenset({403}), frozenset({404})
 _MEANINGS = (
     _means(r"no space left on device|disk quota exceeded", Failed,
            "the engine's disk is full", "free space there (`docker system df` shows what takes it)"),
-    _means(r"returned a non-zero code: [0-9]+$|OCI runtime", Failed, "", ""),  # quotes the command, which may say anything
+    # Both quote the command, which may say anything. Dockerd answers a runtime's failure with 400, 403, 404 or 500.
+    _means(r"returned a non-zero code: [0-9]+$", Failed, "", ""),
+    _means(r"OCI runtime ", Failed, "", "", also=frozenset(range(400, 500))),
     _means(rf"bind for \S*:{_PORT} failed: port is already allocated", Conflict,
            "port {port} is already taken by another container", "free the port, or publish another one"),
     _means(rf"(?:listen|bind|exposing port)\b.*:{_PORT}\b.*address already in use", Conflict,

@@ -41,6 +41,7 @@ _DRIVER = "driver failed programming external connectivity on endpoint web (0123
         (400, "invalid name: denied: no space left on device", Invalid, "invalid name"),
         (500, "The command '/bin/sh -c echo unauthorized' returned a non-zero code: 1", Failed, "non-zero code: 1"),
         (500, "OCI runtime create failed: exec: connection refused: not found: unknown", Failed, "not found"),
+        (400, 'OCI runtime create failed: exec: "nix": executable file not found in $PATH', Failed, "not found"),
         (500, "OCI runtime create failed: write /x: no space left on device", Failed, "disk is full"),
         (409, 'Conflict. The container name "/web" is already in use by container "0123".', Conflict, "/web"),
         (500, "toomanyrequests: You have reached your pull rate limit.", Unavailable, "slow down"),
