@@ -20,7 +20,7 @@ from declarative.registry.failure import BODY_MAX, Answer, Question, error_of, n
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from urllib3 import BaseHTTPResponse, PoolManager
@@ -176,13 +176,15 @@ class Session:
                 question.method,
                 url,
                 headers={"User-Agent": _USER_AGENT, **headers},
-                body=body() if callable(body) else body,
+                body=_guarded(body()) if callable(body) else body,
                 timeout=limits,
                 retries=False,
                 redirect=False,
                 preload_content=False,
                 decode_content=False,
             )
+        except _ContentFailed as failed:
+            raise failed.error from failed.error.__cause__
         except (HTTPError, OSError, ValueError) as error:  # ValueError: an address that is none
             raise no_answer(question, error) from error
 
@@ -255,6 +257,8 @@ class Session:
         import urllib3
 
         context = self._tls(host) if secure else None
+        if context is not None and not context.check_hostname:
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the configuration says so
         size = self._settings.connections
         if self._settings.proxy and not _is_loopback(urlsplit(f"//{host}").hostname or ""):
             return urllib3.ProxyManager(self._settings.proxy, maxsize=size, ssl_context=context)
@@ -276,6 +280,21 @@ class Session:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         return context
+
+
+class _ContentFailed(Exception):
+    """Carries an error of what we send past whoever would take it for one of the connection."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+
+def _guarded(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    try:
+        yield from pieces
+    except Exception as error:  # noqa: BLE001  # whatever it is, it goes on as it is
+        raise _ContentFailed(error) from error
 
 
 def _with(headers: Mapping[str, str], authorization: str | None) -> Mapping[str, str]:

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlencode, urlsplit
 
-from declarative.errors import NotFound, Unavailable
+from declarative.errors import Failed, NotFound, Unavailable
 from declarative.registry.blobs import exists
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def upload(
     blob: Blob, content: Content, *, size: int, chunk: int | None = None, progress: Progress | None = None
 ) -> None:
     """Send a blob of `size` bytes: in one request, or in requests of `chunk` bytes that resume after a cut."""
-    sending = _Upload(blob, _Meter(content, progress), size)
+    sending = _Upload(blob, _Meter(f"{blob.subject} blob {blob.digest}", content, progress), size)
     if chunk is None:
         blob.policy.call(sending.send_whole)
     else:
@@ -39,7 +39,8 @@ def upload(
 class _Meter:
     """Opens the content, and reports how far the sending is; a step back reports a negative number."""
 
-    def __init__(self, content: Content, progress: Progress | None) -> None:
+    def __init__(self, subject: str, content: Content, progress: Progress | None) -> None:
+        self._subject = subject
         self._content = content
         self._progress = progress or (lambda _: None)
         self._position = 0
@@ -51,7 +52,7 @@ class _Meter:
         self._position = position
 
     def open(self, offset: int, length: int) -> Iterator[bytes]:
-        """Yield `length` bytes of the content from `offset`."""
+        """Yield `length` bytes of the content from `offset`; raise Failed if there are fewer."""
         self.move_to(offset)
         end = offset + length
         for piece in self._content(offset):
@@ -60,6 +61,8 @@ class _Meter:
             self.move_to(self._position + len(part))
             if self._position >= end:
                 return
+        # Without this the registry would wait for bytes that never come.
+        raise Failed(self._subject, f"the content ended after {self._position} of {end} bytes")
 
 
 class _Upload:

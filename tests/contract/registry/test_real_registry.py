@@ -250,46 +250,47 @@ def test_a_name_that_does_not_resolve() -> None:
         client.resolve(Reference.parse("registry.invalid/web:1"))
 
 
-class TestTls:
-    """With a certificate authority of our own, as in certs.d, and without."""
+@pytest.fixture(scope="module")
+def secure(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    folder = tmp_path_factory.mktemp("tls")
+    certificate, key = folder / "ca.crt", folder / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+    names = ["-days", "2", "-subj", "/CN=tests", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*command, "-keyout", key, "-out", certificate, *names], check=True, capture_output=True)
+    with serve_registry(folder, tls=(certificate, key)) as address:
+        yield address, certificate
 
-    @pytest.fixture(scope="class")
-    def secure(self, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-        folder = tmp_path_factory.mktemp("tls")
-        certificate, key = folder / "ca.crt", folder / "key.pem"
-        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
-        names = ["-days", "2", "-subj", "/CN=tests", "-addext", "subjectAltName=IP:127.0.0.1"]
-        subprocess.run([*command, "-keyout", key, "-out", certificate, *names], check=True, capture_output=True)
-        with serve_registry(folder, tls=(certificate, key)) as address:
-            yield address, certificate
 
-    def test_trusted(self, secure: tuple[str, Path], tmp_path: Path) -> None:
-        address, certificate = secure
-        (tmp_path / address).mkdir()
-        (tmp_path / address / "ca.crt").write_bytes(certificate.read_bytes())
-        with RegistryClient(address, settings=Settings(certs=tmp_path)) as client:
-            digest = push_image(client, "acme/tls", "1")
+def test_a_ca_of_our_own(secure: tuple[str, Path], tmp_path: Path) -> None:
+    address, certificate = secure
+    (tmp_path / address).mkdir()
+    (tmp_path / address / "ca.crt").write_bytes(certificate.read_bytes())
+    with RegistryClient(address, settings=Settings(certs=tmp_path)) as client:
+        digest = push_image(client, "acme/tls", "1")
 
-            assert client.resolve(Reference.parse(f"{address}/acme/tls:1")) == digest
+        assert client.resolve(Reference.parse(f"{address}/acme/tls:1")) == digest
 
-    def test_insecure(self, secure: tuple[str, Path]) -> None:
-        address, _ = secure
-        with RegistryClient(address, settings=Settings(insecure=frozenset({address}))) as client:
-            assert client.tags("acme/none") == ()
 
-    def test_not_trusted(self, secure: tuple[str, Path]) -> None:
-        address, _ = secure
-        with RegistryClient(address) as client, pytest.raises(Unavailable, match=r"CERTIFICATE.*certs.d") as caught:
-            client.tags("acme/none")
-        assert "0x" not in str(caught.value)
+def test_an_insecure_registry(secure: tuple[str, Path]) -> None:
+    address, _ = secure
+    with RegistryClient(address, settings=Settings(insecure=frozenset({address}))) as client:
+        assert client.tags("acme/none") == ()
 
-    def test_broken_ca(self, secure: tuple[str, Path], tmp_path: Path) -> None:
-        address, _ = secure
-        (tmp_path / address).mkdir()
-        (tmp_path / address / "ca.crt").write_text("no certificate")
-        settings = Settings(certs=tmp_path)
-        with RegistryClient(address, settings=settings) as client, pytest.raises(Invalid, match="cannot be read"):
-            client.tags("acme/none")
+
+def test_an_unknown_ca(secure: tuple[str, Path]) -> None:
+    address, _ = secure
+    with RegistryClient(address) as client, pytest.raises(Unavailable, match=r"CERTIFICATE.*certs.d") as caught:
+        client.tags("acme/none")
+    assert "0x" not in str(caught.value)
+
+
+def test_a_broken_ca_file(secure: tuple[str, Path], tmp_path: Path) -> None:
+    address, _ = secure
+    (tmp_path / address).mkdir()
+    (tmp_path / address / "ca.crt").write_text("no certificate")
+    settings = Settings(certs=tmp_path)
+    with RegistryClient(address, settings=settings) as client, pytest.raises(Invalid, match="cannot be read"):
+        client.tags("acme/none")
 
 
 @pytest.mark.engine
