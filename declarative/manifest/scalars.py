@@ -28,6 +28,7 @@ _MOST_DIGITS = 300
 _OLD_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "null", "true", "false", "~"})
 _OLD_NUMBER = re.compile(r"[-+.]?[0-9.][0-9a-fA-FxXoOeE_:.,+-]*|[-+]?\.(?:inf|nan)", re.IGNORECASE)
 _PLAIN = re.compile(r"[A-Za-z0-9_/.][A-Za-z0-9_/.@%+=,:~$()*-]*(?: [A-Za-z0-9_/.@%+=,:~$()*-]+)*")
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f]")
 _UNPRINTABLE = re.compile("[\x7f-\x9f\ud800-\udfff\ufeff\ufffe\uffff\u2028\u2029]")
 
 
@@ -72,10 +73,23 @@ def _write_float(value: float) -> str:
 
 
 def quote(text: str) -> str:
-    """Write a string so that it stays a string: plain where YAML 1.2 *and* 1.1 readers would read text, else in double quotes."""
+    """Write a string so that it stays a string: plain where YAML 1.2 *and* 1.1 readers would read text, else in quotes."""
     if is_plain(text):
         return text
+    if (
+        ('"' in text or "\\" in text)
+        and "'" not in text
+        and "\n" not in text
+        and "\t" not in text
+        and is_printable(text)
+    ):
+        return f"'{text}'"
     return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", json.dumps(text, ensure_ascii=False))
+
+
+def is_printable(text: str) -> bool:
+    """Whether `text` may stand in a `|` block as it is, and be read back as it is."""
+    return not _UNPRINTABLE.search(text) and not _CONTROL.search(text)
 
 
 def is_plain(text: str) -> bool:

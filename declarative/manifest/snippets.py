@@ -38,7 +38,7 @@ def snippet(text: str, span: Span, *, before: int = 1) -> str:
 
 @lru_cache(maxsize=8)
 def _lines(text: str) -> list[str]:
-    # str.splitlines breaks at NEL, LS and PS, as libyaml does (YAML 1.1 section 4.2); its other breaks are control characters, refused.
+    # str.splitlines breaks at NEL, LS and PS, as libyaml does (YAML 1.1 section 4.2); its other breaks are refused characters.
     return text.splitlines()
 
 

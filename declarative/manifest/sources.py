@@ -84,10 +84,10 @@ def _files(argument: str, working_folder: Path) -> list[tuple[str, Path | None]]
     return [(str(Path(argument) / name), path / name) for name in names]
 
 
-def _read(name: str, path: Path | None, stdin: BinaryIO, working_folder: Path) -> Source | Problem:
+def _read(name: str, path: Path | None, stdin: BinaryIO | None, working_folder: Path) -> Source | Problem:
     try:
         if path is None:
-            data = stdin.read(LARGEST + 1)
+            data = stdin.read(LARGEST + 1) if stdin else b""
         else:
             with path.open("rb") as stream:
                 data = stream.read(LARGEST + 1)
@@ -97,6 +97,11 @@ def _read(name: str, path: Path | None, stdin: BinaryIO, working_folder: Path) -
     if isinstance(text, Problem):
         return text
     return Source(name=name, text=text, folder=working_folder if path is None else path.parent)
+
+
+def read_file(name: str, working_folder: Path) -> Source | Problem:
+    """Read one file that is named on the command line; relative paths count from `working_folder`."""
+    return _read(name, working_folder / name, None, working_folder)
 
 
 def decode(name: str, data: bytes) -> str | Problem:

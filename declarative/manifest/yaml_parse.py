@@ -260,7 +260,11 @@ class _Builder:
         if anchor is None or anchor.node is None:
             text = "stands inside what it names" if anchor else "names nothing that stands above it"
             place = self.place(event)
-            self.complain(place, f"the alias *{event.anchor} {text}", did_you_mean(event.anchor, self.anchors))
+            self.complain(
+                place,
+                f"the alias *{event.anchor} {text}",
+                did_you_mean(event.anchor, [name for name, known in self.anchors.items() if known.node]),
+            )
             return place
         self.count += anchor.size - 1
         self.deepest = max(self.deepest, depth + anchor.height)

@@ -1,0 +1,371 @@
+"""Evaluates templates: jinja2 in its immutable sandbox, with every undefined name an error and every loop bounded.
+
+The rule that keeps it simple: this is the only file that knows jinja2, and it is imported only when a template is there. What
+goes wrong in a template leaves here as a `TemplateFault` that says so in our words.
+
+What is bounded, so that a slip (or a hostile manifest) ends in an error and not in a full machine: loop rounds and calls together
+(`MOST_STEPS`), `range` (`MOST_RANGE`), the size of every text made and of the output (`LARGEST`), the digits of numbers.
+`lipsum` and `random` are not offered: the same input gives the same output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache, wraps
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import StrictUndefined, Template, TemplateSyntaxError, nodes
+from jinja2.exceptions import SecurityError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import missing
+from jinja2.visitor import NodeTransformer
+
+from declarative.manifest.scope import Absent, Lookup, Scope, TemplateFault, path_of
+from declarative.manifest.sources import LARGEST
+from declarative.manifest.suggest import closest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+MOST_STEPS = 200_000
+"""Loop rounds and calls of one template: a stack of ten thousand containers, twenty rounds each."""
+MOST_RANGE = 10_000
+_MOST_BITS = 4096
+"""Bits of a number: no value of a manifest has more than 64, and Python computes far beyond what fits into memory."""
+_SIZED_FILTERS = frozenset({"batch", "center", "indent", "round", "slice"})
+"""Filters whose number says how much they make."""
+_RESULT = "result"
+_TEMPLATE_FILE = "<template>"
+_CACHED = 4096
+"""Compiled templates kept: compiling one takes half a millisecond, and stacks repeat the same few."""
+
+
+class _NotDefined(Exception):
+    """A template used a name that has no value. `owner` is what it was looked up in, None for a name of the scope itself."""
+
+    def __init__(self, name: str, owner: object, why: str) -> None:
+        super().__init__(name)
+        self.name = name
+        self.owner = owner
+        self.why = why
+
+
+class _Missing(StrictUndefined):
+    """jinja2's strict undefined value, raising our own exception, which knows the name and where it was looked up."""
+
+    __slots__ = ()
+
+    def __init__(self, hint: str | None = None, obj: Any = missing, name: str | None = None, exc: Any = None) -> None:
+        owner = None if obj is missing else obj
+        told = exc if exc is SecurityError else lambda _: _NotDefined(str(name), owner, hint or "")
+        super().__init__(hint, obj, name, exc=told)  # type: ignore[arg-type]  # a function that makes the exception serves too
+
+
+class _Bounds(NodeTransformer):
+    """Makes every round of a loop and every call of a macro count, and gives `~` a bounded form."""
+
+    def visit_For(self, node: nodes.For) -> nodes.For:  # noqa: N802 - the visitor's own naming
+        self.generic_visit(node)
+        node.body.insert(0, _step(node.lineno))
+        return node
+
+    def visit_Macro(self, node: nodes.Macro) -> nodes.Macro:  # noqa: N802 - the visitor's own naming
+        self.generic_visit(node)
+        node.body.insert(0, _step(node.lineno))
+        return node
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Filter:  # noqa: N802 - the visitor's own naming
+        self.generic_visit(node)
+        parts = nodes.List(node.nodes, lineno=node.lineno)
+        return nodes.Filter(parts, "concat", [], [], None, None, lineno=node.lineno)
+
+
+def _step(line: int) -> nodes.ExprStmt:
+    call = nodes.Call(nodes.EnvironmentAttribute("step", lineno=line), [], [], None, None, lineno=line)
+    return nodes.ExprStmt(call, lineno=line)
+
+
+class Sandbox(ImmutableSandboxedEnvironment):
+    """The environment that templates of one run are compiled in."""
+
+    intercepted_binops = frozenset({"+", "*", "**", "%"})
+
+    def __init__(self) -> None:
+        super().__init__(undefined=_Missing, keep_trailing_newline=True, cache_size=0)
+        del self.globals["lipsum"]
+        del self.filters["random"]
+        self.globals["range"] = _range
+        self.filters["concat"] = _concat
+        self.filters = {name: _bounded(name, filter_) for name, filter_ in self.filters.items()}
+        self.steps = 0
+        self.compiled = lru_cache(_CACHED)(self._prepare)
+
+    def step(self) -> None:
+        """Count one round of a loop (calls are counted by `call`, which every use of this passes)."""
+
+    def call(self, context: Any, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """Call `obj` for a template, within the bounds."""
+        self.steps += 1
+        if self.steps > MOST_STEPS:
+            raise TemplateFault(
+                f"the template takes more than {MOST_STEPS:,} steps", "does a loop or a macro never end?"
+            )
+        if obj is _range or isinstance(getattr(obj, "__self__", None), str):
+            _check_arguments(args, kwargs)
+        return _check_size(super().call(context, obj, *args, **kwargs))
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        """Compute `left operator right` for a template, where the result has a bounded size."""
+        if operator == "*":
+            _check_product(left, right)
+        elif operator == "**":
+            _check_power(left, right)
+        elif operator == "%" and isinstance(left, str):
+            _check_format(left)
+        return _check_size(super().call_binop(context, operator, left, right))
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """Look `obj.attribute` up: a key of a mapping before a method of it, so that `values.items` can be a value."""
+        if isinstance(obj, dict) and attribute in obj:
+            return obj[attribute]
+        if isinstance(obj, Absent):
+            return self.undefined(obj.why, obj=obj, name=attribute)
+        return self._lookup(obj, attribute) if isinstance(obj, Lookup) else super().getattr(obj, attribute)
+
+    def getitem(self, obj: Any, argument: Any) -> Any:
+        """Look `obj[argument]` up."""
+        if isinstance(obj, Lookup | Absent):
+            return self.getattr(obj, str(argument))
+        return super().getitem(obj, argument)
+
+    def _lookup(self, obj: Lookup, name: str) -> Any:
+        try:
+            value = obj.lookup(name)
+        except KeyError:
+            return self.undefined(obj=obj, name=name)
+        return self.undefined(value.why, obj=obj, name=name) if isinstance(value, Absent) else value
+
+    def _prepare(self, text: str, native: bool) -> tuple[Template, bool]:
+        """Compile `text`; the second value says that it is exactly one `{{ expression }}`, whose value is then in `result`."""
+        tree = _Bounds().visit(self.parse(text))
+        expression = _one_expression(tree) if native else None
+        if expression is not None:
+            tree.body = [nodes.Assign(nodes.Name(_RESULT, "store", lineno=1), expression, lineno=1)]
+        tree.set_environment(self)
+        return self.from_string(tree), expression is not None
+
+    def text(self, text: str, scope: Scope) -> str:
+        """Render `text` to text, whatever it is. Raises TemplateFault."""
+        value = self._evaluate(text, scope, native=False)
+        return value if isinstance(value, str) else str(value)
+
+    def value(self, text: str, scope: Scope) -> object:
+        """Evaluate `text`: the value of its expression where it is exactly one, otherwise text. Raises TemplateFault."""
+        return self._evaluate(text, scope, native=True)
+
+    def _evaluate(self, text: str, scope: Scope, *, native: bool) -> object:
+        template: Template | None = None
+        self.steps = 0
+        try:
+            template, is_expression = self.compiled(text, native)
+            context = template.new_context(scope)
+            pieces = _joined(template.root_render_func(context))
+            return _plain(context.vars[_RESULT]) if is_expression else pieces
+        except Exception as error:  # noqa: BLE001 - templates can raise whatever Python can, and all of it is the template's fault
+            raise _fault(error, scope, template) from None
+
+
+def _one_expression(tree: nodes.Template) -> nodes.Expr | None:
+    if len(tree.body) != 1 or not isinstance(tree.body[0], nodes.Output) or len(tree.body[0].nodes) != 1:
+        return None
+    only = tree.body[0].nodes[0]
+    return None if isinstance(only, nodes.TemplateData) else only
+
+
+def _plain(value: object) -> object:
+    """Turn what an expression gave into plain data, iterators into lists; raises where some part is undefined or is no data."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str | StrictUndefined):
+        return str(value)  # raises for what is undefined
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | range | Iterator):
+        return [_plain(item) for item in value]
+    if isinstance(value, Absent | Lookup):
+        raise TemplateFault(
+            "the expression gives a group of names, not a value", "use one of its names: `{{ git.commit }}`"
+        )
+    raise TemplateFault(
+        f"the expression gives a {type(value).__name__}, which YAML cannot hold", "turn it into text or a list"
+    )
+
+
+def _joined(pieces: Iterable[str]) -> str:
+    whole: list[str] = []
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        _check_length(size)
+        whole.append(piece)
+    return "".join(whole)
+
+
+def _check_length(size: int) -> None:
+    if size > LARGEST:
+        raise TemplateFault(
+            f"the template gives more than {LARGEST // 1024 // 1024} MiB", "does a loop or a macro never end?"
+        )
+
+
+def _check_size(value: Any) -> Any:
+    if isinstance(value, str | list | tuple):
+        _check_length(len(value))
+    elif isinstance(value, int):
+        _check_bits(value.bit_length())
+    return value
+
+
+def _check_bits(bits: int) -> None:
+    if bits > _MOST_BITS:
+        raise TemplateFault("the template computes a number that is too large", "check the expression")
+
+
+def _check_arguments(args: tuple[object, ...], kwargs: dict[str, object]) -> None:
+    """Refuse huge numbers as arguments of what makes texts and lists: `"x".ljust(10**9)`."""
+    if any(isinstance(value, int) and abs(value) > LARGEST for value in (*args, *kwargs.values())):
+        raise TemplateFault("a number in the template is too large", "use a smaller one")
+
+
+def _check_product(left: Any, right: Any) -> None:
+    if isinstance(left, int) and isinstance(right, int):
+        _check_bits(left.bit_length() + right.bit_length())
+    for sized, times in ((left, right), (right, left)):
+        if isinstance(sized, str | list | tuple) and isinstance(times, int):
+            _check_length(len(sized) * times)
+
+
+def _check_power(left: Any, right: Any) -> None:
+    if isinstance(left, int) and isinstance(right, int):
+        _check_bits(left.bit_length() * max(right, 0))
+
+
+def _check_format(pattern: str) -> None:
+    """Refuse widths of more than four digits, and widths that are arguments: `"%1000000000d" % 1`."""
+    import re
+
+    if re.search(r"%[^a-zA-Z%]*(?:[0-9]{5}|\*)", pattern):
+        raise TemplateFault("the format asks for too wide a field", "use a smaller width")
+
+
+def _bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a filter that refuses huge arguments and huge results. `wraps` keeps jinja2's marks on the function."""
+
+    @wraps(function)
+    def bounded(*args: Any, **kwargs: Any) -> Any:
+        if name == "format" and args:
+            _check_format(str(args[0]))
+        if name in _SIZED_FILTERS:
+            _check_arguments(args[1:], kwargs)
+        return _check_size(function(*args, **kwargs))
+
+    return bounded
+
+
+def _range(*arguments: int) -> range:
+    made = range(*arguments)
+    if len(made) > MOST_RANGE:
+        raise TemplateFault(f"the range has more than {MOST_RANGE:,} numbers", "use a smaller one")
+    return made
+
+
+def _concat(parts: list[object]) -> str:
+    texts = [str(part) for part in parts]
+    _check_length(sum(map(len, texts)))
+    return "".join(texts)
+
+
+_KINDS: tuple[tuple[type[Exception], str, str], ...] = (
+    (SecurityError, "the template does what is not allowed: {said}", "use values and filters only"),
+    (RecursionError, "the template nests too deeply", "does a macro call itself?"),
+    (MemoryError, "the template needs too much memory", "does a loop or a macro never end?"),
+)
+
+
+def _fault(error: Exception, scope: Scope, template: Template | None) -> TemplateFault:
+    line = _line(error.__traceback__, template) if template else 0
+    if isinstance(error, TemplateFault):
+        error.line = error.line or line
+        return error
+    if isinstance(error, _NotDefined):
+        return _not_defined(error, scope, line)
+    if isinstance(error, TemplateSyntaxError):
+        return TemplateFault(
+            f"the template is wrong: {_lower(error.message or '')}", "see the jinja2 syntax", line=error.lineno
+        )
+    for kind, text, remedy in _KINDS:
+        if isinstance(error, kind):
+            return TemplateFault(text.format(said=_lower(str(error))), remedy, line=line)
+    return TemplateFault(f"the template fails: {_lower(str(error))}", "check the types of its values", line=line)
+
+
+def _lower(said: str) -> str:
+    return said[:1].lower() + said[1:].rstrip(".")
+
+
+def _line(trace: TracebackType | None, template: Template) -> int:
+    """Find the line of the template that the innermost of its frames was at."""
+    line = 0
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == _TEMPLATE_FILE:
+            line = template.get_corresponding_lineno(trace.tb_lineno)
+        trace = trace.tb_next
+    return line
+
+
+def _not_defined(error: _NotDefined, scope: Scope, line: int) -> TemplateFault:
+    if error.why:
+        return TemplateFault(
+            error.why, "set it, or give a default: `{{ … | default('x') }}`", line=line, name=error.name
+        )
+    if error.owner is None:
+        return TemplateFault(
+            f"`{error.name}` is not defined", _remedy_at_top(error.name, scope), line=line, name=error.name
+        )
+    path = path_of(scope, error.owner)
+    whole = f"{path}.{error.name}" if path else error.name
+    return TemplateFault(f"`{whole}` is not defined", _remedy_below(error, path), line=line, name=error.name)
+
+
+def _remedy_at_top(name: str, scope: Scope) -> str:
+    near = closest(name, scope)
+    if near:
+        return f"did you mean `{near}`?"
+    values = scope.get("values")
+    near = closest(name, values) if isinstance(values, dict) else None
+    return (
+        f"did you mean `values.{near}`?"
+        if near
+        else f"in scope are {', '.join(f'`{known}`' for known in sorted(scope))}"
+    )
+
+
+def _remedy_below(error: _NotDefined, path: str) -> str:
+    owner = error.owner
+    names = (
+        list(owner.names())
+        if isinstance(owner, Lookup)
+        else [str(key) for key in owner]
+        if isinstance(owner, dict)
+        else []
+    )
+    near = closest(error.name, names)
+    if near:
+        return f"did you mean `{path}.{near}`?" if path else f"did you mean `{near}`?"
+    if path.partition(".")[0] == "values":
+        return (
+            f"set it in the Stack's `values`, in a --values file, or with --set {path.removeprefix('values').lstrip('.')}"
+            + (f".{error.name}=…" if path != "values" else f"{error.name}=…")
+        )
+    return f"there are {', '.join(sorted(names))}" if names else "check what stands before the dot"
