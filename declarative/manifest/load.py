@@ -1,0 +1,122 @@
+"""From what `-f` names to `Desired`: the one way in for every command.
+
+The rule that keeps it simple: each stage adds to one list of problems and the next goes on with what is sound; at the end
+there is either a `Desired` or an `InvalidManifest` with everything that is wrong.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, BinaryIO
+
+from declarative.errors import InvalidManifest, Problem
+from declarative.manifest.decode import Outside
+from declarative.manifest.decode_document import Decoded, Defaults, decode_document
+from declarative.manifest.documents import Options, load
+from declarative.manifest.resolve import resolve
+from declarative.manifest.sources import read_sources
+from declarative.manifest.yaml_nodes import Mapping
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from collections.abc import Mapping as AbstractMapping
+    from pathlib import Path
+
+    from declarative.core.resources import Desired
+    from declarative.manifest.documents import Loaded as Rendered
+    from declarative.manifest.yaml_nodes import Document
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadOptions:
+    """What the command line hands in. `environ` is the process's environment; `stack` overrides the stack's name ("" not)."""
+
+    working_folder: Path
+    environ: AbstractMapping[str, str] = field(default_factory=dict)
+    home: str = ""
+    values_files: tuple[str, ...] = ()
+    sets: tuple[str, ...] = ()
+    stack: str = ""
+    stdin: BinaryIO | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackSettings:
+    """What the Stack document says to the tool itself. `engine` is "" where it does not."""
+
+    name: str
+    engine: str = ""
+    max_deletes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """All that was read. `documents` are rendered, the Stack first; secrets stand in them as where they come from."""
+
+    desired: Desired
+    stack: StackSettings
+    documents: tuple[Document, ...]
+    warnings: tuple[Problem, ...] = ()
+
+
+def load_stack(files: Iterable[str], options: LoadOptions) -> Loaded:
+    """Read, render, check and resolve what `files` (the `-f` arguments) name.
+
+    Raises InvalidManifest with every problem of all files; Usage for a `--set` that cannot be applied.
+    """
+    stdin = options.stdin if options.stdin is not None else sys.stdin.buffer
+    sources, problems = read_sources(files, stdin=stdin, working_folder=options.working_folder)
+    rendered = load(
+        sources,
+        Options(
+            working_folder=options.working_folder,
+            environ=options.environ,
+            values_files=options.values_files,
+            sets=options.sets,
+            stack=options.stack or None,
+        ),
+    )
+    return resolve_documents(rendered, options, problems)
+
+
+def resolve_documents(rendered: Rendered, options: LoadOptions, before: Iterable[Problem] = ()) -> Loaded:
+    """Decode and resolve documents that are rendered already (from files, or from the history)."""
+    found: list[Problem] = []
+    outside = Outside(environ=options.environ, home=options.home)
+    settings, defaults = _stack(rendered, outside, found)
+    decoded = tuple(decode_document(document, outside, found, defaults) for document in rendered.documents)
+    desired = resolve(decoded, rendered.stack_name, settings.max_deletes)
+    problems = _in_order((*before, *rendered.problems, *found), rendered)
+    if problems:
+        raise InvalidManifest(problems)
+    return Loaded(desired=desired, stack=settings, documents=rendered.all())
+
+
+def _stack(rendered: Rendered, outside: Outside, problems: list[Problem]) -> tuple[StackSettings, Defaults | None]:
+    if rendered.stack is None:
+        return StackSettings(name=rendered.stack_name), None
+    decoded = decode_document(rendered.stack, outside, problems)
+    if decoded.resource is None:
+        return StackSettings(name=rendered.stack_name), None
+    values = decoded.resource
+    settings = StackSettings(
+        name=rendered.stack_name, engine=values.get("engine", ""), max_deletes=values.get("max_deletes")
+    )
+    node = decoded.tree.walk("spec.defaults")[1]
+    has_defaults = "defaults" in values and isinstance(node, Mapping)
+    return settings, Defaults(node=node, document=rendered.stack) if has_defaults else None  # type: ignore[arg-type]
+
+
+def _in_order(problems: Iterable[Problem], rendered: Rendered) -> tuple[Problem, ...]:
+    """Sort by file (as given), line and column, and leave out repeats: a default that is wrong is wrong once."""
+    files = {document.source.name: number for number, document in enumerate(rendered.documents)}
+
+    def key(problem: Problem) -> tuple[int, str, int, int]:
+        span = problem.span
+        return (files.get(span.file, -1), span.file, span.line, span.column) if span else (-1, "", 0, 0)
+
+    return tuple(sorted(dict.fromkeys(problems), key=key))
+
+
+__all__ = ["Decoded", "LoadOptions", "Loaded", "StackSettings", "load_stack", "resolve_documents"]

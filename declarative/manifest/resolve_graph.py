@@ -1,0 +1,71 @@
+"""Finds cycles among containers and jobs, and shows each with the place of every hop.
+
+The rule that keeps it simple: depth-first search without recursion, over names; each cycle is reported from its
+first name on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from declarative.manifest.decode_document import Decoded
+    from declarative.manifest.resolve import Known
+
+Edges = dict[str, str]
+"""Name of what is needed → path in the spec that says so."""
+
+
+def check_cycles(known: Known) -> None:
+    """Complain about every cycle of dependencies."""
+    documents = {document.name: document for document in known.sound("Container", "Job")}
+    graph = {name: _edges(document, documents) for name, document in documents.items()}
+    if not any(graph.values()):
+        return
+    for cycle in find_cycles(graph):
+        _report(cycle, graph, documents)
+
+
+def _edges(document: Decoded, documents: Mapping[str, Decoded]) -> Edges:
+    edges = {name: f"spec.depends_on.{name}" for name in document.resource.depends_on if name in documents}
+    for field in ("network_mode", "pid", "ipc"):
+        mode = getattr(document.resource.spec, field) or ""
+        name = mode.removeprefix("container:")
+        # A container that names itself is complained about where references are checked.
+        if name != mode and name in documents and name != document.name:
+            edges.setdefault(name, f"spec.{field}")
+    return edges
+
+
+def find_cycles(graph: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, ...]]:
+    """Give a cycle for every edge that closes one in depth-first order: at least one where there is any."""
+    done: set[str] = set()
+    for start in graph:
+        if start in done:
+            continue
+        path: dict[str, Iterator[str]] = {start: iter(graph[start])}
+        while path:
+            name = next(reversed(path))
+            needed = next(path[name], None)
+            if needed is None:
+                done.add(name)
+                del path[name]
+            elif needed in path:
+                names = list(path)
+                yield tuple(names[names.index(needed) :])
+            elif needed not in done:
+                path[needed] = iter(graph[needed])
+
+
+def _report(cycle: tuple[str, ...], graph: Mapping[str, Mapping[str, str]], documents: Mapping[str, Decoded]) -> None:
+    hops = list(zip(cycle, (*cycle[1:], cycle[0]), strict=True))
+    shown = " → ".join((*cycle, cycle[0]))
+    first = documents[cycle[0]]
+    places = "; ".join(
+        f"{name} needs {needed} at {documents[name].tree.place_of(graph[name][needed], needed)}"
+        for name, needed in hops
+    )
+    place = first.tree.place(graph[cycle[0]][hops[0][1]].removesuffix(f".{hops[0][1]}"), hops[0][1])
+    first.reading.complain(place, f"the dependencies form a cycle: {shown}", f"remove one of these: {places}")

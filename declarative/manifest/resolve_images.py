@@ -1,0 +1,174 @@
+"""Completes images and tag schemes: names, tags, versions, and the digests by which a build is known.
+
+The rule that keeps it simple: whatever needs the file system or git for an image happens here, once for each resource.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from declarative.core.resources import ArchiveSource, BuildSource, RootfsSource
+from declarative.errors import DeclarativeError, Invalid
+from declarative.manifest.fields.image import image_repository
+from declarative.manifest.fields.tag_scheme import check_version
+from declarative.manifest.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from declarative.manifest.decode_document import Decoded
+    from declarative.manifest.resolve import Known
+
+_BLOCK = 1 << 20
+
+
+def complete_images(known: Known, stack: str) -> None:
+    """Fill in repositories, tags, versions and digests; complain about what does not fit."""
+    covered = {document.resource.spec.image for document in known.sound("TagScheme")}
+    for document in known.sound("Image"):
+        _complete_image(document, stack, covered=document.name in covered)
+    for document in known.sound("TagScheme"):
+        _complete_scheme(document, known)
+    _check_references(known)
+
+
+def _complete_image(document: Decoded, stack: str, *, covered: bool) -> None:
+    spec = document.resource.spec
+    repository = spec.repository or _default_repository(document, stack)
+    tags = spec.tags
+    if "tags" not in document.stated and not covered:
+        tags = ("latest",)
+    if not tags and not covered:
+        place = document.tree.place("spec.tags")
+        document.reading.complain(place, "the image has no tags, and no TagScheme covers it", "name at least one tag")
+    source = _complete_source(spec.source, document)
+    if source is None:
+        document.resource = None
+        return
+    document.resource = replace(document.resource, spec=replace(spec, repository=repository, tags=tags, source=source))
+
+
+def _default_repository(document: Decoded, stack: str) -> str:
+    try:
+        return image_repository(f"{stack}/{document.name}")
+    except Invalid as error:
+        text = f"`{stack}/{document.name}` cannot be a repository: {error.problem}"
+        document.reading.complain(document.tree.place("metadata.name"), text, "state spec.repository")
+        return ""
+
+
+def _complete_source(source: Any, document: Decoded) -> Any:
+    if isinstance(source, BuildSource):
+        from declarative.manifest.resolve_build import complete_build
+
+        return complete_build(source, document)
+    field = "rootfs" if isinstance(source, RootfsSource) else "archive"
+    try:
+        if isinstance(source, RootfsSource):
+            return replace(source, digest=_digest(source.path))
+        if isinstance(source, ArchiveSource):
+            from declarative.manifest.resolve_archive import image_id
+
+            return replace(source, image_id=image_id(source.path, source.reference))
+    except Invalid as error:
+        document.reading.complain(document.tree.place(f"spec.{field}"), error.problem, error.remedy)
+        return None
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        document.reading.complain(document.tree.place(f"spec.{field}"), f"cannot read {source.path}: {reason}")
+        return None
+    return source
+
+
+def _digest(path: str) -> str:
+    made = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(_BLOCK):
+            made.update(block)
+    return f"sha256:{made.hexdigest()}"
+
+
+def _complete_scheme(document: Decoded, known: Known) -> None:
+    spec = document.resource.spec
+    images = known.named("Image")
+    image = images.get(spec.image)
+    if image is None:
+        near = did_you_mean(spec.image, images) or "declare it, or name another"
+        document.reading.complain(document.tree.place("spec.image"), f"there is no Image `{spec.image}`", near)
+        return
+    repository = spec.repository or (image.resource.spec.repository if image.resource is not None else "")
+    version = spec.version or _version(document)
+    if version is None:
+        document.resource = None
+        return
+    document.resource = replace(document.resource, spec=replace(spec, repository=repository, version=version))
+
+
+def _version(document: Decoded) -> str | None:
+    """Read the version from where the manifest says; None where that fails, "" where the image's label will say it."""
+    source = document.extra["version_from"] or {}
+    if "label" in source:
+        return ""
+    field = "file" if "file" in source else "git"
+    place = document.tree.place(f"spec.version_from.{field}")
+    version = _from_file(source["file"], document) if field == "file" else _from_git(document)
+    if version is None:
+        return None
+    spec = document.resource.spec
+    try:
+        check_version({"scheme": spec.scheme, "version": version, "levels": spec.levels, "build": spec.build})
+    except Invalid as error:
+        document.reading.complain(place, f"{error.subject} {error.problem}", error.remedy)
+        return None
+    return version
+
+
+def _from_file(path: str, document: Decoded) -> str | None:
+    place = document.tree.place("spec.version_from.file")
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            version = file.readline(512).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not UTF-8 text"
+        document.reading.complain(place, f"cannot read {path}: {reason.lower()}", "check the path")
+        return None
+    if not version:
+        document.reading.complain(place, f"the first line of {path} is empty", "write the version there")
+        return None
+    return version
+
+
+def _from_git(document: Decoded) -> str | None:
+    from declarative.manifest.git import Git
+    from declarative.manifest.scope import Absent, TemplateFault
+
+    place = document.tree.place("spec.version_from.git")
+    folder = document.reading.folder(document.tree.walk("spec.version_from.git")[1])
+    try:
+        tag = Git(folder, document.reading.outside.environ).lookup("tag")
+    except TemplateFault as fault:
+        document.reading.complain(place, fault.text, "write the version itself, or version_from: {file: PATH}")
+        return None
+    if isinstance(tag, Absent):
+        document.reading.complain(place, "no tag points at the commit that is checked out", "tag it: git tag v1.9.2")
+        return None
+    return str(tag)
+
+
+def _check_references(known: Known) -> None:
+    """Complain about two images that want one reference."""
+    first: dict[str, Decoded] = {}
+    for document in known.sound("Image"):
+        for reference in document.resource.spec.references:
+            earlier = first.setdefault(reference, document)
+            if earlier is not document:
+                text = f"{reference} is to point to {earlier.subject} too, at {earlier.tree.at('spec.tags')}"
+                document.reading.complain(
+                    document.tree.place("spec.tags"), text, "give one of them another repository or tag"
+                )
+
+
+def unreadable(error: DeclarativeError) -> str:
+    """Say what an error says, without its place."""
+    return f"{error.subject} {error.problem}" if error.subject else error.problem
