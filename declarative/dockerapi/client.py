@@ -185,14 +185,16 @@ class EngineClient:
         return Duplex(connection.link, connection.reader.rest(), framed=framed)
 
     def ping(self, timeout: float | None = None) -> Mapping[str, str]:
-        """Ask for a sign of life on a connection of its own; the headers. Raises Unavailable, Denied."""
+        """Ask for a sign of life on a connection of its own; the headers. Raises as `request` does."""
         seconds = self.timeout if timeout is None else timeout
         connection = self._connection(fresh=True, seconds=seconds)
         try:
             response = self._exchange(connection, "GET", "/_ping", b"", {}, seconds=seconds, patient=False)
-            response.read()
+            body = response.read()
         except Stale as stale:
             raise stale.fault from stale
+        if response.head.status >= 400:
+            raise self._refusal(response.head, body)
         return response.head.headers
 
     def request(
