@@ -14,7 +14,7 @@ made. What a file of tests leaves in an engine fails that file; what the run lea
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -39,6 +39,9 @@ settings.load_profile("tests")
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.stash[_LEFT] = []
+    if _only_directs(config):
+        return
     config.stash[_SANDBOX] = sandbox.enter()
     config.stash[_RUNNING] = []
     config.stash[_BEFORE] = leaks.look(ours=_expected(config))
@@ -46,11 +49,20 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     config = session.config
-    left = leaks.left_behind(config.stash[_BEFORE], ours=_expected(config))
-    leaks.end_processes(left)
-    config.stash[_LEFT] = left
+    left = config.stash[_LEFT]
+    if not _only_directs(config):
+        left += leaks.left_behind(config.stash[_BEFORE], ours=_expected(config))
+        leaks.end_processes(left)
+    if hasattr(config, "workeroutput"):
+        config.workeroutput["left"] = left
     if left and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Hear from a worker of pytest-xdist what it left."""
+    node.config.stash[_LEFT] += getattr(node, "workeroutput", {}).get("left", [])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -64,6 +76,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     entered = config.stash.get(_SANDBOX, None)
     if entered is not None:
         sandbox.leave(entered)
+
+
+def _only_directs(config: pytest.Config) -> bool:
+    """Whether tests run in workers of pytest-xdist, each with a sandbox and engines of its own, and none here."""
+    return bool(config.getoption("numprocesses", None)) and not hasattr(config, "workerinput")
 
 
 def _expected(config: pytest.Config) -> list[int]:

@@ -211,9 +211,9 @@ class Engine:
         """Process ids of dockerd and, after it, of its containerd."""
         if self._daemon is None:
             return []
-        dockerd = _children(self._daemon.pid)
+        dockerd = children(self._daemon.pid)
         # its other children are short-lived calls of iptables and modprobe, and docker-proxy
-        return dockerd + [child for pid in dockerd for child in _children(pid) if _name(child) == "containerd"]
+        return dockerd + [child for pid in dockerd for child in children(pid) if _name(child) == "containerd"]
 
     def contents(self) -> Contents:
         """Return what the engine holds now, the engine's own networks left out."""
@@ -325,7 +325,7 @@ class Engine:
         if self._holder is None:
             msg = "the engine is not started"
             raise RuntimeError(msg)
-        return _children(self._holder.pid)[0]
+        return children(self._holder.pid)[0]
 
     def _answers(self) -> bool:
         if self._daemon is not None and self._daemon.poll() is not None:
@@ -356,11 +356,13 @@ def tail(log: Path) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-15:]) if log.exists() else "(no log)"
 
 
-def _children(pid: int) -> list[int]:
-    try:
-        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except (FileNotFoundError, ProcessLookupError):
-        return []
+def children(pid: int) -> list[int]:
+    """Return the processes that any thread of this one has started; none where it is gone."""
+    found: list[int] = []
+    for thread in Path(f"/proc/{pid}/task").glob("*"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            found += [int(child) for child in (thread / "children").read_text().split()]
+    return found
 
 
 def _name(pid: int) -> str:

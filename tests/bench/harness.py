@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.engines import children
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -130,11 +132,7 @@ def proportional_memory(pids: Iterable[int]) -> int:
 
 def descendants(pid: int) -> list[int]:
     """Return the process and all below it."""
-    try:
-        below = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except FileNotFoundError:
-        return []
-    return [pid, *(each for child in below for each in descendants(int(child)))]
+    return [pid, *(each for child in children(pid) for each in descendants(child))]
 
 
 def report(figures: Iterable[Figure]) -> int:
