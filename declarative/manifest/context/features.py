@@ -1,0 +1,75 @@
+"""What in a Dockerfile only BuildKit can do, line by line, so that a build without it is refused before it starts.
+
+The rule that keeps it simple: a feature is listed when the classic builder fails on it or quietly makes another image of it. A
+`# syntax=docker/dockerfile` line alone is neither: to the classic builder it is a comment.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from declarative.manifest.context.platform_args import NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from declarative.manifest.context.stages import Stage
+    from declarative.oci.dockerfile.lexer import Instruction, Source
+
+_FLAGS = {
+    "RUN": ("mount", "network", "security", "device"),
+    "COPY": ("link", "chmod", "parents", "exclude"),
+    "ADD": ("link", "chmod", "checksum", "keep-git-dir", "unpack", "exclude"),
+    "HEALTHCHECK": ("start-interval",),
+}
+_GIT = re.compile(r"(?i)git://|git@|ssh://|https?://[^?#]+\.git(?:[?#]|$)")
+_MODIFIER = re.compile(r"\$\{\w+(?::?\?|[#%/])")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feature:
+    """Something that needs BuildKit: `what`, as in "RUN --mount", at `line`."""
+
+    line: int
+    what: str
+
+
+def features_of(source: Source, stages: tuple[Stage, ...], args: Mapping[str, str]) -> tuple[Feature, ...]:
+    """List the features in `stages`, in the order of lines. A foreign `# syntax=` is one for itself."""
+    name = source.syntax.removeprefix("docker.io/")
+    found: list[Feature] = []
+    if name and not re.match(r"docker/dockerfile(-upstream)?(?:[:@]|$)", name):
+        found.append(Feature(line=source.directives["syntax"][1], what=f"syntax={source.syntax}"))
+    for stage in stages:
+        for instruction in stage.instructions:
+            found += [Feature(line=instruction.line, what=what) for what in _needs(instruction, args)]
+    return tuple(dict.fromkeys(found))
+
+
+def _needs(instruction: Instruction, args: Mapping[str, str]) -> Iterator[str]:
+    if instruction.trigger is not None:
+        yield from _needs(instruction.trigger, args)
+        return
+    name = instruction.name
+    if instruction.heredocs:
+        yield f"{name} <<{instruction.heredocs[0].name}"
+    known = _FLAGS.get(name, ())
+    flags = (flag[2:].partition("=")[0] for flag in instruction.flags)
+    yield from (f"{name} --{flag}" for flag in flags if flag in known)
+    if name == "ADD" and any(_GIT.match(word) for word in instruction.args[:-1]):
+        yield "ADD of a git repository"
+    if name == "ARG":
+        yield from _arg_needs(instruction, args)
+    elif name not in ("RUN", "CMD", "ENTRYPOINT", "SHELL") and _MODIFIER.search(instruction.rest):
+        yield f"{name} with a variable's modifier"
+
+
+def _arg_needs(instruction: Instruction, args: Mapping[str, str]) -> Iterator[str]:
+    if len(instruction.args) > 1:
+        yield "ARG with several names"
+    for word in instruction.args:
+        name, given, _ = word.partition("=")
+        if name in NAMES and not given and name not in args:
+            yield f"ARG {name}"
