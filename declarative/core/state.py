@@ -195,6 +195,7 @@ class Actual:
     registry: Mapping[str, Mapping[str, RemoteTag]] = field(default_factory=dict)  # repository → tag → what
     latest: Mapping[str, str] = field(default_factory=dict)  # reference → digest the registry has now (Scope.refresh)
     revision: Revision | None = None  # the newest of this stack
+    leftovers: tuple[str, ...] = ()  # locks and half-made containers; taking the lock sweeps those of a killed apply
 
     def owned(self, kind: str) -> list[tuple[str, Owner]]:
         """Engine names of this stack's containers, networks or volumes of one kind, with their owners."""

@@ -73,6 +73,20 @@ class LogLine:
     time: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Streams:
+    """A person's end of an interactive program. `stdin` is a file descriptor, None for no input.
+
+    With `tty` everything comes as `stdout`; `size` gives the window's rows and columns and is asked again and again.
+    """
+
+    stdin: int | None
+    stdout: Callable[[bytes], None]
+    stderr: Callable[[bytes], None]
+    tty: bool = False
+    size: Callable[[], tuple[int, int]] | None = None
+
+
 class BuildFailed(Failed):
     """A build step failed. `step` is its instruction, `line` its line in the Dockerfile (0: not known).
 
@@ -159,6 +173,23 @@ class Driver(Protocol):
 
     def last_output(self, container: str, lines: int) -> str:
         """Give the last lines a container printed, for an error message; "" where the engine keeps no logs."""
+        ...
+
+    def exec(
+        self,
+        container: str,
+        command: Sequence[str],
+        streams: Streams,
+        *,
+        user: str = "",
+        workdir: str = "",
+        environment: Mapping[str, str] | None = None,
+    ) -> int:
+        """Run a command in a running container and wait for its end; its exit code."""
+        ...
+
+    def run(self, image: str, command: Sequence[str], streams: Streams) -> int:
+        """Run a command in a new container of an image, remove the container, and give the exit code."""
         ...
 
     def close(self) -> None:

@@ -26,6 +26,7 @@ from declarative.drivers.docker.labels import CONTAINER_KINDS, applied_of, owner
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from declarative.core.state import Canonical
     from declarative.dockerapi.wire import Json
 
 ANONYMOUS = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -41,13 +42,14 @@ def read_container(document: Json, names: Mapping[str, str]) -> ContainerState:
     labels: dict[str, str] = config.get("Labels") or {}
     health = (state.get("Health") or {}).get("Status", "")
     owner = owner_of(labels, CONTAINER_KINDS)
+    applied = applied_of(labels) if owner else None
     return ContainerState(
         name=document["Name"].removeprefix("/"),
         id=document["Id"],
         image_id=document["Image"],
-        spec=_spec(document, without_ours(labels), names),
+        spec=_spec(document, without_ours(labels), names, applied or {}),
         owner=owner,
-        applied=applied_of(labels) if owner else None,
+        applied=applied,
         state=state.get("Status", "created"),
         health="" if health == "none" else health,
         exit_code=state.get("ExitCode", 0),
@@ -64,9 +66,9 @@ def _moment(text: str) -> str:
     return "" if text == NEVER else text
 
 
-def _spec(document: Json, labels: dict[str, str], names: Mapping[str, str]) -> ContainerSpec:
+def _spec(document: Json, labels: dict[str, str], names: Mapping[str, str], applied: Canonical) -> ContainerSpec:
     config, host = document["Config"], document["HostConfig"]
-    mode, networks = _networks(document, names)
+    mode, networks = _networks(document, names, applied)
     grace = config.get("StopTimeout")
     return ContainerSpec(
         image=ImageRef(reference=config.get("Image", "")),
@@ -140,25 +142,30 @@ def named_mode(mode: str | None, names: Mapping[str, str]) -> str | None:
     return "container:" + names.get(other, other)
 
 
-def _networks(document: Json, names: Mapping[str, str]) -> tuple[str | None, dict[str, Attachment]]:
+def _networks(document: Json, names: Mapping[str, str], applied: Canonical) -> tuple[str | None, dict[str, Attachment]]:
     mode: str = document["HostConfig"].get("NetworkMode") or "default"
     found = document["NetworkSettings"].get("Networks") or {}
     if mode in _NOT_NETWORKS or mode.startswith("container:"):
         return named_mode(mode, names), {}
-    short = document["Id"][:12]
+    added = engine_aliases(document)
     networks = {
-        name: read_attachment(endpoint, short)
+        name: read_attachment(endpoint, added - set((applied.get(f"spec.networks.{name}") or {}).get("aliases", ())))
         for name, endpoint in sorted(found.items())
         if name not in _NOT_NETWORKS and not (name == "bridge" and mode in {"default", "bridge"})
     }
     return ("bridge" if mode in {"default", "bridge"} else None), networks
 
 
-def read_attachment(endpoint: Json, short: str) -> Attachment:
-    """Read how a container hangs on a network, without the alias `short` (of its id) that engines add on their own."""
+def engine_aliases(document: Json) -> set[str]:
+    """Give the aliases that engines before 26.1 add on their own: the short id, and the host name."""
+    return {document["Id"][:12], document["Config"].get("Hostname", "")}
+
+
+def read_attachment(endpoint: Json, added: set[str]) -> Attachment:
+    """Read how a container hangs on a network, without the aliases `added` by the engine."""
     configured = endpoint.get("IPAMConfig") or {}
     return Attachment(
-        aliases=tuple(sorted({alias for alias in endpoint.get("Aliases") or () if alias != short})),
+        aliases=tuple(sorted(set(endpoint.get("Aliases") or ()) - added)),
         ipv4_address=configured.get("IPv4Address", ""),
         ipv6_address=configured.get("IPv6Address", ""),
     )

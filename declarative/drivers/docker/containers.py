@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from declarative.core.state import LABEL_STACK
 from declarative.dockerapi.wire import quote_name
-from declarative.drivers.docker.container_read import ANONYMOUS, read_attachment
+from declarative.drivers.docker.container_read import ANONYMOUS, engine_aliases, read_attachment
 from declarative.drivers.docker.container_write import write_attachment, write_resources, write_restart
 from declarative.errors import Conflict, DeclarativeError, Failed, Invalid, NotFound
 
@@ -144,7 +144,7 @@ def connect(client: EngineClient, action: ConnectNetwork) -> None:
     document = client.get_json(path_of(action.container, "/json"))
     there = (document["NetworkSettings"].get("Networks") or {}).get(action.network)
     if there is not None:
-        if read_attachment(there, document["Id"][:12]) == action.attachment:
+        if read_attachment(there, engine_aliases(document) - set(action.attachment.aliases)) == action.attachment:
             return
         disconnect(client, action.container, action.network)
     path = f"/networks/{quote_name(action.network)}/connect"

@@ -5,7 +5,8 @@ The rule: this file only hands each call to the module that owns the noun, with 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, assert_never
 
 from declarative.core import actions as do
@@ -15,13 +16,13 @@ from declarative.drivers.docker.subject import about
 from declarative.errors import Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from declarative.core.resources import BuildSource
-    from declarative.core.state import Actual, Scope
+    from declarative.core.state import Actual, ContainerState, Revision, Scope
     from declarative.dockerapi.transport import Endpoint
     from declarative.drivers.docker.build import ContextTar
-    from declarative.drivers.port import Progress
+    from declarative.drivers.port import FileChange, Lease, LogLine, Observed, Progress, Streams
     from declarative.registry.client import RegistryClient
 
 
@@ -53,6 +54,8 @@ class DockerDriver:
     ) -> None:
         self.client = EngineClient(endpoint, timeout=timeout, read_only=read_only)
         self._around = surroundings
+        self._registries: dict[str, RegistryClient] = {}
+        self._guard = threading.Lock()
 
     @property
     def address(self) -> str:
@@ -61,15 +64,24 @@ class DockerDriver:
 
     def snapshot(self, scope: Scope) -> Actual:
         """Look at everything in `scope` and everything its stack owns. Reads only."""
-        return snapshot.take(self.client, scope, buildkit=self._around.buildx is not None)
+        actual = snapshot.take(self.client, scope, buildkit=self._around.buildx is not None)
+        if not scope.repositories and not scope.refresh:
+            return actual
+        from declarative.drivers.docker import remote
+
+        return replace(
+            actual,
+            registry=remote.tags_of(self._registry, scope.repositories),
+            latest=remote.latest(self.client, self._around.auth_header, scope.refresh),
+        )
 
     def execute(self, action: do.Action, progress: Callable[[Progress], None]) -> None:
         """Do one action, to its end."""
         with about(_subject(action), self.client.address):
             self._execute(action, progress)
 
-    def _execute(self, action: do.Action, progress: Callable[[Progress], None]) -> None:  # noqa: PLR0912 - the table of verbs
-        from declarative.drivers.docker import containers, images, making, networks
+    def _execute(self, action: do.Action, progress: Callable[[Progress], None]) -> None:  # noqa: PLR0912, PLR0915 - one table
+        from declarative.drivers.docker import containers, history, images, making, networks, remote
 
         client, around = self.client, self._around
         match action:
@@ -87,8 +99,10 @@ class DockerDriver:
                 images.untag(client, action.reference)
             case do.PushImage():
                 images.push(client, action, around.auth_header, progress)
-            case do.RetagRemote() | do.UntagRemote():
-                raise NotImplementedError
+            case do.RetagRemote():
+                remote.retag(self._registry, action)
+            case do.UntagRemote():
+                remote.untag(self._registry, action)
             case do.CreateNetwork():
                 networks.create_network(client, action, around.salt)
             case do.RemoveNetwork():
@@ -116,23 +130,126 @@ class DockerDriver:
             case do.DisconnectNetwork():
                 containers.disconnect(client, action.container, action.network)
             case do.WriteRevision():
-                raise NotImplementedError
+                history.write(client, action)
             case _:
                 assert_never(action)
 
     def _build(self, action: do.BuildImage, progress: Callable[[Progress], None]) -> None:
-        from declarative.drivers.docker import build, images
+        from declarative.drivers.docker import build, buildx, images
 
-        labels = build.build_labels(self.client, action, self._around.auth_header, progress)
-        if self._around.open_context is None:
+        client, around = self.client, self._around
+        labels = build.build_labels(client, action, around.auth_header, progress)
+        if around.buildx is not None and client.facts.api >= snapshot.BUILDKIT_API:
+            buildx.build(client, action, labels, around.buildx, progress)
+            return
+        if around.open_context is None:
             raise Unsupported("", "this driver was made without a way to read build contexts")
-        build.build_classic(self.client, action, labels, self._around.open_context, progress)
+        build.build_classic(client, action, labels, around.open_context, progress)
         for reference in action.references[1:]:
-            images.tag(self.client, action.references[0], reference)
+            images.tag(client, action.references[0], reference)
+
+    def _registry(self, domain: str) -> RegistryClient:
+        if self._around.registry is None:
+            raise Unsupported(domain, "this driver was made without a way to reach registries")
+        with self._guard:
+            if domain not in self._registries:
+                self._registries[domain] = self._around.registry(domain)
+            return self._registries[domain]
+
+    def observe(self, stack: str, names: Sequence[str]) -> Mapping[str, Observed]:
+        """See how these containers are right now."""
+        from declarative.drivers.docker import reading
+
+        with about(f"stack {stack}", self.client.address):
+            return reading.observe(self.client, names)
+
+    def lock(self, stack: str, *, timeout: float, holder: Mapping[str, str]) -> Lease:
+        """Take the stack's lock."""
+        from declarative.drivers.docker import lock
+
+        with about(f"lock of stack {stack}", self.client.address):
+            return lock.acquire(self.client, stack, timeout=timeout, holder=holder)
+
+    def changes(self, container: str) -> tuple[FileChange, ...]:
+        """List what differs in the container's writable layer from what its image and its spec put there."""
+        from declarative.drivers.docker import reading
+
+        with about(f"container {container}", self.client.address):
+            return reading.changes(self.client, container)
+
+    def logs(
+        self, containers: Sequence[str], *, follow: bool, tail: int | None, since: str, timestamps: bool
+    ) -> Iterator[LogLine]:
+        """Give the output of containers, merged."""
+        from declarative.drivers.docker import logs
+
+        with about(f"logs of {', '.join(containers)}", self.client.address):
+            yield from logs.lines(self.client, containers, follow=follow, tail=tail, since=since, timestamps=timestamps)
+
+    def revisions(self, stack: str) -> tuple[Revision, ...]:
+        """List the history of a stack, oldest first."""
+        from declarative.drivers.docker import history
+
+        with about(f"history of {stack}", self.client.address):
+            return history.revisions(self.client, stack)
+
+    def revision_files(self, stack: str, number: int) -> Mapping[str, str]:
+        """Read the rendered manifests of one revision."""
+        from declarative.drivers.docker import history
+
+        with about(f"revision {number} of {stack}", self.client.address):
+            return history.revision_files(self.client, stack, number)
+
+    def stacks(self) -> Iterable[str]:
+        """Name every stack that owns something in this engine."""
+        from declarative.drivers.docker import reading
+
+        return reading.stacks(self.client)
+
+    def inspect(self, container: str) -> ContainerState:
+        """See one container whole."""
+        from declarative.drivers.docker import reading
+
+        with about(f"container {container}", self.client.address):
+            return reading.inspect(self.client, container)
+
+    def last_output(self, container: str, lines: int) -> str:
+        """Give the last lines a container printed."""
+        from declarative.drivers.docker import logs
+
+        with about(f"container {container}", self.client.address):
+            return logs.last_output(self.client, container, lines)
+
+    def exec(
+        self,
+        container: str,
+        command: Sequence[str],
+        streams: Streams,
+        *,
+        user: str = "",
+        workdir: str = "",
+        environment: Mapping[str, str] | None = None,
+    ) -> int:
+        """Run a command in a running container; its exit code."""
+        from declarative.drivers.docker import terminal
+
+        with about(f"container {container}", self.client.address):
+            return terminal.execute(
+                self.client, container, command, streams, user=user, workdir=workdir, environment=environment or {}
+            )
+
+    def run(self, image: str, command: Sequence[str], streams: Streams) -> int:
+        """Run a command in a new container of an image, gone afterwards; its exit code."""
+        from declarative.drivers.docker import terminal
+
+        with about(f"image {image}", self.client.address):
+            return terminal.run(self.client, image, command, streams)
 
     def close(self) -> None:
         """Let go of connections."""
         self.client.close()
+        for client in self._registries.values():
+            client.close()
 
 
 _IMAGES = (do.PullImage, do.TagImage, do.UntagImage, do.PushImage)

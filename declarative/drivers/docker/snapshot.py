@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from declarative.core.state import LABEL_KIND, LABEL_STACK, Actual, EngineInfo, Stranger
+from declarative.core.state import LABEL_KIND, LABEL_STACK, SUFFIX_MAKING, Actual, EngineInfo, Stranger
 from declarative.dockerapi.wire import quote_name
 from declarative.drivers.docker.container_read import read_container
 from declarative.drivers.docker.image_read import familiar, read_image, read_images, read_revisions
-from declarative.drivers.docker.labels import CONTAINER_KINDS
+from declarative.drivers.docker.labels import CONTAINER_KINDS, KIND_LOCK
 from declarative.drivers.docker.network_read import read_network, read_volume
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from declarative.dockerapi.client import EngineClient
     from declarative.dockerapi.wire import Json
 
-SUFFIX_MAKING = ".making"
-"""A container that is being made has this name until its files and networks are in: a crash leaves no half-made one."""
+BUILDKIT_API = (1, 39)
+"""Docker 18.09, the first with BuildKit in the engine."""
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm/v7", "armv6l": "arm/v6", "i686": "386"}
 
@@ -56,6 +56,7 @@ def take(client: EngineClient, scope: Scope, *, buildkit: bool) -> Actual:
         networks=_networks(scope, network_list, listed),
         volumes=_volumes(client, scope, volume_list),
         revision=revisions[-1] if revisions else None,
+        leftovers=_leftovers(scope.stack, listed, volume_list),
     )
 
 
@@ -82,7 +83,7 @@ def engine_info(client: EngineClient, info: Json, *, buildkit: bool) -> EngineIn
         api_version="{}.{}".format(*facts.api),
         platform=f"{info.get('OSType') or 'linux'}/{_ARCHITECTURES.get(machine, machine or 'amd64')}",
         log_driver=info.get("LoggingDriver") or "json-file",
-        buildkit=buildkit and not podman and facts.api >= (1, 39),
+        buildkit=buildkit and not podman and facts.api >= BUILDKIT_API,
     )
 
 
@@ -144,3 +145,16 @@ def _volumes(client: EngineClient, scope: Scope, documents: Json) -> dict[str, V
         if document is not None:
             found[document["Name"]] = read_volume(document)
     return found
+
+
+def _leftovers(stack: str, listed: Json, volumes: Json) -> tuple[str, ...]:
+    """Name what a killed apply leaves (or a living one has under way): locks, and containers that are half made."""
+    making = [
+        _name(item)
+        for item in listed
+        if (item.get("Labels") or {}).get(LABEL_STACK) == stack and _name(item).endswith(SUFFIX_MAKING)
+    ]
+    locks = [
+        item["Name"] for item in volumes.get("Volumes") or () if (item.get("Labels") or {}).get(LABEL_KIND) == KIND_LOCK
+    ]
+    return tuple(sorted([*making, *locks]))

@@ -1,0 +1,105 @@
+"""A stack's history in the engine: each revision is a tiny image with the rendered manifests in it.
+
+The rule: the image is made by us, byte by byte, and loaded, so that labels of any length come through as they are; what is read
+back is the archive that the engine exports.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from typing import TYPE_CHECKING
+
+from declarative.core.state import LABEL_REVISION, Owner
+from declarative.drivers.docker.image_read import history_repository, read_revisions
+from declarative.drivers.docker.images import TAR, path_of
+from declarative.drivers.docker.labels import KIND_HISTORY, owned_labels
+from declarative.errors import Invalid, NotFound
+
+if TYPE_CHECKING:
+    import tarfile
+    from collections.abc import Mapping
+
+    from declarative.core.actions import WriteRevision
+    from declarative.core.state import Revision
+    from declarative.dockerapi.client import EngineClient
+
+_LAYER = "layer.tar"
+
+
+def write(client: EngineClient, action: WriteRevision) -> None:
+    """Keep one revision. Writing the same number again replaces it."""
+    info = client.get_json("/info")
+    owner = owned_labels(Owner(stack=action.stack, kind=KIND_HISTORY, name=str(action.number)))
+    labels = {**action.labels, **owner, LABEL_REVISION: str(action.number)}
+    archive = image_archive(
+        reference_of(action.stack, action.number), action.files, labels, created=str(info.get("SystemTime", ""))
+    )
+    for _ in client.stream_lines("POST", "/images/load", {"quiet": True}, body=archive, headers=TAR):
+        pass
+
+
+def reference_of(stack: str, number: int) -> str:
+    """Name the image of a revision."""
+    return f"{history_repository(stack)}:{number}"
+
+
+def image_archive(reference: str, files: Mapping[str, str], labels: Mapping[str, str], *, created: str) -> bytes:
+    """Make a `docker save` archive of an image with one layer (image-spec v1.2 of Docker, "Combined Image JSON")."""
+    layer = _packed({name: text.encode() for name, text in sorted(files.items())})
+    config = {
+        "architecture": "amd64",
+        "os": "linux",
+        "created": created or "1970-01-01T00:00:00Z",
+        "config": {"Labels": dict(sorted(labels.items()))},
+        "rootfs": {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()]},
+        "history": [{"created": created or "1970-01-01T00:00:00Z", "created_by": "declarative"}],
+    }
+    encoded = json.dumps(config).encode()
+    name = hashlib.sha256(encoded).hexdigest() + ".json"
+    manifest = [{"Config": name, "RepoTags": [reference], "Layers": [_LAYER]}]
+    return _packed({name: encoded, _LAYER: layer, "manifest.json": json.dumps(manifest).encode()})
+
+
+def _packed(files: Mapping[str, bytes]) -> bytes:
+    import tarfile
+
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(content), 0o444
+            archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def revisions(client: EngineClient, stack: str) -> tuple[Revision, ...]:
+    """List the history of a stack, oldest first."""
+    filters = {"reference": [history_repository(stack)]}
+    return tuple(read_revisions(client.get_json("/images/json", {"filters": filters}), stack))
+
+
+def revision_files(client: EngineClient, stack: str, number: int) -> dict[str, str]:
+    """Read the rendered manifests of one revision; NotFound where there is none."""
+    import tarfile
+
+    reference = reference_of(stack, number)
+    try:
+        packed = b"".join(client.stream_bytes(path_of(reference, "/get")))
+    except NotFound:
+        known = ", ".join(str(revision.number) for revision in revisions(client, stack)) or "none"
+        raise NotFound(f"stack {stack}", f"has no revision {number}", f"known revisions: {known}") from None
+    with tarfile.open(fileobj=io.BytesIO(packed)) as outer:
+        manifest = json.loads(_read(outer, "manifest.json"))
+        layer = _read(outer, manifest[0]["Layers"][-1])
+    with tarfile.open(fileobj=io.BytesIO(layer)) as inner:
+        return {member.name: _read(inner, member.name).decode() for member in inner if member.isfile()}
+
+
+def _read(archive: tarfile.TarFile, name: str) -> bytes:
+    """Read a member; the engine may have stored it as a link to another one."""
+    file = archive.extractfile(name)
+    if file is None:
+        raise Invalid(name, "is not in the exported image", "")
+    return file.read()
