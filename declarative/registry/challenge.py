@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 _HEADER_MAX = 16 * 1024
 _WORD = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _SKIP = re.compile(r"[ \t,]*")
+_SEPARATOR = re.compile(r"[ \t]*,[ \t,]*")
 _SCHEME = re.compile(_WORD)
 # A scheme's one credential-like value (token68). It ends at a comma or the end, which tells it from a parameter.
 _TOKEN68 = re.compile(r"[ \t]+[A-Za-z0-9\-._~+/]+=*[ \t]*(?=,|$)")
@@ -43,10 +44,10 @@ def parse_challenges(header: str) -> tuple[Challenge, ...]:
             parameters.setdefault(parameter[1].lower(), _value(parameter))
             position = parameter.end()
         found.append(Challenge(scheme=scheme[0].lower(), parameters=parameters))
-        rest = _after(_SKIP, header, position)
-        if rest == position:  # neither a comma nor the end: what follows is not for us to guess
+        separator = _SEPARATOR.match(header, position)
+        if separator is None:  # the end, or something that is not for us to guess
             break
-        position = rest
+        position = separator.end()
     return tuple(found)
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urljoin, urlsplit
 
-from declarative.errors import Invalid, Unavailable
+from declarative.errors import DeclarativeError, Invalid, NotFound, Unavailable
 from declarative.oci.reference import DEFAULT_DOMAIN
 from declarative.registry.auth import Authorizer
 from declarative.registry.failure import BODY_MAX, Answer, Question, error_of, no_answer
@@ -157,7 +157,11 @@ class Session:
         answer = self._send(question, url, headers=_with(headers, used), body=body)
         if answer.status != 401:
             return answer
-        renewed = self._authorizer.challenged(answer.headers.get("WWW-Authenticate", ""), scopes, used)
+        try:
+            renewed = self._authorizer.challenged(answer.headers.get("WWW-Authenticate", ""), scopes, used)
+        except DeclarativeError:
+            answer.close()
+            raise
         if renewed is None:
             return answer
         self.release(answer)
@@ -193,10 +197,12 @@ class Session:
         question = Question(subject=self.domain, method=request.method, what=f"a token of {realm}")
         answer = self._send(question, request.url, headers=request.headers, body=request.body)
         if answer.status != 200:
-            raise self._failed(question, answer)
+            error = self._failed(question, answer)
+            # What is absent here is the token server, not what was asked for.
+            raise Unavailable(error.subject, error.problem) if isinstance(error, NotFound) else error
         return self.content(question, answer, _TOKEN_MAX)
 
-    def _failed(self, question: Question, answer: BaseHTTPResponse) -> Exception:
+    def _failed(self, question: Question, answer: BaseHTTPResponse) -> DeclarativeError:
         from urllib3.exceptions import HTTPError
 
         try:
@@ -293,7 +299,7 @@ class _ContentFailed(Exception):
 def _guarded(pieces: Iterable[bytes]) -> Iterator[bytes]:
     try:
         yield from pieces
-    except Exception as error:  # noqa: BLE001  # whatever it is, it goes on as it is
+    except Exception as error:  # whatever it is, it goes on as it is
         raise _ContentFailed(error) from error
 
 
