@@ -133,10 +133,27 @@ class TlsLink(Link):
         self.flush()
 
     def explain(self, error: Exception) -> DeclarativeError:
-        """Give the reason of an alert: with TLS 1.3 a refused client certificate shows at the first read."""
+        """Give the reason of an alert: with TLS 1.3 a refused client certificate shows after the handshake."""
+        if not isinstance(error, ssl.SSLError):
+            error = self._alert() or error
         if isinstance(error, ssl.SSLError):
             return tls_fault(self.address, error)
         return super().explain(error)
+
+    def _alert(self) -> ssl.SSLError | None:
+        """Look for an alert that came before the connection was reset: sending failed, and so nobody has read it yet."""
+        try:
+            self.sock.settimeout(0)
+            self._feed()
+            with self._lock:
+                self._machine.read(1)
+        except (ssl.SSLWantReadError, ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            return None
+        except ssl.SSLError as alert:
+            return alert
+        except OSError:
+            return None
+        return None
 
     def flush(self) -> None:
         """Send the records that are ready; what a time-out leaves is kept for the next call."""

@@ -185,7 +185,9 @@ def _unix(url: str, path: str, origin: str) -> UnixEndpoint:
 def _tcp(url: str, rest: str, origin: str, tls: TlsFiles | None) -> TcpEndpoint:
     match = _TCP.fullmatch(rest)
     if not match:
-        raise Invalid(origin, f"{_without_user(url)!r} is not of the form tcp://HOST:PORT", "an IPv6 address stands in brackets")
+        raise Invalid(
+            origin, f"{_without_user(url)!r} is not of the form tcp://HOST:PORT", "an IPv6 address stands in brackets"
+        )
     port = _port(url, match["port"], origin) or (TLS_PORT if tls else PLAIN_PORT)
     return TcpEndpoint(host=match["host"].strip("[]") or "localhost", port=port, tls=tls)
 
