@@ -1,7 +1,8 @@
 """What in a Dockerfile only BuildKit can do, line by line, so that a build without it is refused before it starts.
 
-The rule that keeps it simple: a feature is listed when the classic builder fails on it or quietly makes another image of it. A
-`# syntax=docker/dockerfile` line alone is neither: to the classic builder it is a comment.
+The rule that keeps it simple: a feature is listed when the classic builder fails on it or quietly makes another image of it (one
+with an empty TARGETARCH, say). What an ONBUILD holds counts in the builds that it triggers, not here. To the classic builder a
+`# syntax=docker/dockerfile` line is a comment; so it is no feature.
 """
 
 from __future__ import annotations
@@ -43,15 +44,14 @@ def features_of(source: Source, stages: tuple[Stage, ...], args: Mapping[str, st
     if name and not re.match(r"docker/dockerfile(-upstream)?(?:[:@]|$)", name):
         found.append(Feature(line=source.directives["syntax"][1], what=f"syntax={source.syntax}"))
     for stage in stages:
+        if "$" in stage.platform:
+            found.append(Feature(line=stage.line, what=f"FROM --platform={stage.platform}"))
         for instruction in stage.instructions:
             found += [Feature(line=instruction.line, what=what) for what in _needs(instruction, args)]
     return tuple(dict.fromkeys(found))
 
 
 def _needs(instruction: Instruction, args: Mapping[str, str]) -> Iterator[str]:
-    if instruction.trigger is not None:
-        yield from _needs(instruction.trigger, args)
-        return
     name = instruction.name
     if instruction.heredocs:
         yield f"{name} <<{instruction.heredocs[0].name}"
@@ -61,15 +61,6 @@ def _needs(instruction: Instruction, args: Mapping[str, str]) -> Iterator[str]:
     if name == "ADD" and any(_GIT.match(word) for word in instruction.args[:-1]):
         yield "ADD of a git repository"
     if name == "ARG":
-        yield from _arg_needs(instruction, args)
+        yield from (f"ARG {word}" for word in instruction.args if word in NAMES and word not in args)
     elif name not in ("RUN", "CMD", "ENTRYPOINT", "SHELL") and _MODIFIER.search(instruction.rest):
         yield f"{name} with a variable's modifier"
-
-
-def _arg_needs(instruction: Instruction, args: Mapping[str, str]) -> Iterator[str]:
-    if len(instruction.args) > 1:
-        yield "ARG with several names"
-    for word in instruction.args:
-        name, given, _ = word.partition("=")
-        if name in NAMES and not given and name not in args:
-            yield f"ARG {name}"

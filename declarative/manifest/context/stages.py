@@ -34,8 +34,10 @@ class Taken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """One stage. `base`: its reference as expanded; "" where it cannot be known. `name`: in lower case, "" if none.
+    """One stage.
 
+    `name`: in lower case, "" if none. `base`: its reference as expanded; "" where it cannot be known.
+    `platform`: what FROM --platform says; a `$` is left in it where only BuildKit knows the variable.
     `uses`: indices of the stages it needs. `images`: references of the images from outside it needs. `taken`: what it takes
     from the context, as far as that can be known. `instructions` without the FROM itself.
     """
@@ -44,7 +46,8 @@ class Stage:
     name: str
     base: str
     line: int
-    instructions: tuple[Instruction, ...]
+    platform: str = ""
+    instructions: tuple[Instruction, ...] = ()
     uses: tuple[int, ...] = ()
     images: tuple[str, ...] = ()
     taken: tuple[Taken, ...] = ()
@@ -134,6 +137,7 @@ class _Stages:
                 name=name,
                 base=base,
                 line=start.line,
+                platform=self._platform(start),
                 instructions=body,
                 uses=tuple(dict.fromkeys(uses)),
                 images=tuple(dict.fromkeys(images)),
@@ -158,6 +162,13 @@ class _Stages:
             self._complain(instruction, f"{error.subject} {error.problem}", error.remedy)
             return None
         return None if found.unmatched & self.unknown else found.text
+
+    def _platform(self, start: Instruction) -> str:
+        try:
+            return expand(_flag(start, "platform"), self.globals, Style(escape=self.escape, keep_unset=True)).text
+        except Invalid as error:
+            self._complain(start, f"{error.subject} {error.problem}", error.remedy)
+            return ""
 
     def _stage_name(self, start: Instruction) -> str:
         name = start.args[2].lower() if len(start.args) == 3 else ""
