@@ -29,6 +29,12 @@ _SECRETS = re.compile(
     r"|(?<=://)[^/\s@]+@"
 )
 
+# What urllib3 and the system put around the reason.
+_NOISE = re.compile(
+    r"<[^<>]* object at 0x[0-9a-f]+>:? ?|\w*Connection\w*\([^()]*\): ?"
+    r"|\[Errno -?\d+\] |Failed to establish a new connection: "
+)
+
 
 class Untrusted(Unavailable):
     """The server's certificate does not hold. Trying again changes nothing."""
@@ -118,6 +124,9 @@ def _read_errors(answer: Answer) -> tuple[frozenset[str], str]:
 
 
 def _reason(error: Exception) -> str:
-    """Say what happened without the object addresses that urllib3 puts into its messages."""
+    """Say what happened: the innermost error, without the object addresses that urllib3 puts around it."""
+    inner = next((part for part in error.args if isinstance(part, Exception)), None)
+    if inner is not None and inner is not error:
+        return _reason(inner)
     text = str(error) or type(error).__name__
-    return re.sub(r"<[^<>]* object at 0x[0-9a-f]+>:? ?|\w*Connection\w*\([^()]*\): ?", "", text)
+    return _NOISE.sub("", text)

@@ -114,15 +114,18 @@ class Session:
         """Read the body of an answer, at most `limit` bytes; raise Unavailable if it is cut, Invalid if longer."""
         from urllib3.exceptions import HTTPError
 
+        content = bytearray()
         try:
-            # One byte more tells "too long"; reading it also notices a body that ends early.
-            content = answer.read(limit + 1)
+            # Only the read that finds nothing more tells a body that ended from one that was cut.
+            while len(content) <= limit and (piece := answer.read(limit + 1 - len(content))):
+                content += piece
         except (HTTPError, OSError) as error:
-            raise no_answer(question, error) from error
-        finally:
             answer.close()
+            raise no_answer(question, error) from error
         if len(content) > limit:
+            answer.close()
             raise Invalid(question.subject, f"the answer to {question} is longer than {limit} bytes")
+        answer.release_conn()
         return bytes(content)
 
     def release(self, answer: BaseHTTPResponse) -> None:

@@ -202,11 +202,31 @@ def test_a_cut_before_the_answer(ask: Ask) -> None:
     assert "0x" not in str(caught.value)
 
 
-def test_a_cut_in_the_middle_of_a_manifest() -> None:
-    def cut(request: Request) -> None:
-        request.answer(200, MANIFEST[:20], {"Content-Length": str(len(MANIFEST))})
-        request.cut()
+def cut_by_reset(request: Request) -> None:
+    request.answer(200, MANIFEST[:20], {"Content-Length": str(len(MANIFEST))})
+    request.cut()
 
+
+def cut_by_end(request: Request) -> None:
+    request.answer(200, MANIFEST[:20], {"Content-Length": str(len(MANIFEST)), "Connection": "close"})
+
+
+def cut_chunks(request: Request) -> None:
+    request.send_response(200)
+    request.send_header("Transfer-Encoding", "chunked")
+    request.end_headers()
+    request.wfile.write(b"14\r\n" + MANIFEST[:20] + b"\r\n")
+    request.close_connection = True
+
+
+@pytest.mark.parametrize("cut", [cut_by_reset, cut_by_end, cut_chunks])
+def test_a_list_of_tags_that_is_cut_is_not_a_short_list(cut: Script) -> None:
+    with meet(cut) as (client, _), pytest.raises(Unavailable, match="no proper answer"):
+        client.tags("acme/web")
+
+
+@pytest.mark.parametrize("cut", [cut_by_reset, cut_by_end, cut_chunks])
+def test_a_cut_in_the_middle_of_a_manifest(cut: Script) -> None:
     waits: list[float] = []
     with meet(in_turn(cut, SERVE_MANIFEST), waits) as (client, server):
         stored = client.manifest(Reference.parse(f"{server.address}/acme/web:1"))

@@ -87,15 +87,18 @@ class TestDownload:
         assert len(server.asked()) == 4
 
     def test_a_reset(self) -> None:
+        """What was on its way is lost with the connection, so how far the next try begins is not ours to say."""
+
         def script(request: Request) -> None:
-            if "Range" in request.headers:
+            if len(request.server.asked()) > 1:
                 cutting(SIZE)(request)
             else:
                 request.answer(200, BLOB[:300_000], {"Content-Length": str(SIZE)})
                 request.cut()
 
-        with meet(script) as (client, _):
+        with meet(script) as (client, server):
             assert b"".join(client.open_blob("acme/web", DIGEST)) == BLOB
+            assert len(server.asked()) == 2
 
     @pytest.mark.parametrize("said", ["", "bytes 0-99/100", "bytes 5-10/11", "nonsense"])
     def test_another_range_than_asked_for(self, said: str) -> None:
