@@ -137,7 +137,7 @@ class Record(Shape):
         self.make = make if make is not None else _as_is
         self.hints = hints or {}
         self.required = tuple(entry.name for entry in fields if entry.required)
-        self._known = {entry.name: (entry.attribute or entry.name, entry.type.decode, entry.null) for entry in fields}
+        self._known = {entry.name: (entry.attribute or entry.name, _decoder(entry)) for entry in fields}
 
     def decode(self, node: Node, reading: Reading) -> Any:
         """Decode every key, complain about each unknown and each missing one, then make the value."""
@@ -151,12 +151,9 @@ class Record(Shape):
             if entry is None:
                 self._unknown(key, node, reading)
                 continue
-            attribute, decode, null = entry
-            if null and type(child) is Scalar and child.value is None:
-                continue
-            value = decode(child, reading)
+            value = entry[1](child, reading)
             if value is not BAD:
-                values[attribute] = value
+                values[entry[0]] = value
         for name in self.required:
             if name not in node.items:
                 reading.complain(node, f"lacks `{name}`", f"add {name}: {_brief(self.field(name))}")
@@ -205,6 +202,14 @@ def field_schema(entry: Field) -> Schema:
     if entry.example is not None:
         made["examples"] = [entry.example]
     return made
+
+
+def _decoder(entry: Field) -> Callable[[Node, Reading], Any]:
+    """Give what decodes a field. Nothing written where that is allowed is left out, as BAD is, but without a complaint."""
+    decode = entry.type.decode
+    if not entry.null:
+        return decode
+    return lambda node, reading: BAD if type(node) is Scalar and node.value is None else decode(node, reading)
 
 
 def _as_is(values: dict[str, Any], node: Mapping, reading: Reading) -> Any:

@@ -55,13 +55,17 @@ class ListOf(Shape):
         places: list[Node] = []
         for child in node.items:
             value = decode(child, reading)
-            for part in value if isinstance(value, list) else (value,):
-                if part is not BAD:
-                    values.append(part)
-                    places.append(child)
+            if type(value) is list:
+                values += value
+                places += [child] * len(value)
+            elif value is not BAD:
+                values.append(value)
+                places.append(child)
         if self.key is not None and len(values) > 1:
             self._refuse_repeats(self.key, values, places, reading)
-        return tuple(sorted(values) if self.sort else values)
+        if self.sort and len(values) > 1:
+            values.sort()
+        return tuple(values)
 
     @staticmethod
     def _refuse_repeats(key: Callable[[Any], Any], values: list[Any], places: list[Node], reading: Reading) -> None:

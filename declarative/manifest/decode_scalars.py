@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # More is a mistake or an attack: the kernel takes 128 KiB for one argument or variable (MAX_ARG_STRLEN).
 _LONGEST = 131_072
+_SHORT = 4096
 
 _size = lru_cache(maxsize=1024)(parse_size)
 _duration = lru_cache(maxsize=1024)(parse_duration)
@@ -66,6 +67,8 @@ class Text(Shape):
             text = node.text
         if not text:
             return text if self.empty else reading.complain(node, "is empty", f"write {self.name}, or remove the key")
+        if len(text) <= _SHORT and self._match is None and self.clean is None and "\0" not in text:
+            return text
         return self._checked(text, node, reading)
 
     def _checked(self, text: str, node: Node, reading: Reading) -> Any:

@@ -18,7 +18,7 @@ from declarative.manifest.decode_scalars import Boolean, Enum, Integer, Size, Te
 from declarative.manifest.decode_secrets import (
     FilePath,
     PlainValue,
-    absolute,
+    absolute_text,
     octal,
     read_bytes,
     secret_or,
@@ -75,7 +75,7 @@ class _MountText(Shape):
         if source[0] in "./~":
             if "nocopy" in options:
                 raise Invalid("`nocopy`", "is for volumes", "remove it")
-            path = str(absolute(source, node, reading))
+            path = absolute_text(source, node, reading)
             return Mount(type="bind", source=path, target=target, create_host_path=True, **options)
         if not re.fullmatch(NAME, source):
             remedy = f"write ./{source} for a folder beside the manifest, or name a Volume"
@@ -121,7 +121,7 @@ def _mount(values: dict[str, Any], node: Mapping, reading: Reading) -> Any:
     if kind == "bind":
         if not isinstance(source, Scalar):
             return reading.complain(node, "lacks `source`", "add source: the path on the host")
-        values["source"] = str(absolute(values["source"], source, reading))
+        values["source"] = absolute_text(values["source"], source, reading)
     if kind == "volume" and source is not None and not re.fullmatch(NAME, values["source"]):
         return reading.complain(
             source, f"`{values['source'][:60]}` is not a volume's name", "set type: bind for a host path"

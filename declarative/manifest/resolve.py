@@ -6,7 +6,7 @@ that takes part. A document that is wrong in itself still counts as there, so th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from declarative.core.resources import Container, Desired, Job, Network, NetworkSpec
@@ -29,6 +29,7 @@ class Known:
     """The documents of a stack by kind and name, the sound and the unsound ones."""
 
     by_kind: Mapping[str, Mapping[str, Decoded]]
+    joined: dict[tuple[str, ...], dict[str, Decoded]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, documents: tuple[Decoded, ...]) -> Known:
@@ -39,8 +40,11 @@ class Known:
         return cls(by_kind)
 
     def named(self, *kinds: str) -> dict[str, Decoded]:
-        """Give all documents of these kinds by name."""
-        return {name: document for kind in kinds for name, document in self.by_kind.get(kind, {}).items()}
+        """Give all documents of these kinds by name; made once, as every reference asks for it."""
+        if kinds not in self.joined:
+            found = {name: document for kind in kinds for name, document in self.by_kind.get(kind, {}).items()}
+            self.joined[kinds] = found
+        return self.joined[kinds]
 
     def sound(self, *kinds: str) -> list[Decoded]:
         """Give the documents of these kinds that became resources."""
@@ -92,8 +96,8 @@ def _check_references(document: Decoded, known: Known) -> None:
     for mount in spec.volumes:
         if mount.type == "volume" and mount.source:
             _refer(document, "spec.volumes", mount.source, known, "Volume")
-    for field in ("network_mode", "pid", "ipc"):
-        _check_shared_namespace(document, field, getattr(spec, field) or "", known)
+    for name in ("network_mode", "pid", "ipc"):
+        _check_shared_namespace(document, name, getattr(spec, name) or "", known)
     if document.resource.depends_on:
         _check_dependencies(document, known)
 
