@@ -7,6 +7,7 @@ A harmless GET or HEAD that died on a stale kept connection is sent once more; n
 
 from __future__ import annotations
 
+import functools
 import json
 import threading
 from dataclasses import dataclass
@@ -33,6 +34,9 @@ NEWEST_API = (1, 47)
 
 OLDEST_API = (1, 24)
 """Docker 1.12: what the driver relies on (network aliases, health checks, labels on volumes) is there from here on."""
+
+CONNECT_SECONDS = 15.0
+"""A connection that is not there by then will not come: TCP has sent its third SYN after 3 s, the fourth after 7."""
 
 _FIELDS = {"Host": "docker", "User-Agent": "declarative"}
 """Sent with every request. Engines do not look at the host's name, but RFC 9112 section 3.2 wants one."""
@@ -182,7 +186,8 @@ class EngineClient:
 
         connection = response.detach()
         connection.link.sock.settimeout(None)
-        return Duplex(connection.link, connection.reader.rest(), framed=framed)
+        done = functools.partial(self._done, connection, reusable=False)
+        return Duplex(connection.link, connection.reader.rest(), framed=framed, done=done)
 
     def ping(self, timeout: float | None = None) -> Mapping[str, str]:
         """Ask for a sign of life on a connection of its own; the headers. Raises as `request` does."""
@@ -316,7 +321,7 @@ class EngineClient:
             self._done(connection, reusable=False)
         if self._closed:
             raise Unavailable(self.address, "the connection was closed by us")
-        connection = Connection(connect(self.endpoint, seconds), self._probe)
+        connection = Connection(connect(self.endpoint, min(seconds, CONNECT_SECONDS)), self._probe)
         with self._lock:
             self._open.add(connection)
         return connection

@@ -11,7 +11,7 @@ from declarative.dockerapi.streams import Frame, FrameDecoder, StreamError
 from declarative.errors import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from declarative.dockerapi.transport import Link
@@ -25,8 +25,9 @@ class Duplex:
     With `framed` False (a terminal) everything comes as standard output.
     """
 
-    def __init__(self, link: Link, early: bytes, *, framed: bool) -> None:
+    def __init__(self, link: Link, early: bytes, *, framed: bool, done: Callable[[], None]) -> None:
         self._link = link
+        self._done = done
         self._early = early
         self._decoder = FrameDecoder() if framed else None
 
@@ -64,8 +65,8 @@ class Duplex:
         self._link.abort()
 
     def close(self) -> None:
-        """Close for good."""
-        self._link.close()
+        """Close for good; the client forgets the connection."""
+        self._done()
 
     def __enter__(self) -> Self:
         return self

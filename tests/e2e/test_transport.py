@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import signal
 import socket
+import subprocess
 import tarfile
 import threading
 import time
@@ -303,20 +303,18 @@ def test_the_proxy_cuts_before_and_after(moment: str, docker_engine: Engine, tmp
 def test_the_proxy_ends_a_call_whose_caller_was_killed(docker_engine: Engine, tmp_path: Path) -> None:
     """As without it: a build whose client dies is given up by the engine."""
     assert docker_engine.socket_path is not None
-    context = _tar({"Dockerfile": b"FROM busybox\nRUN sleep 300\n"})
+    (tmp_path / "Dockerfile").write_text("FROM busybox\nRUN sleep 300\n")
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "DOCKER_BUILDKIT": "0"}
+
+    def running() -> int:
+        return len(docker_engine.api("GET", "/containers/json")[1])
+
     with RecordingProxy(docker_engine.socket_path, tmp_path / "proxy.sock") as proxy:
-        child = os.fork()
-        if not child:
-            client = EngineClient(UnixEndpoint(path=str(proxy.path)))
-            lines = client.stream_lines("POST", "/build", body=context, headers={"Content-Type": "application/x-tar"})
-            for _ in lines:
-                pass
-            os._exit(0)
-        running: Callable[[], list[object]] = lambda: docker_engine.api("GET", "/containers/json")[1]  # noqa: E731
-        _wait(lambda: len(running()) == 1)
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        _wait(lambda: running() == [])
+        argv = ["docker", "--host", proxy.url, "build", "--rm", "--force-rm", str(tmp_path)]
+        with subprocess.Popen(argv, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as build:
+            _wait(lambda: running() == 1)
+            build.kill()
+        _wait(lambda: running() == 0)
     for row in docker_engine.api("GET", "/containers/json?all=1")[1]:
         docker_engine.api("DELETE", f"/containers/{row['Id']}?force=1")
 
