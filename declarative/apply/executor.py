@@ -1,0 +1,378 @@
+"""Walks a plan: every step as soon as what it needs is done, at most `parallelism` at once, waits beside that.
+
+It decides nothing that the plan has not decided. One thread (the caller's) owns all state and resumes the steps' scripts;
+worker threads make the calls and send the results to its inbox. So there are no locks here. Waiting costs no thread: one
+observation in one call serves all steps that wait.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from declarative.apply.events import Outcome, StepEnded, StepProgress, StepStarted, StepWaits, Stopping
+from declarative.apply.moves import Ask, Do, Pause, Wait
+from declarative.apply.readiness import Never, NotYet, Vigil
+from declarative.apply.retry import attempt
+from declarative.apply.script import is_long, script_of
+from declarative.apply.trouble import about, diagnosis
+from declarative.apply.workers import Workers
+from declarative.core.actions import CreateContainer, RestartContainer, StartContainer
+from declarative.errors import DeclarativeError, LockHeld
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from declarative.apply.events import State, Tell
+    from declarative.apply.moves import Move, Script
+    from declarative.apply.stop import Stop
+    from declarative.core.plan import Plan, Step
+    from declarative.drivers.port import Driver, Lease, Progress
+
+DEFAULT_PARALLELISM = 8
+FIRST_LOOK = 0.05  # seconds between two observations: at first, and at most
+LAST_LOOK = 0.5
+
+
+@dataclass(slots=True, kw_only=True)
+class _Run:
+    """A step under way. `move`: what it waits for; `slot`: it counts among the `parallelism`."""
+
+    step: Step
+    script: Script
+    begun: float
+    move: Move | None = None
+    slot: bool = False
+    begun_moves: bool = False
+    diagnosing: bool = False  # the result of its move is the error to be thrown in
+    vigil: Vigil | None = None
+    said: str = ""
+    until: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Result:
+    """The end of a call: of a run, or (None) of an observation."""
+
+    run: _Run | None
+    value: Any = None
+    error: BaseException | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Executor:
+    """Executes one plan. `run` may be called once."""
+
+    plan: Plan
+    driver: Driver
+    lease: Lease
+    tell: Tell
+    stop: Stop
+    parallelism: int = DEFAULT_PARALLELISM
+    clock: Callable[[], float] = time.monotonic
+    _outcomes: dict[int, Outcome] = field(default_factory=dict)
+    _runs: list[_Run] = field(default_factory=list)
+    _queue: deque[_Run] = field(default_factory=deque)
+    _inbox: SimpleQueue[_Result | None] = field(default_factory=SimpleQueue)
+    _ended_at: dict[int, float] = field(default_factory=dict)
+    _fresh: set[str] = field(default_factory=set)
+    _moved: bool = True  # a step has ended since steps were last looked at
+    _free: int = 0
+    _looking: bool = False
+    _look_at: float = 0.0
+    _interval: float = FIRST_LOOK
+    _stopped: bool = False
+    _crash: BaseException | None = None
+
+    def run(self) -> tuple[Outcome, ...]:
+        """Execute; gives the outcome of every step, in the plan's order. Never raises for what an action raised."""
+        self._free = self.parallelism
+        workers, watcher = Workers(self.parallelism), Workers(1)
+        self.stop.on_request(lambda: self._inbox.put(None))
+        try:
+            while len(self._outcomes) < len(self.plan.steps):
+                self._heed_stop()
+                self._start_steps()
+                self._begin_moves(workers)
+                self._look(watcher)
+                if len(self._outcomes) < len(self.plan.steps):
+                    self._take(workers)
+        finally:
+            workers.close()
+            watcher.close()
+        if self._crash is not None:
+            raise self._crash
+        return tuple(self._outcomes[step.id] for step in self.plan.steps)
+
+    # ---- which steps run
+
+    def _start_steps(self) -> None:
+        if not self._moved:
+            return
+        self._moved = False
+        under_way = {run.step.id for run in self._runs}
+        for step in self.plan.steps:
+            if step.id in self._outcomes or step.id in under_way:
+                continue
+            states = [self._outcomes.get(need) for need in step.needs]
+            broken = next((out for out in states if out is not None and out.state != "done"), None)
+            if broken is not None:
+                self._end(step, "skipped", because=broken.step.id if broken.state != "skipped" else broken.because)
+            elif all(states):
+                self._start(step)
+
+    def _start(self, step: Step) -> None:
+        run = _Run(
+            step=step,
+            script=script_of(step, self.driver, self.plan.stack, pause=self._delay(step)),
+            begun=self.clock(),
+        )
+        self._runs.append(run)
+        self._resume(run, started=True)
+
+    def _delay(self, step: Step) -> float:
+        """Give what is left of `update.delay` after the replacement of the replica before."""
+        if step.rollout is None or not step.rollout.update.delay:
+            return 0.0
+        last = max((self._ended_at[need] for need in step.needs if self._is_sibling(need, step)), default=None)
+        return 0.0 if last is None else max(0.0, last + step.rollout.update.delay / 1e9 - self.clock())
+
+    def _is_sibling(self, need: int, step: Step) -> bool:
+        before = self._outcomes[need].step.rollout
+        one, other = (before.create if before else None), (step.rollout.create if step.rollout else None)
+        if not isinstance(one, CreateContainer) or not isinstance(other, CreateContainer):
+            return False
+        return one.owner.name == other.owner.name
+
+    # ---- scripts
+
+    def _resume(
+        self, run: _Run, value: Any = None, error: BaseException | None = None, *, started: bool = False
+    ) -> None:
+        """Go on with a script until it wants something that takes time, or ends."""
+        run.vigil = None
+        try:
+            while True:
+                run.move = run.script.throw(error) if error is not None else run.script.send(value)
+                value, error = None, None
+                if not (isinstance(run.move, Do) and run.move.cut and self.stop.requested):
+                    break
+                error = self.stop.error
+        except StopIteration:
+            self._finish(run, "done")
+        except DeclarativeError as failure:
+            stopped = failure is self.stop.error or (self.stop.requested and type(failure) is type(self.stop.error))
+            self._finish(run, "interrupted" if stopped else "failed", about(run.step, failure))
+        except Exception as failure:  # noqa: BLE001 - a fault of ours: the others end in good order, then it is raised
+            self._crashed(failure)
+            self._finish(run, "failed")
+        else:
+            self._place(run, started=started)
+
+    def _place(self, run: _Run, *, started: bool) -> None:
+        match run.move:
+            case Do() | Ask():
+                if started and isinstance(run.move, Do):
+                    self._queue.append(run)
+                else:
+                    self._queue.appendleft(run)  # what is under way comes before what is new
+            case Wait(awaits=awaits):
+                self._release(run)
+                run.vigil = Vigil(awaits=awaits, begun=self.clock(), fresh=self._fresh)
+                self._interval, self._look_at = FIRST_LOOK, min(self._look_at, self.clock())
+                if started:
+                    run.begun_moves = True
+                    self.tell(StepStarted(step=run.step))
+                if self.stop.requested:
+                    self._resume(run, error=self.stop.error)
+            case Pause(seconds=seconds):
+                self._release(run)
+                run.until = self.clock() + seconds
+                if self.stop.requested:
+                    self._resume(run, error=self.stop.error)
+
+    def _release(self, run: _Run) -> None:
+        if run.slot:
+            run.slot = False
+            self._free += 1
+
+    def _finish(self, run: _Run, state: State, error: DeclarativeError | None = None) -> None:
+        self._release(run)
+        self._runs.remove(run)
+        self._end(run.step, state, seconds=self.clock() - run.begun, error=error)
+
+    def _end(
+        self, step: Step, state: State, *, seconds: float = 0.0, error: DeclarativeError | None = None, because: int = 0
+    ) -> None:
+        outcome = Outcome(step=step, state=state, seconds=seconds, error=error, because=because)
+        self._outcomes[step.id] = outcome
+        self._ended_at[step.id] = self.clock()
+        self._moved = True
+        self.tell(StepEnded(outcome=outcome))
+
+    # ---- calls
+
+    def _begin_moves(self, workers: Workers) -> None:
+        while self._queue and (self._queue[0].slot or self._free):
+            run = self._queue.popleft()
+            if not run.slot:
+                run.slot = True
+                self._free -= 1
+                if not run.begun_moves:
+                    run.begun_moves = True
+                    self.tell(StepStarted(step=run.step))
+            workers.submit(self._call_of(run, run.move))
+
+    def _call_of(self, run: _Run, move: Move | None) -> Callable[[], None]:
+        def call() -> None:
+            try:
+                value = attempt(lambda: self._make(run, move), tell=self.tell, stop=self.stop)
+            except BaseException as error:  # noqa: BLE001 - everything goes to the thread that owns the state
+                self._inbox.put(_Result(run=run, error=error))
+            else:
+                self._inbox.put(_Result(run=run, value=value))
+
+        return call
+
+    def _make(self, run: _Run, move: Move | None) -> Any:
+        if isinstance(move, Ask):
+            return move.question()
+        if isinstance(move, Do):
+            self.lease.check()
+            self.driver.execute(move.action, self._progress(run.step, long=is_long(move.action)))
+            if isinstance(move.action, (StartContainer, RestartContainer)):
+                self._fresh.add(move.action.name)
+        return None
+
+    def _progress(self, step: Step, *, long: bool) -> Callable[[Progress], None]:
+        def progress(word: Progress) -> None:
+            if long:
+                self.stop.check()  # raised through the driver, which cuts the connection
+            self.tell(StepProgress(step=step, progress=word))
+
+        return progress
+
+    def _take(self, workers: Workers) -> None:
+        """Wait for the next result, observation or timer, and act on it."""
+        try:
+            result = self._inbox.get(timeout=self._patience())
+        except Empty:
+            result = None
+        now = self.clock()
+        for run in [run for run in self._runs if isinstance(run.move, Pause) and run.until <= now]:
+            self._resume(run)
+        if result is None:
+            return
+        if result.run is None:
+            self._looking = False
+            self._observed(result, workers)
+            return
+        workers.ended()
+        self._returned(result.run, result.value, result.error)
+
+    def _returned(self, run: _Run, value: Any, error: BaseException | None) -> None:
+        """Go on with a step whose call is over."""
+        if isinstance(error, LockHeld):
+            self.stop.request(error, abandon=True)
+        if error is not None and not isinstance(error, DeclarativeError):
+            self._crashed(error)
+            self._finish(run, "failed")
+        elif self.stop.abandon:
+            run.script.close()
+            self._finish(run, "interrupted", about(run.step, error) if error is not None else None)
+        elif run.diagnosing:
+            run.diagnosing = False
+            self._resume(run, error=value or error)
+        else:
+            self._resume(run, value, error)
+
+    def _patience(self) -> float | None:
+        times = [run.until for run in self._runs if isinstance(run.move, Pause)]
+        if not self._looking and any(run.vigil for run in self._runs):
+            times.append(self._look_at)
+        return max(0.0, min(times) - self.clock()) if times else None
+
+    # ---- observation
+
+    def _look(self, watcher: Workers) -> None:
+        """Observe every container that somebody waits for, in one call, when it is time."""
+        names = sorted({name for run in self._runs if run.vigil is not None for name in run.vigil.names})
+        if self._looking or not names or self.clock() < self._look_at:
+            return
+        self._looking = True
+
+        def call() -> None:
+            try:
+                seen = attempt(lambda: self.driver.observe(self.plan.stack, names), tell=self.tell, stop=self.stop)
+            except BaseException as error:  # noqa: BLE001 - as above
+                self._inbox.put(_Result(run=None, error=error))
+            else:
+                self._inbox.put(_Result(run=None, value=(names, seen)))
+
+        watcher.submit(call)
+
+    def _observed(self, result: _Result, workers: Workers) -> None:
+        now = self.clock()
+        if result.error is not None:
+            for run in [run for run in self._runs if run.vigil is not None]:
+                self._resume(run, error=result.error)
+            return
+        names, seen = result.value
+        watched = [run for run in self._runs if run.vigil is not None and set(run.vigil.names) <= set(names)]
+        dues = [self._judge(run, seen, now, workers) for run in watched]
+        self._interval = min(LAST_LOOK, self._interval * 1.5)
+        self._look_at = now + self._interval
+        if dues and all(due is not None for due in dues):
+            self._look_at = min(now + LAST_LOOK, max(now, min(due for due in dues if due is not None)))
+
+    def _judge(self, run: _Run, seen: Any, now: float, workers: Workers) -> float | None:
+        answer = run.vigil.see(seen, now) if run.vigil is not None else None
+        if isinstance(answer, NotYet):
+            if answer.why != run.said:
+                run.said = answer.why
+                self.tell(StepWaits(step=run.step, text=answer.why))
+            return answer.due
+        if isinstance(answer, Never):
+            run.vigil = None
+            run.diagnosing = True
+            run.move = Ask(question=diagnosis(self.driver, run.step, answer))
+            workers.submit(self._call_of(run, run.move))
+            return None
+        self._resume(run)
+        return None
+
+    # ---- stopping
+
+    def _heed_stop(self) -> None:
+        if not self.stop.requested or self._stopped:
+            return
+        self._stopped = True
+        error = self.stop.error
+        if error is not None:
+            self.tell(Stopping(error=error))
+        under_way = {run.step.id for run in self._runs}
+        for run in [run for run in self._queue if not run.begun_moves]:
+            self._queue.remove(run)
+            self._cancel(run)
+        for run in [run for run in self._runs if run.vigil is not None or isinstance(run.move, Pause)]:
+            self._cancel(run)
+        for step in self.plan.steps:
+            if step.id not in self._outcomes and step.id not in under_way:
+                self._end(step, "skipped")
+
+    def _cancel(self, run: _Run) -> None:
+        """Throw the reason in, so that the step is undone; or, where the lock is lost, leave everything as it is."""
+        if self.stop.abandon:
+            run.script.close()
+            self._finish(run, "interrupted")
+        else:
+            self._resume(run, error=self.stop.error)
+
+    def _crashed(self, error: BaseException) -> None:
+        from declarative.errors import Interrupted
+
+        self._crash = self._crash or error
+        self.stop.request(Interrupted("", "stopped by a fault of declarative itself"))

@@ -1,0 +1,137 @@
+"""How a container is replaced: the new one beside the old one, names handed over by rename, the old one kept until the end.
+
+    stop-first    create NAME.new · stop NAME · NAME → NAME.old · NAME.new → NAME · start · wait · remove NAME.old
+    start-first   create NAME.new · start · wait · NAME → NAME.old · NAME.new → NAME · stop and remove NAME.old
+
+The law: whatever happens after any of these calls, the old container is still there until the new one has been seen ready.
+On a failure the way is gone back; after a crash the next plan finds one of
+
+    NAME, NAME.new       the new one is removed and made again
+    NAME.old, NAME.new   NAME.old gets its name back first
+    NAME, NAME.old       the names were handed over: NAME is made to run, and NAME.old removed once it is ready; or, where
+                         NAME is to be replaced once more, `_settle` below decides which of the two is the good one
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from declarative.apply.moves import Ask, Do, Wait
+from declarative.apply.trouble import reworded
+from declarative.core.actions import CreateContainer, RemoveContainer, RenameContainer, StartContainer, StopContainer
+from declarative.core.plan import Await
+from declarative.core.state import SUFFIX_NEW, SUFFIX_OLD
+from declarative.errors import DeclarativeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+
+    from declarative.apply.moves import Move, Script
+    from declarative.core.plan import Rollout
+    from declarative.drivers.port import Observed
+
+OUTPUT_LINES = 20
+"""Lines of a failed container's output that are kept for the report; the container itself goes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replacement:
+    """One rollout. `look` observes containers, `output` gives the last lines of one; both only read."""
+
+    rollout: Rollout
+    look: Callable[[tuple[str, ...]], Mapping[str, Observed]]
+    output: Callable[[str], str]
+
+    @property
+    def name(self) -> str:
+        """The name that is handed over."""
+        return self.rollout.name
+
+    @property
+    def new(self) -> str:
+        """The new container, until it has the name."""
+        return self.name + SUFFIX_NEW
+
+    @property
+    def old(self) -> str:
+        """The old container, once it has lost the name."""
+        return self.name + SUFFIX_OLD
+
+    def script(self) -> Script:
+        """Replace; raises Failed, saying what became of the old container."""
+        running = yield from self._settle()
+        try:
+            if isinstance(self.rollout.create, CreateContainer):
+                yield Do(action=self.rollout.create, cut=True)
+            if self.rollout.update.order == "start-first":
+                yield from self._start_first()
+            else:
+                yield from self._stop_first()
+        except DeclarativeError as error:
+            yield from self._undo(error, running=running)
+        yield Do(action=StopContainer(name=self.old))
+        yield Do(action=RemoveContainer(name=self.old))
+
+    def _stop_first(self) -> Script:
+        yield Do(action=StopContainer(name=self.name), cut=True)
+        yield Do(action=RenameContainer(name=self.name, to=self.old), cut=True)
+        yield Do(action=RenameContainer(name=self.new, to=self.name), cut=True)
+        yield Do(action=StartContainer(name=self.name), cut=True)
+        yield Wait(awaits=(self._ready(self.name),))
+
+    def _start_first(self) -> Script:
+        yield Do(action=StartContainer(name=self.new), cut=True)
+        yield Wait(awaits=(self._ready(self.new),))
+        yield Do(action=RenameContainer(name=self.name, to=self.old), cut=True)
+        yield Do(action=RenameContainer(name=self.new, to=self.name))
+
+    def _ready(self, name: str) -> Await:
+        update = self.rollout.update
+        return Await(name=name, condition="healthy", monitor=update.monitor, deadline=update.deadline)
+
+    def _settle(self) -> Generator[Move, Any, bool]:
+        """Make sure that NAME is the good container and NAME.old is free; gives whether NAME runs.
+
+        A NAME.old beside a NAME is what a killed rollout left. If NAME runs, it is the one that counts; if not, it never
+        became ready, and the old one is what served last.
+        """
+        seen = yield Ask(question=lambda: self.look((self.name, self.old)))
+        there = seen.get(self.name)
+        runs = there is not None and there.state in ("running", "paused", "restarting")
+        if self.old not in seen:
+            return runs
+        if runs:
+            yield Do(action=RemoveContainer(name=self.old))
+            return True
+        if there is not None:
+            yield Do(action=RemoveContainer(name=self.name))
+        yield Do(action=RenameContainer(name=self.old, to=self.name))
+        return True  # it served before, so it is started again if this rollout fails
+
+    def _undo(self, error: DeclarativeError, *, running: bool) -> Script:
+        """Go back to the old container, whatever was reached, and raise `error` with what became of it."""
+        try:
+            output = yield from self._bring_back(running=running)
+        except DeclarativeError as second:
+            problem = f"{error.problem}; and the old container could not be brought back: {second}"
+            remedy = f"it is kept as {self.old} where it has lost its name; apply again to go on"
+            raise reworded(error, problem=problem, remedy=remedy) from error
+        problem = f"{error.problem}; the old container is back"
+        raise reworded(error, problem=problem, output=output) from error
+
+    def _bring_back(self, *, running: bool) -> Generator[Move, Any, str]:
+        seen = yield Ask(question=lambda: self.look((self.name, self.new, self.old)))
+        handed_over = self.old in seen
+        newcomer = self.name if handed_over and self.name in seen else self.new
+        output = ""
+        if newcomer in seen:
+            output = yield Ask(question=lambda: self.output(newcomer))
+            yield Do(action=RemoveContainer(name=newcomer, volumes=True))
+        if self.new in seen and newcomer != self.new:
+            yield Do(action=RemoveContainer(name=self.new, volumes=True))
+        if handed_over:
+            yield Do(action=RenameContainer(name=self.old, to=self.name))
+        if running:
+            yield Do(action=StartContainer(name=self.name))
+        return output

@@ -1,0 +1,169 @@
+"""`apply`: snapshot → plan → execute → record. The one road by which an engine is changed.
+
+The rule that keeps it simple: what is executed was planned under the lock, from what was seen under the lock. A stack that is
+in sync takes no lock and writes nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from declarative.apply.events import Note, Planned, silent
+from declarative.apply.report import Report
+from declarative.apply.scope import scope_of
+from declarative.apply.stop import Stop
+from declarative.core.plan import Plan, Policy
+from declarative.core.planner import plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from declarative.apply.events import Outcome, Tell
+    from declarative.core.resources import Desired
+    from declarative.core.state import Actual
+    from declarative.drivers.port import Driver, Lease
+
+ROUNDS = 4
+"""Plans made in one apply at most: the second knows what the first one built; more would mean that we do not converge."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyOptions:
+    """How to apply. `files` gives the rendered manifests for the history (None: keep none). `lock_timeout` in seconds.
+
+    `salt` gives fresh hex for sealing secrets. `holder` says who we are, for who finds the lock held.
+    """
+
+    policy: Policy = field(default_factory=Policy)
+    parallelism: int = 8
+    lock_timeout: float = 0.0
+    holder: Callable[[], Mapping[str, str]] = dict
+    salt: Callable[[], str] = str
+    files: Callable[[], Mapping[str, str]] | None = None
+    tell: Tell = silent
+    stop: Stop = field(default_factory=Stop)
+    check: Callable[[Plan, Actual], None] | None = None  # may refuse the plan that was made under the lock
+
+
+def look(desired: Desired, driver: Driver, policy: Policy) -> tuple[Plan, Actual]:
+    """Look and plan; changes nothing. Raises Refused with every reason not to go on."""
+    actual = driver.snapshot(scope_of(desired))
+    return plan(desired, actual, policy), actual
+
+
+def apply(desired: Desired, driver: Driver, options: ApplyOptions) -> Report:
+    """Make the engine hold `desired`. Raises where nothing could be begun; what happens to steps is in the report."""
+    begun = time.monotonic()
+    first, actual = look(desired, driver, options.policy)
+    if options.check is not None:
+        options.check(first, actual)
+    if first.in_sync and not _unrecorded(first, actual, options):
+        return Report(stack=first.stack, engine=first.engine, notes=first.notes, seconds=time.monotonic() - begun)
+    options.stop.check()
+    with driver.lock(desired.stack, timeout=options.lock_timeout, holder=options.holder()) as lease:
+        return _Apply(desired=desired, driver=driver, options=options, lease=lease, begun=begun).run()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Apply:
+    """One apply under its lock."""
+
+    desired: Desired
+    driver: Driver
+    options: ApplyOptions
+    lease: Lease
+    begun: float
+    outcomes: list[Outcome] = field(default_factory=list)
+    notes: dict[str, None] = field(default_factory=dict)
+    updates: dict[str, Mapping[str, object]] = field(default_factory=dict)
+    remade: set[str] = field(default_factory=set)
+
+    def run(self) -> Report:
+        """Plan and execute until nothing is left to do, then record."""
+        options = self.options
+        for number in range(1, ROUNDS + 1):
+            current, actual = look(self.desired, self.driver, options.policy)
+            self.notes |= dict.fromkeys(current.notes)
+            if number == 1 and options.check is not None:
+                options.check(current, actual)
+            if current.in_sync:
+                break
+            options.tell(Planned(plan=current, round=number))
+            if not self._execute(current):
+                return self._report(current)
+            self._remember(current)
+            if not current.deferred and not _needs_look(current, options.policy):
+                return self._report(current, self._record(current, actual))
+        else:
+            if current.deferred:
+                options.tell(Note(text=f"not everything could be settled in {ROUNDS} rounds: apply once more"))
+        return self._report(current, self._record(current, actual))
+
+    def _execute(self, current: Plan) -> bool:
+        from declarative.apply.executor import Executor
+
+        executor = Executor(
+            plan=current,
+            driver=self.driver,
+            lease=self.lease,
+            tell=self.options.tell,
+            stop=self.options.stop,
+            parallelism=self.options.parallelism,
+        )
+        outcomes = executor.run()
+        self.outcomes += outcomes
+        return all(outcome.state == "done" for outcome in outcomes)
+
+    def _remember(self, current: Plan) -> None:
+        """Collect what was changed in place; a container that was made anew has none."""
+        for step in current.steps:
+            if step.kind == "Container" and step.verb in ("create", "replace", "remove"):
+                self.updates.pop(step.name, None)
+                self.remade.add(step.name)
+        for name, paths in current.updates.items():
+            self.updates[name] = {**self.updates.get(name, {}), **paths}
+
+    def _record(self, current: Plan, actual: Actual) -> int:
+        from declarative.apply.history import record
+        from declarative.apply.report import summary
+
+        if self.options.files is None or self.options.stop.abandon:
+            return 0
+        return record(
+            current,
+            actual,
+            self.driver,
+            files=self.options.files(),
+            updates=self.updates,
+            remade=self.remade,
+            summary=summary(tuple(self.outcomes)),
+            salt=self.options.salt(),
+            partial=bool(self.options.policy.targets),
+        )
+
+    def _report(self, current: Plan, revision: int = 0) -> Report:
+        return Report(
+            stack=current.stack,
+            engine=current.engine,
+            outcomes=tuple(self.outcomes),
+            stopped=self.options.stop.error,
+            revision=revision,
+            notes=tuple(self.notes),
+            seconds=time.monotonic() - self.begun,
+        )
+
+
+def _needs_look(current: Plan, policy: Policy) -> bool:
+    """Whether what the stack holds now can only be known by looking: ids of new images; what targets left out."""
+    return bool(policy.targets) or any(
+        name.startswith(("Tag/", "Job/")) and not content for name, content in current.objects.items()
+    )
+
+
+def _unrecorded(current: Plan, actual: Actual, options: ApplyOptions) -> bool:
+    """Whether the last apply was cut between its last step and its entry in the history."""
+    if options.files is None or options.policy.targets or not current.objects:
+        return False
+    return actual.revision is None or dict(actual.revision.objects) != dict(current.objects)

@@ -1,0 +1,39 @@
+"""Turns a step of a plan into a script: its actions in order, then its rollout, then its awaits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from declarative.apply.moves import Do, Pause, Wait
+from declarative.apply.rollout import OUTPUT_LINES, Replacement
+from declarative.core.actions import BuildImage, ImportImage, LoadImage, PullImage, PushImage
+
+if TYPE_CHECKING:
+    from declarative.apply.moves import Script
+    from declarative.core.actions import Action
+    from declarative.core.plan import Step
+    from declarative.drivers.port import Driver
+
+_LONG = (BuildImage, ImportImage, LoadImage, PullImage, PushImage)
+
+
+def is_long(action: Action) -> bool:
+    """Whether an action may take minutes, and leaves nothing half done when its connection is cut."""
+    return isinstance(action, _LONG)
+
+
+def script_of(step: Step, driver: Driver, stack: str, *, pause: float = 0.0) -> Script:
+    """Write down what `step` does, after `pause` seconds. Short actions run to their end even when a stop is asked for."""
+    if pause:
+        yield Pause(seconds=pause)
+    for action in step.actions:
+        yield Do(action=action, cut=is_long(action))
+    if step.rollout is not None:
+        replacement = Replacement(
+            rollout=step.rollout,
+            look=lambda names: driver.observe(stack, names),
+            output=lambda name: driver.last_output(name, OUTPUT_LINES),
+        )
+        yield from replacement.script()
+    if step.awaits:
+        yield Wait(awaits=step.awaits)

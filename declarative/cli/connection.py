@@ -1,0 +1,93 @@
+"""Connects to an engine, with everything the driver needs of the world: credentials, build contexts, chance.
+
+The rule that keeps it simple: nothing here is read before the driver asks for it; a plan without changes asks for nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from declarative.cli.context import Context
+    from declarative.cli.options import Args
+    from declarative.core.resources import BuildSource
+    from declarative.drivers.docker import DockerDriver
+    from declarative.drivers.docker.build import ContextTar
+    from declarative.registry.client import RegistryClient
+    from declarative.registry.credentials import DockerConfig
+
+
+def open_driver(args: Args, context: Context, *, engine: str = "", read_only: bool = False) -> DockerDriver:
+    """Connect to the engine: --engine, else what the Stack says (`engine`), else auto."""
+    from declarative.drivers.address import resolve
+    from declarative.drivers.docker import DockerDriver, Surroundings
+
+    address = resolve(args.engine or engine or "auto", context.environ, context.home)
+    world = _World(context)
+    surroundings = Surroundings(
+        salt=salt,
+        open_context=_open_context,
+        auth_header=world.auth_header,
+        registry=world.registry,
+    )
+    return DockerDriver(address.endpoint, surroundings, read_only=read_only)
+
+
+def salt() -> str:
+    """Give fresh hex, to seal secrets under."""
+    import os
+
+    return os.urandom(16).hex()
+
+
+def holder(context: Context, command: str) -> dict[str, str]:
+    """Say who we are, for who finds the stack locked."""
+    from declarative.drivers.holder import describe
+
+    user = context.environ.get("USER") or context.environ.get("LOGNAME") or ""
+    return describe(user=user, command=command, nonce=salt())
+
+
+def _open_context(source: BuildSource) -> ContextTar:
+    from declarative.drivers.docker.build import ContextTar
+    from declarative.manifest.context.dockerignore import ignore_lines
+    from declarative.manifest.context.tarball import classic_context
+
+    inline = source.dockerfile_inline.encode() if source.dockerfile_inline else None
+    lines = ignore_lines(source.context, source.dockerfile)
+    packed = classic_context(source.context, lines, source.dockerfile, inline)
+    return ContextTar(dockerfile=packed.dockerfile, chunks=packed.chunks)
+
+
+class _World:
+    """What the person's Docker configuration says about registries, read when first asked."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._config: DockerConfig | None = None
+
+    @property
+    def config(self) -> DockerConfig:
+        """The credential part of config.json."""
+        if self._config is None:
+            from pathlib import Path
+
+            from declarative.registry.credentials import DockerConfig
+
+            environ = self._context.environ
+            path = Path(environ.get("DOCKER_CONFIG") or self._context.home / ".docker") / "config.json"
+            content = path.read_bytes() if path.is_file() else b"{}"
+            self._config = DockerConfig.parse(content, subject=str(path), environment=environ)
+        return self._config
+
+    def auth_header(self, domain: str) -> str:
+        """Give X-Registry-Auth for a registry."""
+        from declarative.registry.credentials import registry_auth_header
+
+        return registry_auth_header(self.config.credential(domain), domain)
+
+    def registry(self, domain: str) -> RegistryClient:
+        """Give a client for a registry."""
+        from declarative.registry.client import RegistryClient
+
+        return RegistryClient(domain, credential=self.config.credential)

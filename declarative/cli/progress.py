@@ -1,0 +1,98 @@
+"""Shows an apply while it runs: one line per finished step, or live lines on a terminal.
+
+The rule that keeps it simple: `Lines` is the whole truth and works everywhere; the live form (rich, loaded on a terminal only)
+shows the same steps and prints the same lines when they end.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Self
+
+from declarative.apply.events import (
+    Note,
+    Outcome,
+    Planned,
+    Retrying,
+    StepEnded,
+    StepProgress,
+    StepStarted,
+    StepWaits,
+    Stopping,
+)
+
+if TYPE_CHECKING:
+    from declarative.apply.events import Event
+    from declarative.cli.context import Context
+    from declarative.cli.screen import Screen
+
+_MARKS = {"done": ("✓", "green"), "failed": ("✗", "red"), "skipped": ("-", "dim"), "interrupted": ("✗", "yellow")}
+
+
+def ended_line(outcome: Outcome, screen: Screen) -> str:
+    """Give the line of a step that is over: `create Container/web-1 (missing) 0.4s`."""
+    step = outcome.step
+    head = f"{step.verb} {step.label}"
+    if outcome.state == "done":
+        return f"{head} ({step.cause}) {outcome.seconds:.1f}s"
+    why = {"failed": "failed", "interrupted": "interrupted"}.get(outcome.state, "")
+    if outcome.state == "skipped":
+        why = f"skipped, because step {outcome.because} failed" if outcome.because else "not begun"
+    return screen.paint(f"{head}: {why}", _MARKS[outcome.state][1])
+
+
+class Lines:
+    """One line per finished step. With -v a line for every output of a builder, too."""
+
+    def __init__(self, screen: Screen, *, verbose: bool = False) -> None:
+        self._screen = screen
+        self._verbose = verbose
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        return
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        text = self._text(event)
+        if text:
+            with self._lock:
+                self._screen.line(text)
+
+    def _text(self, event: Event) -> str:  # noqa: PLR0911 - one answer per event
+        match event:
+            case StepEnded(outcome=outcome):
+                return ended_line(outcome, self._screen)
+            case Retrying(error=error, seconds=seconds):
+                return self._screen.paint(f"{error}; again in {seconds:.1f}s", "yellow")
+            case Stopping(error=error):
+                return self._screen.paint(
+                    f"{error.problem}: no new steps start, running ones end or are undone", "yellow"
+                )
+            case Note(text=text):
+                return f"note: {text}"
+            case StepProgress(step=step, progress=progress) if self._verbose and progress.text:
+                return f"  {step.label}: {progress.text.rstrip()}"
+            case StepWaits(step=step, text=text) if self._verbose:
+                return f"  {step.label}: {text}"
+            case _:
+                return ""
+
+
+def listener(context: Context, screen: Screen) -> Lines:
+    """Give what shows an apply on this screen."""
+    if screen.tty and context.log_format == "text" and not context.verbose:
+        from declarative.cli.live import Live
+
+        return Live(screen)
+    if context.log_format == "json":
+        from declarative.cli.log_lines import LogLines
+
+        return LogLines(context.err)
+    return Lines(screen, verbose=bool(context.verbose))
+
+
+__all__ = ["Lines", "Planned", "StepStarted", "ended_line", "listener"]
