@@ -44,7 +44,8 @@ def buildkit_line(dockerfile: Dockerfile, label: str, step: int) -> int:
     stage = _labelled(dockerfile, label)
     if stage is None:
         return 0
-    lines = [stage.line, *(each.line for each in stage.instructions if each.name in _COUNTED)]
+    pulled = [stage.line] if stage.base in stage.images else []  # neither scratch nor an earlier stage is a step
+    lines = [*pulled, *(each.line for each in stage.instructions if each.name in _COUNTED)]
     return lines[step - 1] if 1 <= step <= len(lines) else 0
 
 

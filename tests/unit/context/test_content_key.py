@@ -1,0 +1,169 @@
+"""The content key: what counts, what does not, and what a plan can say about it."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from declarative.errors import Failed
+from declarative.manifest.context.content_key import (
+    INPUTS,
+    MOST_ENTRIES,
+    changed,
+    content_key,
+    content_parts,
+    dump_parts,
+    load_parts,
+)
+from declarative.manifest.context.walk import walk
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def parts(root: Path, *ignored: str, **rest: Any) -> dict[str, str]:
+    return content_parts(dockerfile=rest.pop("dockerfile", b"FROM a"), context=walk(str(root), ignored), **rest)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = tmp_path / "context"
+    (root / "src").mkdir(parents=True)
+    (root / "src" / "main.py").write_text("print(1)")
+    (root / "setup.py").write_text("setup()")
+    (root / "link").symlink_to("src")
+    return root
+
+
+def test_the_key_is_a_digest_and_stable(tree: Path) -> None:
+    key = content_key(parts(tree), {"alpine:3": "sha256:1"})
+    assert key == content_key(parts(tree), {"alpine:3": "sha256:1"})
+    assert key.startswith("sha256:")
+    assert len(key) == 71
+
+
+def test_the_key_of_a_known_build_stays_what_it_was() -> None:
+    """A release that changes this rebuilds everybody's images: never do it without saying so."""
+    known = content_parts(
+        dockerfile=b"FROM scratch\n", context=[], args={"A": "b"}, target="t", secrets=["s"], platform="linux/amd64"
+    )
+    assert content_key(known, {"x": "y"}) == "sha256:4c6c3be25048063e0b4b5b1eff7aa276b520e18767aefbf7cc018262025fad63"
+
+
+CHANGES: dict[str, Any] = {
+    "content": lambda root: (root / "src" / "main.py").write_text("print(2)"),
+    "mode": lambda root: (root / "src" / "main.py").chmod(0o755),
+    "folder mode": lambda root: (root / "src").chmod(0o700),
+    "name": lambda root: (root / "setup.py").rename(root / "setup.cfg"),
+    "link": lambda root: ((root / "link").unlink(), (root / "link").symlink_to("setup.py")),
+    "new empty file": lambda root: (root / "src" / "__init__.py").touch(),
+    "new empty folder": lambda root: (root / "empty").mkdir(),
+    "file became folder": lambda root: ((root / "setup.py").unlink(), (root / "setup.py").mkdir()),
+    "content moved between files": lambda root: (root / "setup.py").write_text("print(1)"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_a_build_can_see_changes_the_context(tree: Path, change: str) -> None:
+    before = parts(tree)
+    CHANGES[change](tree)
+    after = parts(tree)
+    assert after["context"] != before["context"]
+    assert {name: after[name] for name in after if name in INPUTS and name != "context"} == {
+        name: before[name] for name in before if name in INPUTS and name != "context"
+    }
+
+
+def test_times_and_owners_do_not_count(tree: Path) -> None:
+    before = parts(tree)
+    os.utime(tree / "setup.py", (1, 1))
+    os.chown(tree / "setup.py", 1234, 1234)
+    (tree / "junk.log").touch()
+    assert parts(tree, "*.log") == before
+
+
+OTHERS: dict[str, dict[str, Any]] = {
+    "dockerfile": {"dockerfile": b"FROM b"},
+    "args": {"args": {"A": "1"}},
+    "target": {"target": "test"},
+    "platform": {"platform": "linux/arm64"},
+    "secrets": {"secrets": ["token"]},
+    "options": {"options": {"network": "none"}},
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_each_input_has_a_part_of_its_own(tree: Path, name: str) -> None:
+    before, after = parts(tree), parts(tree, **OTHERS[name])
+    assert changed(before, after) == (name,)
+    assert content_key(before) != content_key(after)
+
+
+def test_fields_do_not_run_into_one_another(tree: Path) -> None:
+    assert parts(tree, args={"A": "bC"})["args"] != parts(tree, args={"Ab": "C"})["args"]
+    assert parts(tree, secrets=["a", "bc"])["secrets"] != parts(tree, secrets=["ab", "c"])["secrets"]
+    assert parts(tree, args={"A": "b"})["args"] != parts(tree, options={"A": "b"}, args={"A": "c"})["args"]
+
+
+def test_order_does_not_matter(tree: Path) -> None:
+    assert parts(tree, args={"A": "1", "B": "2"}, secrets=["x", "y"]) == parts(
+        tree, args={"B": "2", "A": "1"}, secrets=["y", "x", "y"]
+    )
+
+
+def test_base_images_count(tree: Path) -> None:
+    assert content_key(parts(tree), {"a": "1"}) != content_key(parts(tree), {"a": "2"})
+    assert content_key(parts(tree), {"a": "1"}) != content_key(parts(tree))
+
+
+def test_a_plan_can_say_which_files(tree: Path) -> None:
+    before = parts(tree)
+    (tree / "src" / "main.py").write_text("print(2)")
+    (tree / "new").touch()
+    assert changed(before, parts(tree)) == ("context (new, src)",)
+    for number in range(9):
+        (tree / f"n{number}").touch()
+    assert changed(before, parts(tree)) == ("context (n0, n1, n2, n3, and 7 more)",)
+    assert changed(before, before) == ()
+
+
+def test_a_flat_context_has_no_digests_of_entries(tree: Path) -> None:
+    for number in range(MOST_ENTRIES):
+        (tree / f"n{number}").touch()
+    found = parts(tree)
+    assert [name for name in found if name.startswith("context")] == ["context"]
+    (tree / "n1").write_text("x")
+    assert changed(found, parts(tree)) == ("context",)
+
+
+def test_parts_travel_as_a_label(tree: Path) -> None:
+    (tree / os.fsdecode(b"\xff")).touch()
+    found = parts(tree)
+    label = dump_parts(found)
+    assert load_parts(label) == found
+    assert "context/\\xff" in found
+    label.encode()
+    for broken in ("", "{", "[]", "3", '{"a": 1}'):
+        assert load_parts(broken) == {}
+
+
+def test_a_file_that_goes_away(tree: Path) -> None:
+    entries = list(walk(str(tree)))
+    (tree / "setup.py").unlink()
+    with pytest.raises(Failed, match="went away"):
+        content_parts(dockerfile=b"", context=entries)
+
+
+def test_ten_thousand_files_are_digested_within_seconds(tmp_path: Path) -> None:
+    """About 0.2 s on an idle core; the bound is wide because test machines are not idle."""
+    for folder in range(100):
+        (tmp_path / str(folder)).mkdir()
+        for file in range(100):
+            (tmp_path / str(folder) / str(file)).write_bytes(b"x" * 100)
+    start = time.perf_counter()
+    found = parts(tmp_path, "*.pyc", "**/node_modules")
+    assert time.perf_counter() - start < 5
+    assert found["context"]
