@@ -14,7 +14,7 @@ from declarative.errors import Problem
 from declarative.manifest.git import Git
 from declarative.manifest.scope import Absent, Environment, Scope, apply_set, merge
 from declarative.manifest.sources import Source, read_file
-from declarative.manifest.template import Renderer
+from declarative.manifest.template import RENDERED, Renderer
 from declarative.manifest.yaml_nodes import Document, Mapping, Node, Scalar, Sequence, to_plain
 from declarative.manifest.yaml_parse import parse
 
@@ -81,9 +81,8 @@ class _Loader:
             found = self.template(source, scope) if source.is_template else parsed
             documents += [self.render(document, scope) for document in found if not _is_stack(document)]
         problems = [*self.problems, *self.renderer.problems]
-        return Loaded(
-            documents=tuple(documents), stack=stack, stack_name=name, problems=_sorted(problems, self.sources)
-        )
+        order = (*self.options.values_files, *(source.name for source in self.sources))
+        return Loaded(documents=tuple(documents), stack=stack, stack_name=name, problems=_sorted(problems, order))
 
     def parse(self, source: Source) -> tuple[Document, ...]:
         documents, problems = parse(source)
@@ -221,12 +220,12 @@ def _replaced(mapping: Mapping, path: tuple[str, ...], node: Node) -> Mapping:
     return replace(mapping, items={**mapping.items, key: new})
 
 
-def _sorted(problems: list[Problem], sources: tuple[Source, ...]) -> tuple[Problem, ...]:
-    """Sort by the order of the sources, then by place; what has no place comes first."""
-    order = {source.name: number for number, source in enumerate(sources)}
+def _sorted(problems: list[Problem], names: tuple[str, ...]) -> tuple[Problem, ...]:
+    """Sort by file, in the order of `names`, then by place; what has no place comes first."""
+    order = {name: number for number, name in enumerate(names)}
 
     def place(problem: Problem) -> tuple[int, int, int]:
         span = problem.span
-        return (order.get(span.file.removesuffix(" (rendered)"), -1), span.line, span.column) if span else (-1, 0, 0)
+        return (order.get(span.file.removesuffix(RENDERED), -1), span.line, span.column) if span else (-1, 0, 0)
 
     return tuple(sorted(problems, key=place))

@@ -10,6 +10,7 @@ What is bounded, so that a slip (or a hostile manifest) ends in an error and not
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,8 @@ _MOST_BITS = 4096
 """Bits of a number: no value of a manifest has more than 64, and Python computes far beyond what fits into memory."""
 _SIZED_FILTERS = frozenset({"batch", "center", "indent", "round", "slice"})
 """Filters whose number says how much they make."""
+_WIDE_PERCENT = re.compile(r"%[^a-zA-Z%]*(?:[0-9]{5}|\*)")
+_WIDE_FIELD = re.compile(r"\{[^{}]*:[^{}]*(?:[0-9]{5}|\{)")
 _RESULT = "result"
 _TEMPLATE_FILE = "<template>"
 _CACHED = 4096
@@ -111,7 +114,11 @@ class Sandbox(ImmutableSandboxedEnvironment):
             raise TemplateFault(
                 f"the template takes more than {MOST_STEPS:,} steps", "does a loop or a macro never end?"
             )
-        if obj is _range or isinstance(getattr(obj, "__self__", None), str):
+        method = getattr(obj, "__wrapped__", obj)  # the sandbox wraps str.format in a function of its own
+        owner = getattr(method, "__self__", None)
+        if isinstance(owner, str) and method.__name__ in {"format", "format_map"}:
+            _check_format(owner, _WIDE_FIELD)
+        elif isinstance(owner, str) or obj is _range:
             _check_arguments(args, kwargs)
         return _check_size(super().call(context, obj, *args, **kwargs))
 
@@ -122,7 +129,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         elif operator == "**":
             _check_power(left, right)
         elif operator == "%" and isinstance(left, str):
-            _check_format(left)
+            _check_format(left, _WIDE_PERCENT)
         return _check_size(super().call_binop(context, operator, left, right))
 
     def getattr(self, obj: Any, attribute: str) -> Any:
@@ -251,11 +258,9 @@ def _check_power(left: Any, right: Any) -> None:
         _check_bits(left.bit_length() * max(right, 0))
 
 
-def _check_format(pattern: str) -> None:
+def _check_format(pattern: str, wide: re.Pattern[str]) -> None:
     """Refuse widths of more than four digits, and widths that are arguments: `"%1000000000d" % 1`."""
-    import re
-
-    if re.search(r"%[^a-zA-Z%]*(?:[0-9]{5}|\*)", pattern):
+    if wide.search(pattern):
         raise TemplateFault("the format asks for too wide a field", "use a smaller width")
 
 
@@ -265,7 +270,7 @@ def _bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def bounded(*args: Any, **kwargs: Any) -> Any:
         if name == "format" and args:
-            _check_format(str(args[0]))
+            _check_format(str(args[0]), _WIDE_PERCENT)
         if name in _SIZED_FILTERS:
             _check_arguments(args[1:], kwargs)
         return _check_size(function(*args, **kwargs))

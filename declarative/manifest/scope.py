@@ -138,7 +138,7 @@ def path_of(scope: Scope, wanted: object) -> str:
 
 
 def _path(value: object, wanted: object, path: str) -> str:
-    if value is wanted and isinstance(value, dict | list):
+    if value is wanted and isinstance(value, dict | list | Lookup):
         return path
     if isinstance(value, dict):
         below = [(item, f"{path}.{key}") for key, item in value.items()]

@@ -6,6 +6,7 @@ Problem, and all of them are reported at once.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -53,7 +54,7 @@ def read_sources(
             problems.append(found)
             continue
         for name, path in found:
-            key = name if path is None else str(path.resolve())
+            key = name if path is None else _identity(path)
             if key not in seen:
                 seen.add(key)
                 read = _read(name, path, stdin, working_folder)
@@ -62,6 +63,14 @@ def read_sources(
                 else:
                     sources.append(read)
     return tuple(sources), tuple(problems)
+
+
+def _identity(path: Path) -> str:
+    """Name the file behind `path`, so that a file named twice is read once. Path.resolve raises for a loop of symbolic links."""
+    try:
+        return os.path.realpath(path)
+    except ValueError:
+        return str(path)
 
 
 def _files(argument: str, working_folder: Path) -> list[tuple[str, Path | None]] | Problem:

@@ -259,11 +259,10 @@ class _Builder:
         anchor = self.anchors.get(event.anchor)
         if anchor is None or anchor.node is None:
             text = "stands inside what it names" if anchor else "names nothing that stands above it"
+            near = did_you_mean(event.anchor, [name for name, known in self.anchors.items() if known.node])
             place = self.place(event)
             self.complain(
-                place,
-                f"the alias *{event.anchor} {text}",
-                did_you_mean(event.anchor, [name for name, known in self.anchors.items() if known.node]),
+                place, f"the alias *{event.anchor} {text}", near or f"give a value above it the anchor &{event.anchor}"
             )
             return place
         self.count += anchor.size - 1
