@@ -17,16 +17,12 @@ from declarative.errors import Denied, Invalid, Unavailable
 from tests import certificates, engines, sockets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.engine
 
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as made:
-        port: int = made.getsockname()[1]
-        return port
+_INSIDE = 2376  # the port in the engine's own network
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +37,11 @@ def client_files(authority: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def tls_port(authority: Path) -> Iterator[int]:
-    """Start a dockerd that wants TLS on one port of loopback; no bridge, for it shares the test's network."""
+    """Start a dockerd that wants TLS, and bring its port to the test's loopback."""
     server = certificates.issue(authority, authority.parent / "server")
-    port = _free_port()
-    options = ("--bridge=none", "--iptables=false", f"--host=tcp://127.0.0.1:{port}", "--tlsverify")
-    files = (f"--tlscacert={server}/ca.pem", f"--tlscert={server}/cert.pem", f"--tlskey={server}/key.pem")
-    with engines.Engine(own_network=False, options=(*options, *files)):
+    wanted = (f"--host=tcp://127.0.0.1:{_INSIDE}", "--tlsverify", f"--tlscacert={server}/ca.pem")
+    files = (f"--tlscert={server}/cert.pem", f"--tlskey={server}/key.pem")
+    with engines.Engine(options=wanted + files) as engine, _on_a_port(lambda: engine.connect(_INSIDE)) as port:
         yield port
 
 
@@ -160,7 +155,7 @@ def test_clear_text_to_a_tls_port(tls_port: int) -> None:
 
 def test_tls_to_a_port_in_clear_text(docker_engine: engines.Engine, client_files: Path) -> None:
     """A relay puts the engine's clear-text socket on a port."""
-    with _on_a_port(str(docker_engine.socket_path)) as port:
+    with _on_a_port(lambda: sockets.connect_unix(str(docker_engine.socket_path))) as port:
         with EngineClient(TcpEndpoint(host="127.0.0.1", port=port), timeout=5) as client:
             assert client.get_json("/info")["OSType"] == "linux"
         with pytest.raises(Invalid, match="the engine does not speak TLS on this port"):
@@ -205,15 +200,15 @@ def test_broken_and_missing_files_are_named(
 
 
 @contextlib.contextmanager
-def _on_a_port(path: str) -> Iterator[int]:
-    """Relay a port of loopback to a unix socket."""
+def _on_a_port(dial: Callable[[], socket.socket]) -> Iterator[int]:
+    """Relay a port of loopback to what `dial` connects to."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def accept() -> None:
         with contextlib.suppress(OSError):
             while True:
                 made, _ = listener.accept()
-                threading.Thread(target=sockets._carry, args=(made, sockets.connect_unix(path)), daemon=True).start()
+                threading.Thread(target=sockets._carry, args=(made, dial()), daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
     try:
