@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlencode
 
-from declarative.errors import Unavailable
+from declarative.errors import Denied, Failed, NotFound, Unavailable, Unsupported
 from declarative.registry.auth import scope
 
 if TYPE_CHECKING:
@@ -72,16 +72,22 @@ def exists(blob: Blob) -> bool:
 
 
 def mount(blob: Blob, source: str) -> bool:
-    """Let the registry take the blob over from another of its repositories; False where it does not."""
+    """Let the registry take the blob over from another of its repositories; False where it does not.
+
+    A refusal is no error: who may not read the source may still write the target, and the upload will tell.
+    """
     question = blob.question("POST", f"a mount of blob {blob.digest} from {source}")
     target = blob.uploads + "?" + urlencode({"mount": str(blob.digest), "from": source})
-    answer = blob.session.ask(
-        question,
-        target,
-        scopes=blob.writing | {scope(source, "pull")},
-        headers={"Content-Length": "0"},
-        expected={201, 202},
-    )
+    try:
+        answer = blob.session.ask(
+            question,
+            target,
+            scopes=blob.writing | {scope(source, "pull")},
+            headers={"Content-Length": "0"},
+            expected={201, 202},
+        )
+    except (Denied, NotFound, Failed, Unsupported):
+        return False
     if answer.status == 201:
         blob.session.release(answer)
         return True

@@ -31,7 +31,7 @@ class Request(BaseHTTPRequestHandler):
 
     # The names are those that http.server calls.
     do_GET = do_HEAD = do_DELETE = handle_any  # noqa: N815
-    do_PUT = do_POST = do_PATCH = handle_any  # noqa: N815
+    do_PUT = do_POST = do_PATCH = do_CONNECT = handle_any  # noqa: N815
 
     def read_body(self) -> bytes:
         """Read the request's body, as long as its head says; once only."""

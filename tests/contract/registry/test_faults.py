@@ -43,6 +43,8 @@ WRITES: dict[str, Ask] = {
     ),
 }
 EVERYTHING = READS | WRITES
+# A refused mount means an upload, and no more; it is looked at by itself.
+STRICT = {name: ask for name, ask in EVERYTHING.items() if name != "mount_blob"}
 
 
 @pytest.fixture(params=EVERYTHING)
@@ -100,6 +102,7 @@ SERVE_MANIFEST = answers(200, MANIFEST, {"Content-Type": media.OCI_INDEX, "Docke
         (304, Unavailable),
     ],
 )
+@pytest.mark.parametrize("ask", STRICT.values(), ids=STRICT)
 def test_each_status_has_its_error(ask: Ask, status: int, kind: type[DeclarativeError]) -> None:
     """Never None, never False, never an empty list: the registry did not say that anything is absent."""
     with meet(answers(status)) as (client, server):
@@ -117,6 +120,20 @@ def test_a_404_of_somebody_else_is_not_absent(ask: Ask, body: bytes) -> None:
         pytest.raises(Unavailable, match=r"404 .*not as a registry says"),
     ):
         ask(client, server.address)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 405])
+def test_a_refused_mount_is_an_upload_later(status: int) -> None:
+    with meet(answers(status)) as (client, _):
+        assert not client.mount_blob("acme/web", DIGEST, "acme/base")
+    with meet(lambda request: request.answer_errors(404, "BLOB_UNKNOWN")) as (client, _):
+        assert not client.mount_blob("acme/web", DIGEST, "acme/base")
+
+
+@pytest.mark.parametrize("status", [429, 500])
+def test_a_mount_that_got_no_answer_is_not_refused(status: int) -> None:
+    with meet(answers(status)) as (client, _), pytest.raises(Unavailable):
+        client.mount_blob("acme/web", DIGEST, "acme/base")
 
 
 def test_a_404_that_means_no_permission_is_denied() -> None:
@@ -328,6 +345,15 @@ def test_a_proxy_is_used_and_loopback_is_not_sent_there() -> None:
             with RegistryClient(server.address, retry=ONCE, settings=settings) as client:
                 assert READS["resolve"](client, server.address) == DIGEST
             assert server.asked() == ["HEAD /v2/acme/web/manifests/1"]
+
+
+@pytest.mark.parametrize(("domain", "host"), [("docker.io", "registry-1.docker.io:443"), ("ghcr.io", "ghcr.io:443")])
+def test_everybody_else_is_spoken_to_over_tls(domain: str, host: str) -> None:
+    with misbehave(answers(403)) as proxy:
+        settings = Settings(proxy=f"http://{proxy.address}")
+        with RegistryClient(domain, retry=ONCE, settings=settings) as client, pytest.raises(Unavailable, match="403"):
+            client.tags("library/redis")
+        assert [(one.method, one.path) for one in proxy.log] == [("CONNECT", host)]
 
 
 class TestTags:
