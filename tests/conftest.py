@@ -13,6 +13,7 @@ made. What a file of tests leaves in an engine fails that file; what the run lea
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ _SANDBOX = pytest.StashKey[sandbox.Sandbox | None]()
 _BEFORE = pytest.StashKey[leaks.Traces]()
 _LEFT = pytest.StashKey[list[str]]()
 _RUNNING = pytest.StashKey[list[engines.Engine]]()
+_GRACE_SECONDS = 3.0
 
 
 # a busy machine is slow, not wrong: pytest-timeout guards against hanging
@@ -155,12 +157,23 @@ def _engine_for_the_mark(request: pytest.FixtureRequest) -> None:
 def _leaves_engines_clean(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> Iterator[None]:
     before = {engine.name: engine.contents() for engine in pytestconfig.stash[_RUNNING]}
     yield
-    left: list[str] = []
-    for engine in pytestconfig.stash[_RUNNING]:
-        lines = engine.contents() - before.get(engine.name, engines.Contents())
-        left += [f"{engine.flavour.name}: {line}" for line in lines if not line.startswith("images ")]
-        engine.clear()
+    left = [line for engine in pytestconfig.stash[_RUNNING] for line in _remains(engine, before.get(engine.name))]
     assert not left, f"{request.node.nodeid} left behind: {', '.join(left)}"
+
+
+def _remains(engine: engines.Engine, before: engines.Contents | None) -> list[str]:
+    """List what is in the engine and was not, images aside, then clear it; removals under way are given a moment."""
+    left: list[str] = []
+
+    def nothing() -> bool:
+        lines = engine.contents() - (before or engines.Contents())
+        left[:] = [f"{engine.flavour.name}: {line}" for line in lines if not line.startswith("images ")]
+        return not left
+
+    with contextlib.suppress(TimeoutError):
+        engines.wait_until(nothing, "removals under way", _GRACE_SECONDS)
+    engine.clear()
+    return left
 
 
 def _known(config: pytest.Config, engine: engines.Engine) -> Iterator[engines.Engine]:
