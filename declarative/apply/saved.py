@@ -94,7 +94,7 @@ def still_fits(saved: SavedPlan, plan: Plan, actual: Actual) -> None:
 
 def _other_steps(saved: SavedPlan, plan: Plan) -> list[DeclarativeError]:
     """Compare what would be done with what was shown: files, secrets or build contexts may have changed."""
-    shown, made = saved.document.get("steps", []), plan_document(plan)["steps"]
+    shown, made = _placeless(saved.document), _placeless(plan_document(plan))
     if shown == made:
         return []
     pairs = (step for index, step in enumerate(made) if index >= len(shown) or shown[index] != step)
@@ -102,6 +102,18 @@ def _other_steps(saved: SavedPlan, plan: Plan) -> list[DeclarativeError]:
     subject = f"{first['kind']}/{first['name']}"
     problem = f"what the plan would do has changed since it was saved (step {first['id']}: {first['action']})"
     return [Conflict(subject, problem, "a file it reads has changed: plan anew and look at the difference")]
+
+
+def _placeless(document: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Give the steps without their places: rendered manifests have other line numbers."""
+    return [
+        {
+            **step,
+            "source": "",
+            "changes": [{**change, "source": ""} for change in step["changes"]],
+        }
+        for step in document.get("steps", [])
+    ]
 
 
 def _touched(plan: Plan) -> list[str]:

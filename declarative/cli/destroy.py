@@ -31,11 +31,12 @@ def run(args: Args, context: Context) -> int:
     """Look, ask, remove."""
     from declarative.apply.run import look
     from declarative.cli.connection import open_driver
+    from declarative.cli.history import stack_of
     from declarative.cli.opening import policy_of
     from declarative.cli.plan import show
     from declarative.core.resources import Desired
 
-    stack, engine = _stack(args, context)
+    stack, engine = stack_of(args, context)
     policy = policy_of(args, destroy=True)
     driver = open_driver(args, context, engine=engine, read_only=args.dry_run)
     try:
@@ -47,16 +48,6 @@ def run(args: Args, context: Context) -> int:
         return _destroy(stack, policy, driver, args, context)
     finally:
         driver.close()
-
-
-def _stack(args: Args, context: Context) -> tuple[str, str]:
-    """Give the stack's name and the engine it names. With --stack and no -f no manifest is needed."""
-    from declarative.cli.opening import load_manifests
-
-    if args.stack and not args.files:
-        return args.stack, ""
-    loaded = load_manifests(args, context)
-    return loaded.desired.stack, loaded.stack.engine
 
 
 def _ask(plan: Plan, context: Context) -> None:
