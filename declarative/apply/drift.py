@@ -28,7 +28,17 @@ if TYPE_CHECKING:
 
 # What an engine writes into every container's layer by itself, to mount its own files over.
 _ENGINE_FILES = frozenset(
-    ["/.dockerenv", "/etc/hostname", "/etc/hosts", "/etc/resolv.conf", "/etc/mtab", "/dev/console", "/dev/pts", "/dev/shm", "/run/.containerenv"]
+    {
+        "/.dockerenv",
+        "/run/.containerenv",
+        "/etc/hostname",
+        "/etc/hosts",
+        "/etc/resolv.conf",
+        "/etc/mtab",
+        "/dev/console",
+        "/dev/pts",
+        "/dev/shm",  # noqa: S108 - a path in a container
+    }
 )
 
 
