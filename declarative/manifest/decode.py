@@ -7,8 +7,10 @@ and whoever holds the value leaves it out; a resource is used only if nobody com
 
 from __future__ import annotations
 
+import os.path
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from declarative.manifest.suggest import did_you_mean
@@ -17,14 +19,17 @@ from declarative.manifest.yaml_nodes import Mapping, Scalar, kind_of
 if TYPE_CHECKING:
     from collections.abc import Callable
     from collections.abc import Mapping as AbstractMapping
-    from pathlib import Path
 
-    from declarative.errors import Problem
+    from declarative.errors import Invalid, Problem
     from declarative.manifest.decode_tree import Tree
     from declarative.manifest.yaml_nodes import Document, Node
 
 Schema = dict[str, Any]
 """A JSON Schema, draft 2020-12."""
+
+
+# A problem that begins so follows its subject as one sentence.
+_VERBS = ("is ", "has ", "holds ", "ends ", "begins ", "goes ", "looks ", "cannot ", "names ")
 
 
 class _Bad:
@@ -62,6 +67,11 @@ class Reading:
         self.problems.append(document.problem(node, self.subject, f"{path}: {text}" if path else text, remedy))
         return BAD
 
+    def refuse(self, node: Node, error: Invalid) -> Any:
+        """Complain with the words of an error that a parser of the value's text raised."""
+        joint = " " if error.problem.startswith(_VERBS) else ": "
+        return self.complain(node, f"{error.subject}{joint}{error.problem}", error.remedy)
+
     def wrong(self, node: Node, expected: str, remedy: str = "") -> Any:
         """Complain that `node` has the wrong type."""
         found = kind_of(node)
@@ -72,6 +82,11 @@ class Reading:
     def folder(self, node: Node) -> Path:
         """Give the folder that relative paths written in `node` count from."""
         return self.document(node).source.folder
+
+    def shown(self, path: str) -> str:
+        """Give a path as a person would write it from where the manifest was named: beside `app/stack.yaml`, `app/conf`."""
+        source = self.tree.document.source
+        return os.path.normpath(Path(source.name).parent / os.path.relpath(path, source.folder))
 
     def document(self, node: Node) -> Document:
         """Give the document that `node` is written in; inherited defaults stand in another one."""

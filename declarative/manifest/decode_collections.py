@@ -162,7 +162,7 @@ class ByShape(Shape):
     def decode(self, node: Node, reading: Reading) -> Any:
         """Decode by the form that the node has."""
         form = self.scalar if type(node) is Scalar else self.sequence if type(node) is Sequence else self.mapping
-        if form is None or (type(node) is Scalar and node.value is None):
+        if form is None:
             return reading.wrong(node, self.name)
         return form.decode(node, reading)
 
@@ -225,7 +225,10 @@ class Pairs(Shape):
                 continue
             key, mark, value = child.value.partition(self.separator)
             if not mark:
-                reading.complain(child, f"`{key}` has no value", f"write {key}{self.separator}VALUE")
+                way = f"write {key}{self.separator}VALUE"
+                if isinstance(self.item, ByShape):
+                    way += f", or as a map {{{key}: {{secret: {{env: {key}}}}}}} to pass a variable on"
+                reading.complain(child, f"`{key}` has no value", way)
             elif self._match(key) is None:
                 reading.complain(child, f"`{key}` cannot be a name", self.says)
             elif key in values:

@@ -12,6 +12,8 @@ from declarative.manifest.decode import BAD, Field, Outside, Reading, Record
 from declarative.manifest.decode_scalars import Enum
 from declarative.manifest.decode_tree import Tree, merge
 from declarative.manifest.fields import TABLES
+from declarative.manifest.fields.container import OWN_NAMESPACE
+from declarative.manifest.fields.job import ENDLESS
 from declarative.manifest.fields.stack import JOB_DEFAULTS
 from declarative.manifest.fields.table import API_VERSION, LABELS, RESOURCE_NAME, Head, Table
 from declarative.manifest.suggest import did_you_mean
@@ -81,11 +83,7 @@ class Defaults:
         spec = document.root.get("spec")
         if not isinstance(spec, Mapping):
             return Tree(document, document.root)
-        node = self.node
-        if _text(document.root.get("kind")) == "Job":
-            known = {name: child for name, child in node.items.items() if name in JOB_DEFAULTS}
-            node = Mapping(known, node.keys, node.line, node.column)
-        node = _without_rivals(spec, node)
+        node = _fitting(self.node, spec, is_job=_text(document.root.get("kind")) == "Job")
         taken: set[int] = set()
         merged = merge(spec, node, taken)
         root = document.root
@@ -93,13 +91,21 @@ class Defaults:
         return Tree(document, whole, frozenset(taken), self.document)
 
 
-def _without_rivals(spec: Mapping, node: Mapping) -> Mapping:
-    """Leave out of the defaults what the spec replaces under another name: networks and network_mode exclude each other."""
-    for one, other in (("networks", "network_mode"), ("network_mode", "networks")):
-        if one in spec.items and other in node.items:
-            left = {name: child for name, child in node.items.items() if name != other}
-            node = Mapping(left, node.keys, node.line, node.column)
-    return node
+def _fitting(node: Mapping, spec: Mapping, *, is_job: bool) -> Mapping:
+    """Leave out of the defaults what cannot go with the spec: it states something else in its place, or is a job."""
+    out = {"image"} if "image" in spec.items else set()
+    if "networks" in spec.items:
+        out.add("network_mode")
+    if "network_mode" in spec.items:
+        out.add("networks")
+        if _text(spec.items["network_mode"]).startswith(("container:", "service:")):
+            out |= OWN_NAMESPACE
+    if is_job:
+        out |= node.items.keys() - JOB_DEFAULTS
+        if _text(node.get("restart")) in ENDLESS:
+            out.add("restart")
+    left = {name: child for name, child in node.items.items() if name not in out}
+    return Mapping(left, node.keys, node.line, node.column)
 
 
 def decode_document(

@@ -143,7 +143,7 @@ def read_env_file(path: Path, node: Node, reading: Reading) -> Any:
     for fault in faults:
         before = text[: fault.offset]
         line, column = before.count("\n") + 1, fault.offset - (before.rfind("\n") + 1) + 1
-        span = Span(file=str(path), line=line, column=column)
+        span = Span(file=reading.shown(str(path)), line=line, column=column)
         problem = Problem(
             subject=reading.subject, text=fault.text, remedy=fault.remedy, span=span, snippet=snippet(text, span)
         )

@@ -96,7 +96,7 @@ class _PortText(Shape):
         try:
             return list(parse_ports(node.text if type(node.value) is int else str(node.value)))
         except Invalid as error:
-            return reading.complain(node, f"{error.subject} {error.problem}", error.remedy)
+            return reading.refuse(node, error)
 
     def schema(self) -> Schema:
         """Text in the short form, or a container's port."""

@@ -88,10 +88,9 @@ _TESTS = {
 
 
 def _healthcheck(values: dict[str, Any], node: Mapping, reading: Reading) -> Any:
-    disable = values.pop("disable", False)
-    if disable and values:
-        return reading.complain(node.keys["disable"], "a check that is off has no other settings", "remove one of them")
-    return Healthcheck(test=("NONE",)) if disable else Healthcheck(**values)
+    del node, reading
+    # As in Compose, `disable` wins over what stands beside it: the stack's defaults may.
+    return Healthcheck(test=("NONE",)) if values.pop("disable", False) else Healthcheck(**values)
 
 
 HEALTHCHECK = Record(
@@ -253,7 +252,11 @@ def _restart(text: str) -> str:
 
 
 _RESTARTS = ("no", "always", "unless-stopped", "on-failure")
-RESTART = Text('"no", always, unless-stopped or on-failure:N', clean=_restart)
+RESTART = Text(
+    '"no", always, unless-stopped or on-failure:N',
+    says='write "no", always, unless-stopped or on-failure:3',
+    clean=_restart,
+)
 
 
 def _cpus(text: str) -> int:

@@ -63,13 +63,18 @@ class Text(Shape):
         text = node.value
         if type(text) is not str:
             if not self.number or kind_of(node) != "a number":
-                return reading.wrong(node, self.name, "" if text is None else f'put it in quotes: "{node.text}"')
+                return reading.wrong(node, self.name, self._quoted(node))
             text = node.text
         if not text:
             return text if self.empty else reading.complain(node, "is empty", f"write {self.name}, or remove the key")
         if len(text) <= _SHORT and self._match is None and self.clean is None and "\0" not in text:
             return text
         return self._checked(text, node, reading)
+
+    def _quoted(self, node: Scalar) -> str:
+        if node.value is None:
+            return ""
+        return self.says if isinstance(node.value, bool) and self.says else f'put it in quotes: "{node.text}"'
 
     def _checked(self, text: str, node: Node, reading: Reading) -> Any:
         if len(text) > _LONGEST or "\0" in text:
@@ -81,7 +86,7 @@ class Text(Shape):
         try:
             return self.clean(text)
         except Invalid as error:
-            return reading.complain(node, f"{error.subject}: {error.problem}", error.remedy)
+            return reading.refuse(node, error)
 
     def schema(self) -> Schema:
         """Give a string, or a number too."""

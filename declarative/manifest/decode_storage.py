@@ -64,7 +64,7 @@ class _MountText(Shape):
         try:
             return self._mount(parts, node, reading)
         except Invalid as error:
-            return reading.complain(node, f"{error.subject} {error.problem}", error.remedy)
+            return reading.refuse(node, error)
 
     @staticmethod
     def _mount(parts: list[str], node: Scalar, reading: Reading) -> Mount:

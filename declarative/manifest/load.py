@@ -87,7 +87,10 @@ def resolve_documents(rendered: Rendered, options: LoadOptions, before: Iterable
     settings, defaults = _stack(rendered, outside, found)
     decoded = tuple(decode_document(document, outside, found, defaults) for document in rendered.documents)
     desired = resolve(decoded, rendered.stack_name, settings.max_deletes)
-    problems = _in_order((*before, *rendered.problems, *found), rendered)
+    # A template that failed stays in its scalar; what the decoder makes of that is nobody's concern.
+    failed = {_place(problem) for problem in rendered.problems}
+    ours = (problem for problem in found if problem.span is None or _place(problem) not in failed)
+    problems = _in_order((*before, *rendered.problems, *ours), rendered)
     if problems:
         raise InvalidManifest(problems)
     return Loaded(desired=desired, stack=settings, documents=rendered.all())
@@ -106,6 +109,11 @@ def _stack(rendered: Rendered, outside: Outside, problems: list[Problem]) -> tup
     node = decoded.tree.walk("spec.defaults")[1]
     has_defaults = "defaults" in values and isinstance(node, Mapping)
     return settings, Defaults(node=node, document=rendered.stack) if has_defaults else None  # type: ignore[arg-type]
+
+
+def _place(problem: Problem) -> tuple[str, int, int]:
+    span = problem.span
+    return (span.file, span.line, span.column) if span is not None else ("", 0, 0)
 
 
 def _in_order(problems: Iterable[Problem], rendered: Rendered) -> tuple[Problem, ...]:

@@ -132,7 +132,7 @@ def _remedy(name: str, named: Mapping[str, Resource | Any], kinds: tuple[str, ..
         return near
     for kind, others in known.by_kind.items():
         if name in others and kind not in kinds:
-            return f"`{name}` is a {kind}; declare a {kinds[0]}, or name another"
+            return f"there is {name} of kind {kind}; declare a {kinds[0]}, or name another"
     if kinds[0] in {"Volume", "Network"}:
         head = "apiVersion: declarative/v1, kind: " + kinds[0]
         return f"add a document: {{{head}, metadata: {{name: {name}}}}}"

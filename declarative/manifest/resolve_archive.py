@@ -51,7 +51,7 @@ def _documents(path: str) -> dict[str, bytes]:
                     file = archive.extractfile(member)
                     kept[name] = file.read() if file is not None else b""
     except (tarfile.TarError, EOFError) as error:
-        raise Invalid(path, f"{path} is not an image archive: {error}".lower(), "make it with docker save") from error
+        raise Invalid(path, f"{path} is not an image archive", "make it with docker save") from error
     return kept
 
 

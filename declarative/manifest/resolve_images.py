@@ -117,9 +117,10 @@ def _version(document: Decoded) -> str | None:
         return None
     spec = document.resource.spec
     try:
-        check_version({"scheme": spec.scheme, "version": version, "levels": spec.levels, "build": spec.build})
+        names = ("scheme", "levels", "variant", "prefix", "build")
+        check_version({"version": version, **{name: getattr(spec, name) for name in names}})
     except Invalid as error:
-        document.reading.complain(place, f"{error.subject} {error.problem}", error.remedy)
+        document.reading.refuse(place, error)
         return None
     return version
 

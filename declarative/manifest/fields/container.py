@@ -212,12 +212,16 @@ SHARED = (*_BEFORE, *_AFTER)
 """What a Container and a Job have in common."""
 
 
+OWN_NAMESPACE = frozenset({"ports", "hostname", "dns", "extra_hosts"})
+"""Fields of the network namespace: what shares that of another container cannot have its own."""
+
+
 def check_shared(values: dict[str, Any], node: Mapping, reading: Reading) -> None:
     """Complain about what does not go together in a container's fields."""
     if "networks" in values and "network_mode" in values:
         reading.complain(node.keys["network_mode"], "stands beside networks", "remove one of the two")
     mode = values.get("network_mode", "")
-    for name in ("ports", "hostname", "dns", "extra_hosts"):
+    for name in sorted(OWN_NAMESPACE):
         if mode.startswith("container:") and name in values:
             reading.complain(node.keys[name], f"has no effect with network_mode {mode}", "set it on that container")
     if mode in {"host", "none"} and values.get("ports"):

@@ -15,9 +15,13 @@ if TYPE_CHECKING:
     from declarative.manifest.yaml_nodes import Mapping
 
 
+ENDLESS = frozenset({"always", "unless-stopped"})
+"""Restart policies under which nothing completes."""
+
+
 def _check(values: dict[str, Any], node: Mapping, reading: Reading) -> Any:
     check_shared(values, node, reading)
-    if values.get("restart") in {"always", "unless-stopped"}:
+    if values.get("restart") in ENDLESS:
         reading.complain(node.keys["restart"], "a job that is restarted never completes", 'write on-failure:3 or "no"')
     return values
 

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from declarative.core.resources import TagScheme, TagSchemeSpec
 from declarative.core.tags import calver, literal, semver
+from declarative.core.tags.rules import Rules
+from declarative.core.tags.scheme import releases_of
 from declarative.errors import Invalid
 from declarative.manifest.decode import Field, Record
 from declarative.manifest.decode_collections import ListOf
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from declarative.manifest.decode import Reading
     from declarative.manifest.yaml_nodes import Mapping
 
-POLICIES = {"semver": semver, "calver": calver, "literal": literal}
+_DEFAULTS = {"semver": semver.LEVELS, "calver": calver.LEVELS, "literal": literal.LEVELS}
 _LEVELS = ("major", "minor", "patch", "year", "month", "day", "full", "latest")
 _LEVELS_OF = {"semver": semver.LEVELS, "calver": calver.ALL_LEVELS, "literal": literal.LEVELS}
 
@@ -49,10 +51,8 @@ VERSION_FROM = Record(
 
 def check_version(values: dict[str, Any]) -> None:
     """Raise Invalid where the version cannot be read by its scheme."""
-    scheme = values.get("scheme", "semver")
-    policy = POLICIES[scheme]
-    levels = values.get("levels", policy.LEVELS)
-    policy.read(values["version"], levels, replace_build=values.get("build") == "replace")
+    known = ("scheme", "levels", "variant", "prefix", "build")
+    releases_of(Rules(**{name: values[name] for name in known if name in values}), values["version"])
 
 
 def _check(values: dict[str, Any], node: Mapping, reading: Reading) -> Any:
@@ -72,14 +72,14 @@ def _check(values: dict[str, Any], node: Mapping, reading: Reading) -> Any:
         try:
             check_version(values)
         except Invalid as error:
-            return reading.complain(node.items["version"], f"{error.subject} {error.problem}", error.remedy)
+            return reading.refuse(node.items["version"], error)
     return values
 
 
 def _make(head: Head, values: dict[str, Any]) -> TagScheme:
     """Make a scheme that `resolve` completes: repository and version may be empty still."""
     source = values.pop("version_from", {})
-    values.setdefault("levels", POLICIES[values.get("scheme", "semver")].LEVELS)
+    values.setdefault("levels", _DEFAULTS[values.get("scheme", "semver")])
     values.setdefault("repository", "")
     return TagScheme(
         name=head.name, spec=TagSchemeSpec(version_label=source.get("label", ""), **values), places=head.tree
