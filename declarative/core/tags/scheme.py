@@ -51,7 +51,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagMove:
-    """One tag to write. `before` None: no such tag yet. `after` None: the content that is still to be built."""
+    """One tag to write. `before` None: no such tag yet. `after` None: the content that is still to be built.
+
+    `source`: the full tag of this place that holds (or will, once the full tags moved) what a floating tag is to point to.
+    """
 
     tag: str
     before: str | None
@@ -59,6 +62,7 @@ class TagMove:
     cause: Cause
     version: str
     floating: bool = False
+    source: str = ""
 
     @property
     def origin(self) -> Literal["change", "drift"]:
@@ -190,10 +194,9 @@ class _Family:
         own = self.rules.write(self.known[release.order].full)
         return (own, *sorted(self._spellings[release.order] - {own}))
 
-    def content(self, release: Release, place: Place) -> str | None:
-        """Say what a known release holds here; None if it is not here or nobody looked."""
-        held = (place.tags.get(tag) for tag in self.spellings(release))
-        return next((content for content in held if content is not None), None)
+    def holder(self, release: Release, place: Place) -> str | None:
+        """Name the tag by which a known release is here and was looked at; None if there is none."""
+        return next((tag for tag in self.spellings(release) if place.tags.get(tag) is not None), None)
 
 
 def _conflict(place: Place, tag: str, rules: Rules) -> Conflict:
@@ -220,27 +223,27 @@ def _floating_moves(family: _Family, place: Place) -> Iterable[TagMove]:
     own = {family.rules.write(name.body) for release in family.published for name in release.floats}
     orders = {release.order for release in family.published}
     for tag, head in family.heads.items():
-        is_published = head.order in orders
-        target = place.content if is_published else family.content(head, place)
-        here = tag in place.tags
-        before = place.tags.get(tag)
-        if target is None and not is_published:
+        published = head.order in orders
+        source = family.rules.write(head.full) if published else family.holder(head, place)
+        if source is None:
             continue  # the best version is known, but not what it holds here: leave the tag alone
-        if not here and tag not in own:
-            continue  # somebody else's level, or taken away on purpose: only this version's names are created
-        if here and before is None and not is_published:
+        after = place.content if published else place.tags[source]
+        before = place.tags.get(tag)
+        if tag not in place.tags and tag not in own:
+            continue  # taken away, or never written: only this version's names are created
+        if tag in place.tags and before is None and not published:
             continue  # nobody looked at a tag that this version does not compete for
-        if here and before == target and target is not None:
+        if before is not None and before == after:
             continue
-        cause = _cause(family, head, place, tag, is_published=is_published)
-        yield TagMove(tag=tag, before=before, after=target, cause=cause, version=head.full, floating=True)
+        cause = _cause(family, head, place, tag, published=published)
+        yield TagMove(tag=tag, before=before, after=after, cause=cause, version=head.full, floating=True, source=source)
 
 
-def _cause(family: _Family, head: Release, place: Place, tag: str, *, is_published: bool) -> Cause:
+def _cause(family: _Family, head: Release, place: Place, tag: str, *, published: bool) -> Cause:
     if tag not in place.tags:
         return Cause.MISSING
     standing = [place.tags[spelling] for spelling in family.spellings(head) if spelling in place.tags]
-    if not is_published or (standing and standing[0] == place.content):
+    if not published or (standing and standing[0] == place.content):
         return Cause.DRIFT
     return Cause.RETAG if standing else Cause.NEWER
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,10 +10,13 @@ from declarative.manifest.context.dockerfile import Dockerfile, read_dockerfile
 from declarative.manifest.context.dockerignore import ignore_lines
 from declarative.manifest.context.sources import source_problems
 from declarative.manifest.context.walk import walk
+from tests.shared_cases import load_cases
 
-FOLDER = Path(__file__).parents[3].parent / "shared/cases/dockerfile"
-PARSER: dict[str, Any] = json.loads((FOLDER / "parser.json").read_text())
-GOLDEN: dict[str, Any] = json.loads((FOLDER / "golden-builds.json").read_text())
+if TYPE_CHECKING:
+    from pathlib import Path
+
+PARSER: dict[str, Any] = load_cases("dockerfile/parser.json")
+GOLDEN: dict[str, Any] = load_cases("dockerfile/golden-builds.json")
 
 
 def read(text: str, **rest: Any) -> Dockerfile:

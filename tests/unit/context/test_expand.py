@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from declarative.errors import Invalid
 from declarative.oci.dockerfile.expand import Style, _BadWord, expand, pattern_to_regex
+from tests.shared_cases import load_cases
 
-CASES: dict[str, Any] = json.loads(
-    (Path(__file__).parents[3].parent / "shared/cases/dockerfile/env-substitution.json").read_text()
-)
+CASES: dict[str, Any] = load_cases("dockerfile/env-substitution.json")
 ENV = {"PWD": "/home", "SHELL": "bash", "KOREAN": "한국어", "NULL": ""}
 
 

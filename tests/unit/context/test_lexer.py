@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +10,10 @@ from declarative.errors import Invalid
 from declarative.oci.dockerfile.forms import json_array, words
 from declarative.oci.dockerfile.heredoc import Heredoc, heredocs_in, parse_heredoc
 from declarative.oci.dockerfile.lexer import Instruction, lex
+from tests.shared_cases import load_cases
 
-FOLDER = Path(__file__).parents[3].parent / "shared/cases/dockerfile"
-PARSER: dict[str, Any] = json.loads((FOLDER / "parser.json").read_text())
-HEREDOC: dict[str, Any] = json.loads((FOLDER / "heredoc.json").read_text())
+PARSER: dict[str, Any] = load_cases("dockerfile/parser.json")
+HEREDOC: dict[str, Any] = load_cases("dockerfile/heredoc.json")
 
 
 def shown(instruction: Instruction) -> dict[str, Any]:

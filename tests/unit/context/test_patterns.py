@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from declarative.errors import Invalid
 from declarative.oci.dockerfile.patterns import PatternSet, _translate, read_ignore_file
+from tests.shared_cases import load_cases
 
-CASES: dict[str, Any] = json.loads(
-    (Path(__file__).parents[3].parent / "shared/cases/dockerignore/patternmatcher.json").read_text()
-)
+CASES: dict[str, Any] = load_cases("dockerignore/patternmatcher.json")
 
 
 def in_a_walk(patterns: PatternSet, path: str) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from declarative.manifest.context.dockerfile import read_dockerfile
-from declarative.manifest.context.steps import buildkit_line, classic_line, failing_line
+from declarative.oci.dockerfile.lexer import lex
+from declarative.oci.dockerfile.steps import buildkit_line, classic_line, failing_line
 
 TEXT = b"""\
 ARG V=x
@@ -69,24 +69,25 @@ ERROR: failed to solve: it does not matter
     ],
 )
 def test_the_line_that_failed(output: str, line: int) -> None:
-    assert failing_line(read_dockerfile(TEXT), output) == line
+    assert failing_line(lex(TEXT), output) == line
 
 
 def test_classic_steps_count_every_instruction_up_to_the_target() -> None:
-    whole = read_dockerfile(TEXT)
+    whole = lex(TEXT)
     assert [classic_line(whole, step) for step in range(10)] == [0, 1, 2, 3, 6, 8, 9, 10, 11, 0]
-    assert classic_line(read_dockerfile(TEXT, target="base"), 5) == 0
+    assert classic_line(lex(TEXT), 5, "base") == 0
 
 
 def test_buildkit_steps_count_what_makes_something() -> None:
-    found = read_dockerfile(TEXT)
+    found = lex(TEXT)
     assert [buildkit_line(found, "base", step) for step in range(1, 5)] == [2, 3, 6, 0]
     assert [buildkit_line(found, "stage-1", step) for step in range(1, 4)] == [9, 11, 0]
-    single = read_dockerfile(b"FROM a\nENV B=c\nRUN x\n")
+    assert buildkit_line(found, "", 2, target="base") == 3
+    single = lex(b"FROM a\nENV B=c\nRUN x\n")
     assert [buildkit_line(single, "", step) for step in (1, 2)] == [1, 3]
 
 
 def test_a_padded_step_number() -> None:
     text = b"FROM a\n" + b"RUN x\n" * 10
-    assert failing_line(read_dockerfile(text), " > [ 3/11] RUN x:\n") == 3
-    assert failing_line(read_dockerfile(b"FROM a AS build\n" + text[7:]), " > [build  3/11] RUN x:\n") == 3
+    assert failing_line(lex(text), " > [ 3/11] RUN x:\n") == 3
+    assert failing_line(lex(b"FROM a AS build\n" + text[7:]), " > [build  3/11] RUN x:\n") == 3

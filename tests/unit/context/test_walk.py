@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,10 +12,12 @@ from declarative.errors import Denied, Failed, Invalid, NotFound
 from declarative.manifest.context.dockerignore import ignore_lines, sent
 from declarative.manifest.context.follow import follow_links
 from declarative.manifest.context.walk import context_root, unreadable, walk
+from tests.shared_cases import load_cases
 
-CASES: list[dict[str, Any]] = json.loads(
-    (Path(__file__).parents[3].parent / "shared/cases/dockerignore/context-walk.json").read_text()
-)["cases"]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CASES: list[dict[str, Any]] = load_cases("dockerignore/context-walk.json")["cases"]
 
 
 def plant(root: Path, tree: list[dict[str, Any]]) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +9,10 @@ import pytest
 from declarative.core.tags.rules import Prune, Rules
 from declarative.core.tags.scheme import Cause, Outcome, Place, needed, settle, tags_of, track_tag
 from declarative.errors import Conflict, Invalid
+from tests.shared_cases import load_cases
 
 SEMVER = Rules()
-CASES: dict[str, Any] = json.loads(
-    (Path(__file__).parents[3].parent / "shared/cases/metadata-action-semver.json").read_text()
-)
+CASES: dict[str, Any] = load_cases("metadata-action-semver.json")
 
 
 def decide(
@@ -167,6 +164,7 @@ def test_the_prefix_is_written() -> None:
     tags = history("1.9.2", rules=rules) | {"2.0.0": "X"}
     moves = decide("1.9.3", "B", tags, rules).moves
     assert [(move.tag, move.after) for move in moves] == [("v1.9.3", "B"), ("v1.9", "B"), ("v1", "B"), ("latest", "X")]
+    assert [move.source for move in moves] == ["", "v1.9.3", "v1.9.3", "2.0.0"], "where a registry finds the content"
 
 
 def test_variants_are_families_of_their_own() -> None:

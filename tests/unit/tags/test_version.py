@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from declarative.core.tags.version import Version
 from declarative.errors import Invalid
+from tests.shared_cases import load_cases
 
-FOLDER = Path(__file__).parents[3].parent / "shared/cases/semver"
-NPM: dict[str, Any] = json.loads((FOLDER / "node-semver.json").read_text())
-GO: dict[str, Any] = json.loads((FOLDER / "masterminds-semver.json").read_text())
+NPM: dict[str, Any] = load_cases("semver/node-semver.json")
+GO: dict[str, Any] = load_cases("semver/masterminds-semver.json")
 
 
 def strict(text: str) -> bool:
@@ -97,4 +95,5 @@ def test_the_example_of_the_specification() -> None:
     """SemVer 2.0.0, section 11.4.4."""
     parts = ["-alpha", "-alpha.1", "-alpha.beta", "-beta", "-beta.2", "-beta.11", "-rc.1", ""]
     chain = [Version.parse(f"1.0.0{part}") for part in parts]
-    assert sorted(chain[::-1]) == chain
+    chain.reverse()
+    assert [str(version) for version in sorted(chain)] == [f"1.0.0{part}" for part in parts]
