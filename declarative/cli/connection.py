@@ -21,6 +21,7 @@ def open_driver(args: Args, context: Context, *, engine: str = "", read_only: bo
     """Connect to the engine: --engine, else what the Stack says (`engine`), else auto."""
     from declarative.drivers.address import resolve
     from declarative.drivers.docker import DockerDriver, Surroundings
+    from declarative.drivers.docker.plugin import buildx_environment
 
     address = resolve(args.engine or engine or "auto", context.environ, context.home)
     world = _World(context)
@@ -29,6 +30,7 @@ def open_driver(args: Args, context: Context, *, engine: str = "", read_only: bo
         open_context=_open_context,
         auth_header=world.auth_header,
         registry=world.registry,
+        buildx=buildx_environment(context.environ, context.home),
     )
     return DockerDriver(address.endpoint, surroundings, read_only=read_only)
 

@@ -31,7 +31,7 @@ from declarative.errors import Failed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from declarative.core.actions import Action
+    from declarative.core.actions import Action, BuildImage
     from declarative.core.state import Actual, ContainerState, Health, Revision, RunState, Scope
 
 
@@ -190,6 +190,10 @@ class Driver(Protocol):
 
     def run(self, image: str, command: Sequence[str], streams: Streams) -> int:
         """Run a command in a new container of an image, remove the container, and give the exit code."""
+        ...
+
+    def debug_image(self, action: BuildImage, failure: BuildFailed, progress: Callable[[Progress], None]) -> str:
+        """Give the id of an image of the state just before the step that failed, to `run` a shell in; "" where none."""
         ...
 
     def close(self) -> None:

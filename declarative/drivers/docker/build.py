@@ -20,16 +20,15 @@ from declarative.drivers.port import BuildFailed, Progress
 from declarative.errors import DeclarativeError, Failed, Invalid, NotFound, Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from declarative.core.actions import BuildImage
     from declarative.core.resources import BuildSource
     from declarative.dockerapi.client import EngineClient
     from declarative.drivers.docker.images import AuthHeader, Report
 
-_STEP = re.compile(r"Step (?P<number>\d+)/\d+ : (?P<text>.*)")
+_STEP = re.compile(r"Step \d+/\d+ : (?P<text>.*)")
 _LAYER = re.compile(r" ---> (?P<id>[0-9a-f]{12})\n?")
-_DIRECTIVE_ESCAPE = re.compile(r"#\s*escape\s*=\s*(\S)\s*", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,15 +39,11 @@ class ContextTar:
     chunks: Iterable[bytes]
 
 
-OpenContext = "Callable[[BuildSource], ContextTar]"
-
-
 @dataclass(slots=True)
 class Transcript:
     """What a builder printed so far: enough to say where it failed."""
 
     output: list[str] = field(default_factory=list)
-    step: int = 0
     text: str = ""
     layer: str = ""
 
@@ -56,7 +51,7 @@ class Transcript:
         """Read one line of the classic builder."""
         self.output.append(line)
         if found := _STEP.match(line):
-            self.step, self.text = int(found["number"]), found["text"].strip()
+            self.text = found["text"].strip()
         elif found := _LAYER.fullmatch(line):
             self.layer = found["id"]
 
@@ -98,7 +93,7 @@ def build_classic(
         for line in client.stream_lines("POST", "/build", query, body=context.chunks, headers=headers):
             _take(transcript, line, report)
     except DeclarativeError as error:
-        if transcript.step == 0 or not isinstance(error, Failed | Invalid | NotFound):
+        if not transcript.text or not isinstance(error, Failed | Invalid | NotFound):
             raise
         raise _failure(action, transcript, error) from error
 
@@ -135,18 +130,18 @@ def _take(transcript: Transcript, line: dict[str, Any], report: Report) -> None:
 
 def _failure(action: BuildImage, transcript: Transcript, error: DeclarativeError) -> BuildFailed:
     output = "".join(transcript.output)
-    lines = _instruction_lines(_dockerfile_text(action.source))
-    line = lines[transcript.step - 1] if 0 < transcript.step <= len(lines) else 0
+    line = failing_line(action.source, output)
     return build_failed(
         action, step=transcript.text, line=line, why=error.problem, output=output, layer=transcript.layer
     )
 
 
-def build_failed(action: BuildImage, *, step: str, line: int, why: str, output: str, layer: str) -> BuildFailed:
+def build_failed(action: BuildImage, *, step: str, why: str, output: str, layer: str) -> BuildFailed:
     """Say that a build failed: at which step, at which line, and how to look into it."""
+    line = _failing_line(action.source, output)
     dockerfile = action.source.dockerfile or "dockerfile_inline"
     problem = f"step `{step}` failed: {why}" if step else why
-    remedy = "`declarative build --debug` opens a shell in the last good layer" if layer else "mend the Dockerfile"
+    remedy = "`declarative build --debug` opens a shell in the last good layer" if step else "mend the Dockerfile"
     place = f"{dockerfile}:{line}" if line else dockerfile
     return BuildFailed(_subject(action), problem, remedy, place, output=output, step=step, line=line, layer=layer)
 
@@ -155,32 +150,22 @@ def _subject(action: BuildImage) -> str:
     return f"image {action.references[0] if action.references else action.owner.name}"
 
 
-def _dockerfile_text(source: BuildSource) -> str:
+def _failing_line(source: BuildSource, output: str) -> int:
+    from declarative.oci.dockerfile.lexer import lex
+    from declarative.oci.dockerfile.steps import failing_line
+
+    try:
+        return failing_line(lex(dockerfile_text(source).encode(errors="surrogateescape")), output, source.target)
+    except Invalid:
+        return 0
+
+
+def dockerfile_text(source: BuildSource) -> str:
+    """Read the Dockerfile; "" where it is gone."""
     if source.dockerfile_inline:
         return source.dockerfile_inline
     try:
-        with open(source.dockerfile, encoding="utf-8", errors="replace") as file:  # noqa: PTH123 - as elsewhere here
+        with open(source.dockerfile, encoding="utf-8", errors="surrogateescape") as file:  # noqa: PTH123 - as elsewhere here
             return file.read()
     except OSError:
         return ""
-
-
-def _instruction_lines(text: str) -> list[int]:
-    """Give the line on which each instruction begins, as the classic builder numbers its steps."""
-    escape, lines, continued = "\\", [], False
-    for number, line in enumerate(text.splitlines(), start=1):
-        stripped = line.strip()
-        if number == 1 and (found := _DIRECTIVE_ESCAPE.fullmatch(stripped)):
-            escape = found[1]
-        if not stripped or stripped.startswith("#"):
-            continue
-        if not continued:
-            lines.append(number)
-        continued = stripped.endswith(escape)
-    return lines
-
-
-def lines_of(stream: Iterable[bytes]) -> Iterator[str]:
-    """Split what a program prints into lines."""
-    for line in stream:
-        yield line.decode("utf-8", "replace")

@@ -7,12 +7,14 @@ reach it through the environment, never through a file or an argument.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from declarative.dockerapi.transport import SshEndpoint, TcpEndpoint, UnixEndpoint
 from declarative.drivers.docker.build import build_failed
 from declarative.drivers.port import Progress
-from declarative.errors import Denied, Failed, NotFound, Unavailable
+from declarative.errors import DeclarativeError, Denied, Failed, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,56 +25,90 @@ if TYPE_CHECKING:
     from declarative.drivers.docker.images import Report
 
 _FAILED_STEP = re.compile(r"^ > \[(?P<where>[^\]]*)\] (?P<text>.*?):?$", re.MULTILINE)
-_FAILED_LINE = re.compile(r"^(?:\S*[Dd]ockerfile\S*|\S+):(?P<line>\d+)\n-{10,}$", re.MULTILINE)
 _ERROR = re.compile(r"^ERROR: (?P<text>.*)$", re.MULTILINE)
-_STAMP = re.compile(r"^#\d+ (?:\d+\.\d+ )?")
-_DENIED = re.compile(
-    r"authorization failed|insufficient_scope|401 unauthorized|403 forbidden|unauthorized", re.IGNORECASE
-)
-_ABSENT = re.compile(r"manifest unknown|: not found$", re.IGNORECASE)
-_NO_ANSWER = re.compile(
-    r"i/o timeout|connection refused|connection reset|no such host|unexpected status: 5\d\d|429", re.IGNORECASE
+_MEANINGS: tuple[tuple[re.Pattern[str], type[DeclarativeError], str, str], ...] = (
+    (
+        re.compile(r"authorization failed|insufficient_scope|401 unauthorized|403 forbidden", re.IGNORECASE),
+        Denied,
+        "the registry refuses access",
+        "check the base image's name, and log in with `docker login`",
+    ),
+    (
+        re.compile(
+            r"i/o timeout|connection refused|connection reset|no such host|unexpected status: (?:5\d\d|429)"
+            r"|cannot connect to the docker daemon|error reading from server|closing transport",
+            re.IGNORECASE,
+        ),
+        Unavailable,
+        "the engine or a registry did not answer",
+        "run again",
+    ),
 )
 _FULL = re.compile(r"no space left on device", re.IGNORECASE)
 
 
 def build(
-    client: EngineClient, action: BuildImage, labels: Mapping[str, str], environment: Mapping[str, str], report: Report
+    client: EngineClient,
+    action: BuildImage,
+    labels: Mapping[str, str],
+    environment: Mapping[str, str],
+    report: Report,
 ) -> None:
     """Build and load. `environment` is what the docker client shall run with; the engine's address is added here."""
+    source = action.source
+    options = [*arguments(source, action.references, labels), "--file", source.dockerfile or "-", source.context]
+    code, output = _run(client, source, options, source.dockerfile_inline, environment, report)
+    if code != 0:
+        raise _failure(action, output, code)
+
+
+def last_good(
+    client: EngineClient, source: BuildSource, text: str, line: int, environment: Mapping[str, str], report: Report
+) -> str:
+    """Build what comes before `line` of the Dockerfile `text`, which is in the builder's cache; the image's id, or ""."""
+    import tempfile
+
+    before = "\n".join(text.splitlines()[: line - 1]) + "\n"
+    with tempfile.NamedTemporaryFile(prefix="declarative-", suffix=".iid") as file:
+        options = [*arguments(replace(source, target="", no_cache=False), (), {}), "--iidfile", file.name]
+        code, _ = _run(client, source, [*options, "--file", "-", source.context], before, environment, report)
+        return file.read().decode("ascii", "replace").strip() if code == 0 else ""
+
+
+def _run(
+    client: EngineClient,
+    source: BuildSource,
+    options: list[str],
+    dockerfile: str,
+    environment: Mapping[str, str],
+    report: Report,
+) -> tuple[int, str]:
+    """Run buildx to its end; exit code, and what it printed."""
     import subprocess
 
-    source = action.source
     env = {**environment, **engine_environment(client), **_secret_environment(source)}
     env["BUILDX_NO_DEFAULT_ATTESTATIONS"] = "1"
-    process = subprocess.Popen(
-        ["docker", *engine_options(client), *arguments(source, action.references, labels)],
+    with subprocess.Popen(
+        ["docker", *engine_options(client), *options],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         env=env,
         start_new_session=True,  # Ctrl-C is ours to handle, for every step alike
-    )
-    output: list[str] = []
-    try:
-        if process.stdin is not None:
-            process.stdin.write(source.dockerfile_inline.encode())
-            process.stdin.close()
-        for raw in process.stderr or ():
-            line = raw.decode("utf-8", "replace")
-            output.append(line)
-            if text := line.rstrip("\n"):
-                report(Progress(text=text))
-        code = process.wait()
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise
-    finally:
-        if process.stderr is not None:
-            process.stderr.close()
-    if code != 0:
-        raise _failure(action, "".join(output), code)
+    ) as process:
+        try:
+            with suppress(BrokenPipeError):
+                process.stdin.write(dockerfile.encode(errors="surrogateescape"))  # type: ignore[union-attr]  # both are pipes
+                process.stdin.close()  # type: ignore[union-attr]
+            output: list[str] = []
+            for raw in process.stderr or ():
+                output.append(line := raw.decode("utf-8", "replace"))
+                if text := line.rstrip("\n"):
+                    report(Progress(text=text))
+        except BaseException:
+            process.terminate()
+            raise
+    return process.returncode, "".join(output)
 
 
 def arguments(source: BuildSource, references: tuple[str, ...], labels: Mapping[str, str]) -> list[str]:
@@ -90,7 +126,7 @@ def arguments(source: BuildSource, references: tuple[str, ...], labels: Mapping[
     for option, text in options.items():
         found += [option, text] if text else []
     found += ["--no-cache"] if source.no_cache else []
-    return [*found, "--file", source.dockerfile or "-", source.context]
+    return found
 
 
 def _variable(number: int) -> str:
@@ -127,23 +163,13 @@ def _failure(action: BuildImage, output: str, code: int) -> Exception:
     """Read why buildx failed out of what it printed."""
     subject = f"image {action.references[0] if action.references else action.owner.name}"
     error = _ERROR.search(output)
-    why = error["text"] if error else f"docker buildx ended with exit code {code}"
-    step = _FAILED_STEP.search(output)
-    line = _FAILED_LINE.search(output)
+    why = error["text"].removeprefix("failed to solve: ") if error else f"docker buildx ended with exit code {code}"
+    found = _FAILED_STEP.search(output)
+    step = found["text"] if found else ""
     if _FULL.search(output):
         return Failed(subject, f"the engine's disk is full: {why}", "free space there", output=output)
-    if step is None or "RUN" not in step["text"]:
-        if _DENIED.search(why):
-            return Denied(subject, f"the registry refuses access: {why}", "log in with `docker login`")
-        if _NO_ANSWER.search(why):
-            return Unavailable(subject, f"the engine could not reach the registry: {why}", "run again")
-        if step is not None and "FROM" in step["text"] and _ABSENT.search(why):
-            return NotFound(subject, f"the base image is not there: {why}", "check its name and tag")
-    return build_failed(
-        action,
-        step=step["text"] if step else "",
-        line=int(line["line"]) if line else 0,
-        why=why,
-        output=output,
-        layer="",
-    )
+    if not step.startswith("RUN"):
+        for meaning, kind, problem, remedy in _MEANINGS:
+            if meaning.search(why):
+                return kind(subject, f"{problem}: {why}", remedy)
+    return build_failed(action, step=step, why=why, output=output, layer="")

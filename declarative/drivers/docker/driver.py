@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from declarative.core.state import Actual, ContainerState, Revision, Scope
     from declarative.dockerapi.transport import Endpoint
     from declarative.drivers.docker.build import ContextTar
-    from declarative.drivers.port import FileChange, Lease, LogLine, Observed, Progress, Streams
+    from declarative.drivers.port import BuildFailed, FileChange, Lease, LogLine, Observed, Progress, Streams
     from declarative.registry.client import RegistryClient
 
 
@@ -147,6 +147,16 @@ class DockerDriver:
         build.build_classic(client, action, labels, around.open_context, progress)
         for reference in action.references[1:]:
             images.tag(client, action.references[0], reference)
+
+    def debug_image(self, action: do.BuildImage, failure: BuildFailed, progress: Callable[[Progress], None]) -> str:
+        """Give the image of the state just before the step that failed; "" where there is none."""
+        from declarative.drivers.docker import build, buildx
+
+        source = action.source
+        if failure.layer or not failure.line or self._around.buildx is None:
+            return failure.layer
+        text = build.dockerfile_text(source)
+        return buildx.last_good(self.client, source, text, failure.line, self._around.buildx, progress)
 
     def _registry(self, domain: str) -> RegistryClient:
         if self._around.registry is None:

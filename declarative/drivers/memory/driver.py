@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from declarative.core.resources import ContainerSpec
     from declarative.core.state import Actual, Canonical, ContainerState, Revision, Scope
-    from declarative.drivers.port import FileChange, Lease, Streams
+    from declarative.drivers.port import BuildFailed, FileChange, Lease, Streams
 
 _SALT = "memory"
 
@@ -285,6 +285,11 @@ class MemoryDriver:
         """Nothing runs here."""
         del command, streams
         raise Unsupported(f"image {image}", "the memory engine runs no programs", "use a real engine")
+
+    def debug_image(self, action: do.BuildImage, failure: BuildFailed, progress: Callable[[Progress], None]) -> str:
+        """Nothing is built step by step here."""
+        del action, progress
+        return failure.layer
 
     # ---- the lock
 
