@@ -130,10 +130,7 @@ def _take(transcript: Transcript, line: dict[str, Any], report: Report) -> None:
 
 def _failure(action: BuildImage, transcript: Transcript, error: DeclarativeError) -> BuildFailed:
     output = "".join(transcript.output)
-    line = failing_line(action.source, output)
-    return build_failed(
-        action, step=transcript.text, line=line, why=error.problem, output=output, layer=transcript.layer
-    )
+    return build_failed(action, step=transcript.text, why=error.problem, output=output, layer=transcript.layer)
 
 
 def build_failed(action: BuildImage, *, step: str, why: str, output: str, layer: str) -> BuildFailed:
