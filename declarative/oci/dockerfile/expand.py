@@ -48,6 +48,8 @@ def expand(word: str, env: Mapping[str, str], style: Style = Style()) -> Expansi
         text, words = reader.until("", keep_escapes=style.keep_escapes)
     except _BadWord as error:
         raise Invalid(f"word {word!r}", str(error), "mend the quotes, the braces, or the variable") from None
+    except RecursionError:
+        raise Invalid(f"word {word[:40]!r}...", "is nested too deep", "write fewer braces in braces") from None
     return Expansion(
         text=text, words=tuple(words), matched=frozenset(reader.matched), unmatched=frozenset(reader.unmatched)
     )

@@ -113,10 +113,17 @@ def _instructions(lines: Sequence[str], escape: str, file: str) -> Iterator[Inst
         if not text:
             continue
         place = f"{file}:{start + 1}"
-        instruction = parse_instruction(text, escape, place)
+        instruction = _parsed(text, escape, place)
         heredocs = heredocs_in(text) if "<<" in text and _may_hold_heredocs(instruction) else ()
         bodies, at = take_bodies(heredocs, lines, at, place)
         yield _placed(instruction, start + 1, at, bodies)
+
+
+def _parsed(text: str, escape: str, place: str) -> Instruction:
+    try:
+        return parse_instruction(text, escape, place)
+    except RecursionError:
+        raise Invalid("ONBUILD", "is nested too deep", "write it once", place) from None
 
 
 def _logical_line(lines: Sequence[str], at: int, escape: str) -> tuple[str, int]:
@@ -148,7 +155,7 @@ def parse_instruction(text: str, escape: str, place: str) -> Instruction:
     name, _, rest = _BLANKS.sub(" ", text.strip(), count=1).partition(" ")
     flags, rest = flags_of(rest.strip())
     upper = name.upper()
-    if upper == "ONBUILD" and rest:
+    if upper == "ONBUILD" and rest:  # a chain of them is refused above; it is read to the end to say so
         trigger = parse_instruction(rest, escape, place)
         return Instruction(name=upper, written=name, flags=flags, rest=rest, original=text, trigger=trigger)
     form: Form = form_of(upper, rest, escape, place)

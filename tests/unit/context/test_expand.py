@@ -64,6 +64,11 @@ def test_a_bad_pattern_is_an_error_of_the_word() -> None:
         expand("${PWD#\\x}", ENV)
 
 
+def test_braces_without_end() -> None:
+    with pytest.raises(Invalid, match="nested too deep"):
+        expand("${a:-" * 13000, ENV)
+
+
 def test_the_backtick_as_escape() -> None:
     style = Style(escape="`")
     assert expand("c:\\dir`$x", {}, style).text == "c:\\dir$x"

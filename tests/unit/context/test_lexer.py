@@ -148,6 +148,7 @@ def test_lines_with_dos_ends_and_a_byte_order_mark() -> None:
         (b"# escape=`\n# escape=`\nFROM a", "only one escape"),
         (b"\x7fELF\0\0", "binary file"),
         (b"CMD " + b"[" * 60000, "nested too deep"),
+        (b"ONBUILD " * 8000 + b"RUN x", "nested too deep"),
     ],
 )
 def test_what_is_no_dockerfile(text: bytes, message: str) -> None:
