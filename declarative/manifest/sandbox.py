@@ -1,16 +1,12 @@
 """Evaluates templates: jinja2 in its immutable sandbox, with every undefined name an error and every loop bounded.
 
 The rule that keeps it simple: this is the only file that knows jinja2, and it is imported only when a template is there. What
-goes wrong in a template leaves here as a `TemplateFault` that says so in our words.
-
-What is bounded, so that a slip (or a hostile manifest) ends in an error and not in a full machine: loop rounds and calls together
-(`MOST_STEPS`), `range` (`MOST_RANGE`), the size of every text made and of the output (`LARGEST`), the digits of numbers.
-`lipsum` and `random` are not offered: the same input gives the same output.
+goes wrong in a template leaves here as a `TemplateFault` that says so in our words, and everything that makes a text, a list or
+a number passes `bounds`. `lipsum` and `random` are not offered: the same input gives the same output.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Any
@@ -21,23 +17,22 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
 from jinja2.visitor import NodeTransformer
 
+from declarative.manifest.bounds import (
+    Bounds,
+    bounded_range,
+    check_call,
+    check_format_filter,
+    check_length,
+    check_operator,
+    held,
+)
 from declarative.manifest.scope import Absent, Lookup, Scope, TemplateFault, path_of
-from declarative.manifest.sources import LARGEST
 from declarative.manifest.suggest import closest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
 
-MOST_STEPS = 200_000
-"""Loop rounds and calls of one template: a stack of ten thousand containers, twenty rounds each."""
-MOST_RANGE = 10_000
-_MOST_BITS = 4096
-"""Bits of a number: no value of a manifest has more than 64, and Python computes far beyond what fits into memory."""
-_SIZED_FILTERS = frozenset({"batch", "center", "indent", "round", "slice"})
-"""Filters whose number says how much they make."""
-_WIDE_PERCENT = re.compile(r"%[^a-zA-Z%]*(?:[0-9]{5}|\*)")
-_WIDE_FIELD = re.compile(r"\{[^{}]*:[^{}]*(?:[0-9]{5}|\{)")
 _RESULT = "result"
 _TEMPLATE_FILE = "<template>"
 _CACHED = 4096
@@ -96,12 +91,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def __init__(self) -> None:
         super().__init__(undefined=_Missing, keep_trailing_newline=True, cache_size=0)
+        self.bounds = Bounds()
         del self.globals["lipsum"]
         del self.filters["random"]
-        self.globals["range"] = _range
+        self.globals["range"] = bounded_range
         self.filters["concat"] = _concat
-        self.filters = {name: _bounded(name, filter_) for name, filter_ in self.filters.items()}
-        self.steps = 0
+        self.filters = {name: self._bounded(name, filter_) for name, filter_ in self.filters.items()}
         self.compiled = lru_cache(_CACHED)(self._prepare)
 
     def step(self) -> None:
@@ -109,28 +104,35 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def call(self, context: Any, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Call `obj` for a template, within the bounds."""
-        self.steps += 1
-        if self.steps > MOST_STEPS:
-            raise TemplateFault(
-                f"the template takes more than {MOST_STEPS:,} steps", "does a loop or a macro never end?"
-            )
+        self.bounds.step()
         method = getattr(obj, "__wrapped__", obj)  # the sandbox wraps str.format in a function of its own
         owner = getattr(method, "__self__", None)
-        if isinstance(owner, str) and method.__name__ in {"format", "format_map"}:
-            _check_format(owner, _WIDE_FIELD)
-        elif isinstance(owner, str) or obj is _range:
-            _check_arguments(args, kwargs)
-        return _check_size(super().call(context, obj, *args, **kwargs))
+        if isinstance(owner, str):
+            args = tuple(map(held, args))
+            check_call(method.__name__, owner, (*args, *kwargs.values()))
+        return self.bounds.result(super().call(context, obj, *args, **kwargs))
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         """Compute `left operator right` for a template, where the result has a bounded size."""
-        if operator == "*":
-            _check_product(left, right)
-        elif operator == "**":
-            _check_power(left, right)
-        elif operator == "%" and isinstance(left, str):
-            _check_format(left, _WIDE_PERCENT)
-        return _check_size(super().call_binop(context, operator, left, right))
+        check_operator(operator, left, right)
+        return self.bounds.result(super().call_binop(context, operator, left, right))
+
+    def _bounded(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Give a filter within the bounds. `wraps` keeps jinja2's marks on the function; marked ones get a context first."""
+        first = 1 if hasattr(function, "jinja_pass_arg") else 0
+
+        @wraps(function)
+        def bounded(*args: Any, **kwargs: Any) -> Any:
+            if name == "join":
+                args = tuple(map(held, args))
+            value, rest = args[first], (*args[first + 1 :], *kwargs.values())
+            if name == "format":
+                check_format_filter(str(value), rest)
+            else:
+                check_call(name, value, rest)
+            return self.bounds.result(function(*args, **kwargs))
+
+        return bounded
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Look `obj.attribute` up: a key of a mapping before a method of it, so that `values.items` can be a value."""
@@ -173,7 +175,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def _evaluate(self, text: str, scope: Scope, *, native: bool) -> object:
         template: Template | None = None
-        self.steps = 0
+        self.bounds = Bounds()
         try:
             template, is_expression = self.compiled(text, native)
             context = template.new_context(scope)
@@ -214,80 +216,14 @@ def _joined(pieces: Iterable[str]) -> str:
     size = 0
     for piece in pieces:
         size += len(piece)
-        _check_length(size)
+        check_length(size)
         whole.append(piece)
     return "".join(whole)
 
 
-def _check_length(size: int) -> None:
-    if size > LARGEST:
-        raise TemplateFault(
-            f"the template gives more than {LARGEST // 1024 // 1024} MiB", "does a loop or a macro never end?"
-        )
-
-
-def _check_size(value: Any) -> Any:
-    if isinstance(value, str | list | tuple):
-        _check_length(len(value))
-    elif isinstance(value, int):
-        _check_bits(value.bit_length())
-    return value
-
-
-def _check_bits(bits: int) -> None:
-    if bits > _MOST_BITS:
-        raise TemplateFault("the template computes a number that is too large", "check the expression")
-
-
-def _check_arguments(args: tuple[object, ...], kwargs: dict[str, object]) -> None:
-    """Refuse huge numbers as arguments of what makes texts and lists: `"x".ljust(10**9)`."""
-    if any(isinstance(value, int) and abs(value) > LARGEST for value in (*args, *kwargs.values())):
-        raise TemplateFault("a number in the template is too large", "use a smaller one")
-
-
-def _check_product(left: Any, right: Any) -> None:
-    if isinstance(left, int) and isinstance(right, int):
-        _check_bits(left.bit_length() + right.bit_length())
-    for sized, times in ((left, right), (right, left)):
-        if isinstance(sized, str | list | tuple) and isinstance(times, int):
-            _check_length(len(sized) * times)
-
-
-def _check_power(left: Any, right: Any) -> None:
-    if isinstance(left, int) and isinstance(right, int):
-        _check_bits(left.bit_length() * max(right, 0))
-
-
-def _check_format(pattern: str, wide: re.Pattern[str]) -> None:
-    """Refuse widths of more than four digits, and widths that are arguments: `"%1000000000d" % 1`."""
-    if wide.search(pattern):
-        raise TemplateFault("the format asks for too wide a field", "use a smaller width")
-
-
-def _bounded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a filter that refuses huge arguments and huge results. `wraps` keeps jinja2's marks on the function."""
-
-    @wraps(function)
-    def bounded(*args: Any, **kwargs: Any) -> Any:
-        if name == "format" and args:
-            _check_format(str(args[0]), _WIDE_PERCENT)
-        if name in _SIZED_FILTERS:
-            _check_arguments(args[1:], kwargs)
-        return _check_size(function(*args, **kwargs))
-
-    return bounded
-
-
-def _range(*arguments: int) -> range:
-    made = range(*arguments)
-    if len(made) > MOST_RANGE:
-        raise TemplateFault(f"the range has more than {MOST_RANGE:,} numbers", "use a smaller one")
-    return made
-
-
 def _concat(parts: list[object]) -> str:
     texts = [str(part) for part in parts]
-    _check_length(sum(map(len, texts)))
+    check_length(sum(map(len, texts)))
     return "".join(texts)
 
 

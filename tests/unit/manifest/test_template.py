@@ -379,6 +379,15 @@ ENDLESS = {
     "doubling": "{% set n = namespace(x=''aaaaaaaa'') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x }}",
     "adding": "{% set n = namespace(x=''aaaaaaaa'') %}{% for i in range(60) %}{% set n.x = n.x + n.x %}{% endfor %}{{ n.x }}",
     "replacing": "{% set n = namespace(x=''aa'') %}{% for i in range(9) %}{% set n.x = n.x.replace(''a'', n.x) %}{% endfor %}",
+    "replace filter": "{% set n = namespace(x=''aa'') %}{% for i in [1] * 9 %}{% set n.x = n.x|replace(''a'', n.x) %}{% endfor %}",
+    "join": "{% set x = ''a'' * 8000000 %}{{ '' ''.join([x, x, x, x]) }}",
+    "join filter": "{% set x = ''a'' * 8000000 %}{{ ([{}] * 999) | map(attribute=''a'', default=x) | join }}",
+    "separator": "{% set x = ''a'' * 8000000 %}{{ range(9999) | join(x) }}",
+    "text of a list": "{% set x = ''a'' * 8000000 %}{{ ([x] * 9999) | string }}",
+    "formatting": "{% set x = ''a'' * 8000000 %}{{ ''%s'' * 999 % ((x,) * 999) }}",
+    "formatting by position": "{% set x = ''a'' * 8000000 %}{{ (''{0}'' * 999).format(x) }}",
+    "translate": "{% set x = ''a'' * 8000 %}{{ x.translate({97: x}) }}",
+    "waste": "{% for i in range(9999) %}{% set x = ''a'' * 8000000 %}{% endfor %}",
     "output": "{% for i in range(9999) %}{{ ''x'' * 9999 }}{% endfor %}",
     "values": "{% for i in range(9) %}{% endfor %}{{ range(9999) | map(''string'') | map(''list'') | list | string * 99999 }}",
 }
@@ -389,7 +398,8 @@ def test_a_template_without_end_ends(name: str) -> None:
     """Every bomb ends soon, in an error, and without taking the machine's memory."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.monotonic()
-    complaint(f"'{ENDLESS[name]}'")
+    problem = complaint(f"'{ENDLESS[name]}'")
+    assert "the template fails" not in problem.text, "refused before it ran, not by luck"
     assert time.monotonic() - start < 20
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000, "kilobytes"
 
