@@ -379,7 +379,7 @@ ENDLESS = {
     "doubling": "{% set n = namespace(x=''aaaaaaaa'') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x }}",
     "adding": "{% set n = namespace(x=''aaaaaaaa'') %}{% for i in range(60) %}{% set n.x = n.x + n.x %}{% endfor %}{{ n.x }}",
     "replacing": "{% set n = namespace(x=''aa'') %}{% for i in range(9) %}{% set n.x = n.x.replace(''a'', n.x) %}{% endfor %}",
-    "replace filter": "{% set n = namespace(x=''aa'') %}{% for i in [1] * 9 %}{% set n.x = n.x|replace(''a'', n.x) %}{% endfor %}",
+    "replace filter": "{% set x = ''a'' * 9999 %}{{ x | replace(''a'', x) }}",
     "join": "{% set x = ''a'' * 8000000 %}{{ '' ''.join([x, x, x, x]) }}",
     "join filter": "{% set x = ''a'' * 8000000 %}{{ ([{}] * 999) | map(attribute=''a'', default=x) | join }}",
     "separator": "{% set x = ''a'' * 8000000 %}{{ range(9999) | join(x) }}",
