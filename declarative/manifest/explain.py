@@ -107,9 +107,10 @@ def _records(shape: Shape) -> Iterator[Record]:
 
 
 def _is_map(shape: Shape) -> bool:
-    return isinstance(shape, MapOf | Pairs) or any(
-        _is_map(inner) for inner in shape.inner() if not isinstance(inner, Record)
-    )
+    """Whether keys of a value may be free, as the names of networks are."""
+    if isinstance(shape, Record):
+        return False
+    return isinstance(shape, MapOf | Pairs) or any(_is_map(inner) for inner in shape.inner())
 
 
 def _kinds() -> str:
