@@ -352,10 +352,17 @@ def _build_changes(image: Image, key: Mapping[str, str], current: ImageState | N
             path=f"spec.build.{name}",
             before=before.get(name),
             after=key.get(name),
-            source=image.places.at(f"spec.build.{name.partition(':')[0]}"),
+            source=image.places.at(f"spec.build.{name.partition(':')[0].partition('/')[0]}"),
         )
         for name in sorted(before.keys() | key.keys())
-        if before.get(name) != key.get(name)
+        if before.get(name) != key.get(name) and not (name == "context" and _entries(before, key))
+    )
+
+
+def _entries(before: Mapping[str, str], after: Mapping[str, str]) -> bool:
+    """Whether the context's own entries tell more than its digest does."""
+    return any(
+        before.get(name) != after.get(name) for name in before.keys() | after.keys() if name.startswith("context/")
     )
 
 

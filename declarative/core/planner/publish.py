@@ -234,9 +234,7 @@ class TagPlanner:
             needs = [f"image:{scheme.spec.image}", *(f"ref:{action.reference}" for action in actions)]
             self._add_push(scheme, full, actions, provides=(PUBLISHED,), needs=needs)
         if floating:
-            retags = tuple(
-                RetagRemote(repository=repository, source=rules.write(move.version), tag=move.tag) for move in floating
-            )
+            retags = tuple(RetagRemote(repository=repository, source=move.source, tag=move.tag) for move in floating)
             self._add_push(scheme, floating, retags, provides=(), needs=[PUBLISHED, *self._all_images()])
         if there.removals:
             removals = tuple(UntagRemote(repository=repository, tag=tag) for tag, _ in there.removals)
