@@ -219,11 +219,11 @@ DRIFT = Record(
         Field(
             name="ignore",
             type=ListOf(
-                Text("a path", pattern=r"spec(?:\.[^\s]+)?|state(?:\.[^\s]+)?|filesystem(?:\.[^\s]+)?"),
+                Text("a path", pattern=r"spec(?:\.[^\s]+)?|state(?:\.[^\s]+)?|filesystem|/[^\s]*"),
                 "a list of paths",
             ),
-            doc="Paths whose drift is neither reported nor mended.",
-            example=["spec.resources.memory"],
+            doc="Paths whose drift is neither reported nor mended: fields, or files in the container (globs, whole folders).",
+            example=["spec.resources.memory", "/var/cache"],
         ),
     ),
 )
