@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import re
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from declarative.dockerapi.transport import Endpoint, SshEndpoint, TcpEndpoint, TlsFiles, UnixEndpoint
 from declarative.errors import Invalid, Unsupported
+from declarative.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +34,7 @@ _SSH = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Address:
     """Where the engine is, and how we came to think so (`origin`, for messages: "DOCKER_HOST", "docker context lab", …)."""
 

@@ -23,10 +23,10 @@ Promises every driver keeps, and the contract suite tests
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, Self
 
 from declarative.errors import Failed
+from declarative.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from declarative.core.state import Actual, ContainerState, Health, Revision, RunState, Scope
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Progress:
     """One word from a running action: `text` is a line of output or a phase; `done`/`total` in bytes where known."""
 
@@ -44,7 +44,7 @@ class Progress:
     total: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Observed:
     """What a waiting apply sees of one container. `exit_code` counts where it is exited or dead."""
 
@@ -55,7 +55,7 @@ class Observed:
     restarts: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class FileChange:
     """One path of a container's writable layer that differs from its image."""
 
@@ -63,7 +63,7 @@ class FileChange:
     kind: str  # "added", "changed", "deleted"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class LogLine:
     """A line of a container's output. `stream` is "stdout" or "stderr"; `time` RFC 3339 where asked for."""
 
@@ -73,7 +73,7 @@ class LogLine:
     time: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Streams:
     """A person's end of an interactive program. `stdin` is a file descriptor, None for no input.
 

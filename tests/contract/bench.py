@@ -137,7 +137,7 @@ class Bench:
 
     def build(self, dockerfile: str, *tags: str, bases: tuple[str, ...] = (BASE_IMAGE,)) -> str:
         """Build an image of the stack; its first reference."""
-        parts = {"dockerfile": hashlib.sha256(dockerfile.encode()).hexdigest()}
+        parts = {"dockerfile": "sha256:" + hashlib.sha256(dockerfile.encode()).hexdigest()}
         source = BuildSource(
             context="/var/empty", dockerfile="", dockerfile_inline=dockerfile, parts=parts, bases=bases
         )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from declarative.core.actions import PullImage
@@ -18,6 +17,7 @@ from declarative.drivers.docker.images import image_id, pull
 from declarative.drivers.docker.labels import owned_labels
 from declarative.drivers.port import BuildFailed, Progress
 from declarative.errors import DeclarativeError, Failed, Invalid, NotFound, Unsupported
+from declarative.record import field, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -31,7 +31,7 @@ _STEP = re.compile(r"Step \d+/\d+ : (?P<text>.*)")
 _LAYER = re.compile(r" ---> (?P<id>[0-9a-f]{12})\n?")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ContextTar:
     """A build context as the builder takes it: a tar in pieces, and the Dockerfile's name in it."""
 
@@ -39,7 +39,7 @@ class ContextTar:
     chunks: Iterable[bytes]
 
 
-@dataclass(slots=True)
+@record(frozen=False, kw_only=False)
 class Transcript:
     """What a builder printed so far: enough to say where it failed."""
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from declarative.dockerapi.transport import SshEndpoint, TcpEndpoint, UnixEndpoint
 from declarative.drivers.docker.build import build_failed
 from declarative.drivers.port import Progress
 from declarative.errors import DeclarativeError, Denied, Failed, Unavailable
+from declarative.record import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -6,7 +6,6 @@ The rule: this file only hands each call to the module that owns the noun, with 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, assert_never
 
 from declarative.core import actions as do
@@ -14,6 +13,7 @@ from declarative.dockerapi.client import EngineClient
 from declarative.drivers.docker import snapshot
 from declarative.drivers.docker.subject import about
 from declarative.errors import Unsupported
+from declarative.record import record, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,7 +31,7 @@ def _no_header(domain: str) -> str:
     return "e30="  # {} in base64: engines before 23.0 refuse a push without the header
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Surroundings:
     """What the driver is handed from outside: everything that reads files, environments, clocks or chance.
 

@@ -15,6 +15,7 @@ from declarative.drivers.docker.labels import applied_of, owner_of, without_ours
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from declarative.core.state import Canonical
     from declarative.dockerapi.wire import Json
 
 
@@ -22,8 +23,8 @@ def read_network(document: Json, attached: Iterable[str] = ()) -> NetworkState:
     """Read one network of `GET /networks`; `attached` are the names of the containers on it."""
     labels = document.get("Labels") or {}
     owner = owner_of(labels, ("Network",))
-    pools = (document.get("IPAM") or {}).get("Config") or ()
-    pool = next((pool for pool in pools if ":" not in pool.get("Subnet", "")), pools[0] if pools else {})
+    applied = applied_of(labels) if owner else None
+    pool = _pool(document, applied or {})
     return NetworkState(
         name=document["Name"],
         id=document["Id"],
@@ -38,9 +39,17 @@ def read_network(document: Json, attached: Iterable[str] = ()) -> NetworkState:
             labels=without_ours(labels),
         ),
         owner=owner,
-        applied=applied_of(labels) if owner else None,
+        applied=applied,
         attached=tuple(sorted(attached)),
     )
+
+
+def _pool(document: Json, applied: Canonical) -> dict[str, str]:
+    """Choose the address range that was asked for; engines add one of IPv4 to a network that asked for IPv6 alone."""
+    pools: list[dict[str, str]] = (document.get("IPAM") or {}).get("Config") or []
+    asked = [pool for pool in pools if pool.get("Subnet") == applied.get("spec.subnet")]
+    four = [pool for pool in pools if ":" not in pool.get("Subnet", "")]
+    return next(iter([*asked, *four, *pools]), {})
 
 
 def read_volume(document: Json) -> VolumeState:

@@ -6,13 +6,13 @@ The rule: a RUN that says `false` or `exit N` fails, all others succeed and chan
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from declarative.core.state import ImageConfig
 from declarative.drivers.port import BuildFailed
 from declarative.oci.dockerfile.lexer import Instruction, lex
+from declarative.record import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Self, assert_never
 
 from declarative.core import actions as do
@@ -25,6 +24,7 @@ from declarative.drivers.memory.registry import Published
 from declarative.drivers.port import LogLine, Observed, Progress
 from declarative.errors import Conflict, LockHeld, NotFound, Unsupported
 from declarative.oci.reference import Reference
+from declarative.record import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import threading
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from declarative.core.resources import NetworkSpec, VolumeSpec
@@ -18,6 +17,7 @@ from declarative.drivers.memory.life import Program, Run, look, usual_program
 from declarative.drivers.memory.merge import limits, merged
 from declarative.drivers.memory.registry import MemoryRegistry
 from declarative.errors import Conflict, Failed, Invalid, NotFound
+from declarative.record import field, record, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from declarative.drivers.port import FileChange
 
 
-@dataclass(slots=True, kw_only=True)
+@record(frozen=False)
 class Box:
     """A container. `spec` is as the engine reports it. `anonymous`: target → name of its anonymous volumes."""
 
@@ -46,7 +46,7 @@ class Box:
     changes: tuple[FileChange, ...] = ()
 
 
-@dataclass(slots=True, kw_only=True)
+@record(frozen=False)
 class Picture:
     """An image. `files` are a history image's."""
 
@@ -58,7 +58,7 @@ class Picture:
     created: float = 0.0
 
 
-@dataclass(slots=True, kw_only=True)
+@record(frozen=False)
 class Net:
     """A network."""
 
@@ -68,7 +68,7 @@ class Net:
     applied: Canonical | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@record(frozen=False)
 class Store:
     """A volume. `data` is made with it and never again: where it changed, data was lost."""
 
@@ -158,6 +158,8 @@ class MemoryEngine:
         if not full.command and not full.entrypoint:
             raise Invalid(f"container {name}", "no command specified", "give a command")
         for mount in full.volumes:
+            if mount.type == "volume" and not mount.source and mount.read_only:
+                raise Invalid(f"container {name}", "an anonymous volume cannot be read-only", "name the volume")
             if mount.type == "volume" and mount.source:
                 self.add_volume(mount.source)
         anonymous = {m.target: self.fresh() for m in full.volumes if m.type == "volume" and not m.source}

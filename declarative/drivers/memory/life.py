@@ -6,8 +6,9 @@ The rule: nothing runs. A container remembers when it was started; its state is 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from declarative.record import record
 
 if TYPE_CHECKING:
     from declarative.core.resources import ContainerSpec
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 _EXIT = re.compile(r"\bexit (\d+)\b")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Program:
     """What a container's program does. Seconds after its start; None: never.
 
@@ -48,7 +49,7 @@ def usual_program(spec: ContainerSpec) -> Program:
     return Program()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Run:
     """One start of a container: when, and what stopped it by hand since (`stopped`, `killed_code`)."""
 

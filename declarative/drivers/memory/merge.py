@@ -7,12 +7,12 @@ rule of its own.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from declarative.core.resources import Logging, Mount
 from declarative.core.secret import Secret
 from declarative.core.state import PREFIX
+from declarative.record import replace
 
 if TYPE_CHECKING:
     from declarative.core.resources import Attachment, ContainerSpec, Healthcheck, Resources

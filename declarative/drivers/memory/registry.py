@@ -6,12 +6,12 @@ The rule: a tag is a digest; what a digest stands for is kept for good.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from declarative.core.state import ImageConfig, RemoteTag
 from declarative.errors import NotFound
 from declarative.oci.reference import Reference
+from declarative.record import field, record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from declarative.errors import DeclarativeError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Published:
     """An image as a registry holds it."""
 
@@ -33,7 +33,7 @@ class Published:
         return "sha256:" + hashlib.sha256(f"manifest of {self.image_id}".encode()).hexdigest()
 
 
-@dataclass(slots=True)
+@record(frozen=False, kw_only=False)
 class MemoryRegistry:
     """All registries there are. `faults`: repository (familiar) → what every question about it raises."""
 
