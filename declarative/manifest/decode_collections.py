@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from declarative.manifest.decode import BAD, Schema, Shape
+from declarative.manifest.decode_scalars import Match, lazy_match
 from declarative.manifest.yaml_nodes import Mapping, Scalar, Sequence
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class MapOf(Shape):
         self.keys = keys
         self.says = says
         self.null = null
-        self._match = re.compile(keys, re.ASCII).fullmatch if keys else None
+        self._match: Match | None = lazy_match(keys, self) if keys else None
 
     def decode(self, node: Node, reading: Reading) -> Any:
         """Give a dict, in the order of the text."""

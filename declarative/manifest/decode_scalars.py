@@ -7,6 +7,7 @@ stand for text; then what was written counts (`1.10` stays `1.10`), not the numb
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from declarative.manifest.yaml_nodes import Scalar, kind_of
 from declarative.oci.units import parse_duration, parse_size
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from declarative.manifest.decode import Reading
     from declarative.manifest.yaml_nodes import Node
@@ -28,6 +29,9 @@ _SHORT = 4096
 
 _size = lru_cache(maxsize=1024)(parse_size)
 _duration = lru_cache(maxsize=1024)(parse_duration)
+
+
+Match = Callable[[str], object]
 
 
 class Text(Shape):
@@ -54,7 +58,7 @@ class Text(Shape):
         self.number = number
         self.empty = empty
         self.clean = clean
-        self._match = re.compile(pattern, re.ASCII).fullmatch if pattern else None
+        self._match: Match | None = lazy_match(pattern, self) if pattern else None
 
     def decode(self, node: Node, reading: Reading) -> Any:
         """Give the text, cleaned."""
@@ -261,6 +265,16 @@ class Enum(Shape):
     def words(self) -> str:
         """List the words."""
         return " | ".join(self.choices)
+
+
+def lazy_match(pattern: str, owner: Any) -> Match:
+    """Compile a pattern when it is first asked for: most stacks use a few of the hundred fields there are."""
+
+    def first(text: str) -> Any:
+        owner._match = re.compile(pattern, re.ASCII).fullmatch  # noqa: SLF001 - it gave itself for that
+        return owner._match(text)  # noqa: SLF001
+
+    return first
 
 
 def _shown(text: str) -> str:

@@ -5,9 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from declarative.core.resources import TagScheme, TagSchemeSpec
-from declarative.core.tags import calver, literal, semver
-from declarative.core.tags.rules import Rules
-from declarative.core.tags.scheme import releases_of
 from declarative.errors import Invalid
 from declarative.manifest.decode import Field, Record
 from declarative.manifest.decode_collections import ListOf
@@ -20,9 +17,7 @@ if TYPE_CHECKING:
     from declarative.manifest.decode import Reading
     from declarative.manifest.yaml_nodes import Mapping
 
-_DEFAULTS = {"semver": semver.LEVELS, "calver": calver.LEVELS, "literal": literal.LEVELS}
 _LEVELS = ("major", "minor", "patch", "year", "month", "day", "full", "latest")
-_LEVELS_OF = {"semver": semver.LEVELS, "calver": calver.ALL_LEVELS, "literal": literal.LEVELS}
 
 
 def _source(values: dict[str, Any], node: Mapping, reading: Reading) -> Any:
@@ -51,13 +46,18 @@ VERSION_FROM = Record(
 
 def check_version(values: dict[str, Any]) -> None:
     """Raise Invalid where the version cannot be read by its scheme."""
+    from declarative.core.tags.rules import Rules
+    from declarative.core.tags.scheme import releases_of
+
     known = ("scheme", "levels", "variant", "prefix", "build")
     releases_of(Rules(**{name: values[name] for name in known if name in values}), values["version"])
 
 
 def _check(values: dict[str, Any], node: Mapping, reading: Reading) -> Any:
+    from declarative.core.tags.rules import Rules
+
     scheme = values.get("scheme", "semver")
-    known = _LEVELS_OF[scheme]
+    known = Rules(scheme=scheme).possible
     for level in values.get("levels", ()):
         if level not in known:
             reading.complain(
@@ -79,7 +79,10 @@ def _check(values: dict[str, Any], node: Mapping, reading: Reading) -> Any:
 def _make(head: Head, values: dict[str, Any]) -> TagScheme:
     """Make a scheme that `resolve` completes: repository and version may be empty still."""
     source = values.pop("version_from", {})
-    values.setdefault("levels", _DEFAULTS[values.get("scheme", "semver")])
+    if "levels" not in values:
+        from declarative.core.tags.rules import Rules
+
+        values["levels"] = Rules(scheme=values.get("scheme", "semver")).wanted
     values.setdefault("repository", "")
     return TagScheme(
         name=head.name, spec=TagSchemeSpec(version_label=source.get("label", ""), **values), places=head.tree

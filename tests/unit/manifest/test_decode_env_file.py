@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from declarative.manifest.decode_env_file import parse_env
+from declarative.manifest.dotenv import parse_env
 
 CASES = {
     "A=1": {"A": "1"},
