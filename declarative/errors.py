@@ -19,7 +19,7 @@ Every error says what it is about (`subject`), what is wrong (`problem`), and th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from declarative.record import record
 
 
 class DeclarativeError(Exception):
@@ -47,7 +47,7 @@ class Invalid(DeclarativeError):
     """The input is wrong."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+@record(order=True)
 class Span:
     """A place in a text: `line` and `column` count from 1; 0 means "the whole file"; `length` in characters."""
 
@@ -62,7 +62,7 @@ class Span:
         return f"{self.file}:{self.line}:{self.column}" if self.column else f"{self.file}:{self.line}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Problem:
     """One thing wrong with an input file; `snippet` holds the offending lines as they are to be printed, or ""."""
 

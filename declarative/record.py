@@ -1,146 +1,221 @@
-"""`dataclass`, as the standard library has it, without its price at import: methods are made when they are first called.
+"""`@record`: frozen, slotted, keyword-only data classes that cost next to nothing until the first one is made.
 
-The standard decorator compiles up to six methods for each class while its module is imported: half of the start-up time of a
-command that uses a third of the classes. Here a class gets its fields and slots from the standard decorator, comparison and
-printing from closures, and its `__init__`, the one that has to be fast, is compiled at the first instance.
-
-The rule that keeps it simple: what is asked for beyond frozen, slots, kw_only and repr, and a class with a base, goes to the
-standard decorator. Type checkers see nothing but that one.
+Every run of the command line imports some two hundred of them and makes instances of a third. `dataclasses` compiles half a
+dozen methods for each when it is defined, and imports `inspect` and `ast` to do so: a third of the time of an apply with nothing
+to do (`python -m tests.bench startup`). Here a class gets shared methods, and its `__init__` is compiled when it is first called.
+Type checkers see an ordinary dataclass (PEP 681). The rule that keeps it simple: plain fields, defaults, factories; no more.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, dataclass_transform, overload
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from dataclasses import dataclass as dataclass  # noqa: PLC0414 - re-exported
-else:
+    from collections.abc import Callable
 
-    def dataclass(**options: bool) -> Callable[[type], type]:
-        """Decorate a class as `dataclasses.dataclass(**options)` does."""
-
-        def decorate(cls: type) -> type:
-            ours = cls.__bases__ == (object,) and options.keys() <= _OPTIONS and not _OWN & cls.__dict__.keys()
-            return _record(cls, **options) if ours else dataclasses.dataclass(**options)(cls)
-
-        return decorate
+_T = TypeVar("_T")
+_MISSING: Any = object()
 
 
-_OPTIONS = {"frozen", "slots", "kw_only", "repr"}
-_OWN = {"__post_init__", "__init__", "__eq__", "__hash__"}
-_ABSENT: Any = object()  # stands for a default that a factory makes
+class FrozenRecordError(AttributeError):
+    """Somebody wrote to a field of a frozen record."""
 
 
-def _record(cls: type, *, frozen: bool = False, slots: bool = False, kw_only: bool = False, repr: bool = True) -> Any:  # noqa: A002 - the standard decorator's name
-    made: Any = dataclasses.dataclass(init=False, repr=False, eq=False, slots=slots, kw_only=kw_only)(cls)
-    fields = dataclasses.fields(made)
-    methods: dict[str, Any] = {"__init__": _first_init(made, fields, frozen=frozen), "__eq__": _equality(fields)}
-    if repr and "__repr__" not in cls.__dict__:
-        methods["__repr__"] = _printing(fields)
-    methods["__hash__"] = _hashing(fields) if frozen else None
+class _Field:
+    """What `field` leaves behind in a class body."""
+
+    __slots__ = ("compare", "default", "hash", "make", "repr")
+
+    def __init__(
+        self, default: Any, make: Callable[[], Any] | None, *, shown: bool, compare: bool, hashed: bool
+    ) -> None:
+        self.default = default
+        self.make = make
+        self.repr = shown
+        self.compare = compare
+        self.hash = hashed
+
+
+def field(
+    *,
+    default: Any = _MISSING,
+    default_factory: Callable[[], Any] | None = None,
+    repr: bool = True,  # noqa: A002 - the names dataclasses has
+    compare: bool = True,
+    hash: bool = True,  # noqa: A002
+) -> Any:
+    """Say more of a field: a default, or one made anew for each instance; whether it is printed, compared, hashed."""
+    return _Field(default, default_factory, shown=repr, compare=compare, hashed=hash and compare)
+
+
+@overload
+def record(cls: type[_T], /) -> type[_T]: ...
+@overload
+def record(
+    *, frozen: bool = True, order: bool = False, kw_only: bool = True, eq: bool = True, repr: bool = True
+) -> Callable[[type[_T]], type[_T]]: ...
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
+def record(
+    cls: type[_T] | None = None,
+    /,
+    *,
+    frozen: bool = True,
+    order: bool = False,
+    kw_only: bool = True,
+    eq: bool = True,
+    repr: bool = True,  # noqa: A002 - the name dataclasses has
+) -> Any:
+    """Make a record of a class whose body annotates its fields. Options are those of `dataclasses.dataclass`."""
+
+    def build(cls: type[_T]) -> type[_T]:
+        return _build(cls, frozen=frozen, order=order, kw_only=kw_only, eq=eq, show=repr)
+
+    return build if cls is None else build(cls)
+
+
+def replace(instance: _T, /, **changes: Any) -> _T:
+    """Give a copy with these fields changed. Raises TypeError for a name that is no field."""
+    kind: Any = type(instance)
+    made: _T = kind(**{name: getattr(instance, name) for name in kind.__fields__} | changes)
+    return made
+
+
+def defaults_of(kind: Any) -> dict[str, Any]:
+    """Give the fields of a record class that have a default, each with (a fresh copy of) it."""
+    found = {}
+    for name, value in kind.__field_defaults__.items():
+        if not isinstance(value, _Field):
+            found[name] = value
+        elif value.make is not None:
+            found[name] = value.make()
+        elif value.default is not _MISSING:
+            found[name] = value.default
+    return found
+
+
+def _build(cls: type[_T], *, frozen: bool, order: bool, kw_only: bool, eq: bool, show: bool) -> type[_T]:
+    body = dict(cls.__dict__)
+    names = tuple(body.get("__annotations__", ()))
+    defaults = {name: body.pop(name) for name in names if name in body}
+    body.pop("__dict__", None)
+    body.pop("__weakref__", None)
+    body |= {"__slots__": names, "__fields__": names, "__field_defaults__": defaults}
+    body |= {f"__{use}_fields__": _names(names, defaults, use) for use in ("repr", "compare", "hash")}
+    body["__match_args__"] = () if kw_only else names
+    body["__init__"] = _first_init(names, defaults, kw_only=kw_only)
+    body["__getstate__"], body["__setstate__"] = _state, _set_state
+    if show:
+        body.setdefault("__repr__", _repr)
     if frozen:
-        methods |= {"__setattr__": _refuse_set, "__delattr__": _refuse_delete}
-        methods |= {"__getstate__": _state, "__setstate__": _set_state} if slots else {}
-    for name, method in methods.items():
-        setattr(made, name, method)
-    made.__dataclass_params__.frozen = frozen  # subclasses are checked against it
+        body["__setattr__"], body["__delattr__"] = _refuse_write, _refuse_delete
+    if eq:
+        body.setdefault("__eq__", _eq)
+        body.setdefault("__hash__", _hash if frozen else None)
+    if order:
+        body["__lt__"], body["__le__"], body["__gt__"], body["__ge__"] = _lt, _le, _gt, _ge
+    meta: Any = type(cls)
+    made: type[_T] = meta(cls.__name__, cls.__bases__, body)
+    made.__qualname__ = cls.__qualname__
     return made
 
 
-def _first_init(cls: type, fields: Sequence[dataclasses.Field[Any]], *, frozen: bool) -> Callable[..., None]:
-    def first(self: object, /, *args: object, **kwargs: object) -> None:
-        compiled = _compile_init(cls, fields, frozen=frozen)
-        cls.__init__ = compiled  # type: ignore[misc] # the point of it all
-        compiled(self, *args, **kwargs)
-
-    return first
+def _names(names: tuple[str, ...], defaults: dict[str, Any], use: str) -> tuple[str, ...]:
+    special = {name for name, value in defaults.items() if isinstance(value, _Field) and not getattr(value, use)}
+    return tuple(name for name in names if name not in special) if special else names
 
 
-def _compile_init(cls: type, fields: Sequence[dataclasses.Field[Any]], *, frozen: bool) -> Callable[..., None]:
-    """Write and compile `__init__`, as PEP 557 describes it."""
-    scope: dict[str, Any] = {"_absent": _ABSENT, "_set": object.__setattr__}
-    positional: list[str] = []
-    keyword: list[str] = []
-    body: list[str] = []
-    for field in fields:
-        value = field.name
-        if field.default_factory is not dataclasses.MISSING:
-            scope[f"_default_{field.name}"] = field.default_factory
-            value = (
-                f"_default_{field.name}() if {field.name} is _absent else {field.name}"
-                if field.init
-                else f"_default_{field.name}()"
-            )
-            parameter = f"{field.name}=_absent"
-        elif field.default is not dataclasses.MISSING:
-            scope[f"_default_{field.name}"] = field.default
-            parameter = f"{field.name}=_default_{field.name}"
-            value = field.name if field.init else f"_default_{field.name}"
-        elif field.init:
-            parameter = field.name
+def _first_init(names: tuple[str, ...], defaults: dict[str, Any], *, kw_only: bool) -> Any:
+    """Give an `__init__` that puts the real one in its place and calls it."""
+
+    def __init__(self: Any, *args: Any, **values: Any) -> None:  # noqa: N807 - it is one
+        kind: Any = next(kind for kind in type(self).__mro__ if kind.__dict__.get("__init__") is __init__)
+        compiled = _compile_init(kind, names, defaults, kw_only=kw_only)
+        kind.__init__ = compiled
+        compiled(self, *args, **values)
+
+    return __init__
+
+
+def _compile_init(kind: Any, names: tuple[str, ...], defaults: dict[str, Any], *, kw_only: bool) -> Any:
+    """Compile `__init__`: fields are set through their slots, which also works where setting is refused."""
+    scope: dict[str, Any] = {"_missing": _MISSING}
+    parameters, lines = [], []
+    for name in names:
+        scope[f"_set_{name}"] = kind.__dict__[name].__set__
+        default = defaults.get(name, _MISSING)
+        value = name
+        make = default.make if isinstance(default, _Field) else None
+        default = default.default if isinstance(default, _Field) else default
+        if make is not None:
+            scope[f"_make_{name}"] = make
+            parameters.append(f"{name}=_missing")
+            value = f"_make_{name}() if {name} is _missing else {name}"
+        elif default is not _MISSING:
+            scope[f"_default_{name}"] = default
+            parameters.append(f"{name}=_default_{name}")
         else:
-            continue  # left unset, as there
-        if field.init:
-            (keyword if field.kw_only else positional).append(parameter)
-        body.append(f"_set(self, {field.name!r}, {value})" if frozen else f"self.{field.name} = {value}")
-    parameters = ["self", *positional, *(["*", *keyword] if keyword else [])]
-    source = f"def __init__({', '.join(parameters)}):\n " + "\n ".join(body or ["pass"])
-    exec(source, scope)  # noqa: S102 - as the standard decorator does; made of field names alone
-    made: Callable[..., None] = scope["__init__"]
-    made.__qualname__ = f"{cls.__qualname__}.__init__"
-    return made
+            parameters.append(name)
+        lines.append(f" _set_{name}(self, {value})")
+    star = "*, " if kw_only and parameters else ""
+    text = f"def __init__(self, {star}{', '.join(parameters)}):\n" + ("\n".join(lines) or " pass")
+    exec(text, scope)  # noqa: S102 - names of fields of our own classes, as dataclasses does it
+    return scope["__init__"]
 
 
-def _values(names: list[str]) -> Callable[[Any], Any]:
-    return attrgetter(*names) if names else lambda _: ()
+def _pick(instance: Any, names: tuple[str, ...]) -> tuple[Any, ...]:
+    if len(names) > 1:
+        values: tuple[Any, ...] = attrgetter(*names)(instance)
+        return values
+    return (getattr(instance, names[0]),) if names else ()
 
 
-def _equality(fields: Sequence[dataclasses.Field[Any]]) -> Callable[[Any, object], Any]:
-    values = _values([field.name for field in fields if field.compare])
-
-    def equal(self: Any, other: object) -> Any:
-        if other.__class__ is not self.__class__:
-            return NotImplemented
-        return values(self) == values(other)
-
-    return equal
+def _values(instance: Any) -> tuple[Any, ...]:
+    return _pick(instance, instance.__compare_fields__)
 
 
-def _hashing(fields: Sequence[dataclasses.Field[Any]]) -> Callable[[Any], int]:
-    values = _values([field.name for field in fields if (field.compare if field.hash is None else field.hash)])
-
-    def hashed(self: Any) -> int:
-        return hash(values(self))
-
-    return hashed
+def _state(self: Any) -> tuple[Any, ...]:
+    return _pick(self, self.__fields__)
 
 
-def _printing(fields: Sequence[dataclasses.Field[Any]]) -> Callable[[Any], str]:
-    names = [field.name for field in fields if field.repr]
-
-    def shown(self: Any) -> str:
-        return f"{type(self).__qualname__}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
-
-    return shown
+def _set_state(self: Any, state: tuple[Any, ...]) -> None:
+    for name, value in zip(self.__fields__, state, strict=True):
+        type(self).__dict__[name].__set__(self, value)
 
 
-def _refuse_set(self: object, name: str, value: object) -> None:  # noqa: ARG001 - the protocol's signature
-    msg = f"cannot assign to field {name!r}"
-    raise dataclasses.FrozenInstanceError(msg)
+def _eq(self: Any, other: object) -> Any:
+    return _values(self) == _values(other) if type(other) is type(self) else NotImplemented
 
 
-def _refuse_delete(self: object, name: str) -> None:  # noqa: ARG001 - the protocol's signature
-    msg = f"cannot delete field {name!r}"
-    raise dataclasses.FrozenInstanceError(msg)
+def _hash(self: Any) -> int:
+    return hash(_pick(self, self.__hash_fields__))
 
 
-def _state(self: Any) -> list[Any]:
-    return [getattr(self, field.name) for field in dataclasses.fields(self)]
+def _lt(self: Any, other: object) -> Any:
+    return _values(self) < _values(other) if type(other) is type(self) else NotImplemented
 
 
-def _set_state(self: Any, state: list[Any]) -> None:
-    for field, value in zip(dataclasses.fields(self), state, strict=True):
-        object.__setattr__(self, field.name, value)
+def _le(self: Any, other: object) -> Any:
+    return _values(self) <= _values(other) if type(other) is type(self) else NotImplemented
+
+
+def _gt(self: Any, other: object) -> Any:
+    return _values(self) > _values(other) if type(other) is type(self) else NotImplemented
+
+
+def _ge(self: Any, other: object) -> Any:
+    return _values(self) >= _values(other) if type(other) is type(self) else NotImplemented
+
+
+def _repr(self: Any) -> str:
+    shown = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__repr_fields__)
+    return f"{type(self).__qualname__}({shown})"
+
+
+def _refuse_write(self: object, name: str, value: object) -> None:
+    del value
+    raise FrozenRecordError(f"cannot write to {type(self).__name__}.{name}: it is frozen")
+
+
+def _refuse_delete(self: object, name: str) -> None:
+    raise FrozenRecordError(f"cannot delete {type(self).__name__}.{name}: it is frozen")

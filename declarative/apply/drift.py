@@ -10,12 +10,12 @@ from __future__ import annotations
 import fnmatch
 import hashlib
 import json
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from declarative.core.plan import Finding, Plan
 from declarative.core.plan_document import plan_document
 from declarative.errors import NotFound
+from declarative.record import record, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +42,7 @@ _ENGINE_FILES = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class DriftReport:
     """Everything that drifted. `steps` are those of an apply now, reduced to their drift; `files` per container."""
 
@@ -126,7 +126,9 @@ def _holds(folder: str, paths: set[str] | frozenset[str]) -> bool:
 
 
 def _matches(path: str, pattern: str) -> bool:
-    """Whether `drift.ignore` covers a file: the path itself, a folder above it, or a glob."""
+    """Whether `drift.ignore` covers a file: the path itself, a folder above it, a glob, or `filesystem` for all."""
+    if pattern == "filesystem":
+        return True
     if not pattern.startswith("/"):
         return False
     plain = pattern.rstrip("/")

@@ -7,8 +7,9 @@ plan, save for `StepProgress`, which comes from the thread that does the action.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from declarative.record import record
 
 if TYPE_CHECKING:
     from declarative.core.plan import Plan, Step
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 State = Literal["done", "failed", "skipped", "interrupted"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Outcome:
     """How a step ended. `because`: the id of the failed step for which this one was skipped, 0 for an interruption."""
 
@@ -29,7 +30,7 @@ class Outcome:
     because: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Planned:
     """A plan is about to be executed; `round` counts from 1."""
 
@@ -37,14 +38,14 @@ class Planned:
     round: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class StepStarted:
     """A step's first action is under way."""
 
     step: Step
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class StepProgress:
     """A word from a running action."""
 
@@ -52,7 +53,7 @@ class StepProgress:
     progress: Progress
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class StepWaits:
     """A step waits for containers; `text` says for what."""
 
@@ -60,14 +61,14 @@ class StepWaits:
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class StepEnded:
     """A step is over."""
 
     outcome: Outcome
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Retrying:
     """The other side gave no proper answer; the call is made again after `seconds`."""
 
@@ -75,14 +76,14 @@ class Retrying:
     seconds: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Stopping:
     """A stop was asked for: no new steps start."""
 
     error: DeclarativeError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Note:
     """Something to know."""
 

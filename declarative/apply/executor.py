@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +21,7 @@ from declarative.apply.trouble import about, diagnosis
 from declarative.apply.workers import Workers
 from declarative.core.actions import CreateContainer, RestartContainer, StartContainer
 from declarative.errors import DeclarativeError, LockHeld
+from declarative.record import field, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,7 @@ FIRST_LOOK = 0.05  # seconds between two observations: at first, and at most
 LAST_LOOK = 0.5
 
 
-@dataclass(slots=True, kw_only=True)
+@record(frozen=False)
 class _Run:
     """A step under way. `move`: what it waits for; `slot`: it counts among the `parallelism`."""
 
@@ -53,7 +53,7 @@ class _Run:
     until: float = 0.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class _Result:
     """The end of a call: of a run, or (None) of an observation."""
 
@@ -62,7 +62,7 @@ class _Result:
     error: BaseException | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@record(frozen=False)
 class Executor:
     """Executes one plan. `run` may be called once."""
 

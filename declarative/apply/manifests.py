@@ -73,6 +73,6 @@ def read_back(files: Mapping[str, str], options: LoadOptions) -> Loaded:
 
 def _plain(source: Source) -> Source:
     """Let what was rendered from a `*.j2` be no template any more."""
-    from dataclasses import replace
+    from declarative.record import replace
 
     return replace(source, name=source.name.removesuffix(".j2"))

@@ -8,15 +8,16 @@ in its own threads, and gives waiting scripts no thread at all.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from declarative.record import record
 
 if TYPE_CHECKING:
     from declarative.core.actions import Action
     from declarative.core.plan import Await
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Do:
     """Execute one action. `cut`: when a stop was asked for, it is not begun, and the reason is thrown in instead."""
 
@@ -24,21 +25,21 @@ class Do:
     cut: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Ask:
     """Make one reading call; the script is resumed with its result."""
 
     question: Callable[[], Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Wait:
     """Wait until all of these hold. Failed is thrown in when one cannot hold any more or its deadline is over."""
 
     awaits: tuple[Await, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Pause:
     """Let time pass."""
 

@@ -7,8 +7,9 @@ out; nothing here calls or sleeps.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from declarative.record import field, record
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
 _SECOND = 1_000_000_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Ready:
     """All conditions hold."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class NotYet:
     """Some do not hold yet; `why` names them. `due`: the clock's time at which looking again may bring an end, if known."""
 
@@ -32,7 +33,7 @@ class NotYet:
     due: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Never:
     """One cannot hold any more: container `name`, because `why`. `timed_out`: only its deadline is over."""
 
@@ -44,7 +45,7 @@ class Never:
 Answer = Ready | NotYet | Never
 
 
-@dataclass(slots=True, kw_only=True)
+@record(frozen=False)
 class _Track:
     """What is remembered of one container between two observations."""
 
@@ -53,7 +54,7 @@ class _Track:
     restarts: int | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@record(frozen=False)
 class Vigil:
     """Watches the containers of one wait from `begun` (the clock's seconds) on.
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from declarative.errors import Failed, LockHeld
+from declarative.record import record
 
 if TYPE_CHECKING:
     from declarative.apply.events import Outcome
@@ -31,7 +31,7 @@ _PAST = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Report:
     """The end of an apply. `revision`: the number under which it went into the history, 0 where it did not."""
 

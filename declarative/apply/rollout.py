@@ -14,7 +14,6 @@ On a failure the way is gone back; after a crash the next plan finds one of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from declarative.apply.moves import Ask, Do, Wait
@@ -23,6 +22,7 @@ from declarative.core.actions import CreateContainer, RemoveContainer, RenameCon
 from declarative.core.plan import Await
 from declarative.core.state import SUFFIX_NEW, SUFFIX_OLD
 from declarative.errors import DeclarativeError
+from declarative.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -35,7 +35,7 @@ OUTPUT_LINES = 20
 """Lines of a failed container's output that are kept for the report; the container itself goes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Replacement:
     """One rollout. `look` observes containers, `output` gives the last lines of one; both only read."""
 

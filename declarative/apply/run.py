@@ -7,7 +7,6 @@ in sync takes no lock and writes nothing.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from declarative.apply.events import Note, Planned, silent
@@ -16,6 +15,7 @@ from declarative.apply.scope import scope_of
 from declarative.apply.stop import Stop
 from declarative.core.plan import Plan, Policy
 from declarative.core.planner import plan
+from declarative.record import field, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -29,7 +29,7 @@ ROUNDS = 4
 """Plans made in one apply at most: the second knows what the first one built; more would mean that we do not converge."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ApplyOptions:
     """How to apply. `files` gives the rendered manifests for the history (None: keep none). `lock_timeout` in seconds.
 
@@ -66,7 +66,7 @@ def apply(desired: Desired, driver: Driver, options: ApplyOptions) -> Report:
         return _Apply(desired=desired, driver=driver, options=options, lease=lease, begun=begun).run()
 
 
-@dataclass(slots=True, kw_only=True)
+@record(frozen=False)
 class _Apply:
     """One apply under its lock."""
 

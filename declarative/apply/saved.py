@@ -8,7 +8,6 @@ a file can never do anything else than what was shown. Secrets are not in it: th
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from declarative.apply.manifests import files_of, read_back
@@ -17,6 +16,7 @@ from declarative.core.plan import Policy
 from declarative.core.plan_document import plan_document
 from declarative.core.planner.refusal import Refused
 from declarative.errors import Conflict, DeclarativeError, Invalid, NotFound
+from declarative.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 FORMAT = "declarative/saved-plan/v1"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class SavedPlan:
     """A plan as it was saved. `touched`: object → digest of its state; `document`: the plan's JSON form."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from declarative.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from declarative.core.state import Actual, ContainerState
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Row:
     """One container as it is. `state` is a word for people: "running", "healthy", "exited (3)", "missing"."""
 
@@ -27,7 +28,7 @@ class Row:
     since: str = ""  # RFC 3339
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Status:
     """What a stack has. `others`: "Network/shop_back", "Volume/shop_data" → whether it is there."""
 

@@ -24,7 +24,7 @@ def converge(loaded: Loaded, policy: Policy, args: Args, context: Context) -> in
     driver = open_driver(args, context, engine=loaded.stack.engine)
     try:
         options = options_of(args, context, policy, "apply")
-        from dataclasses import replace
+        from declarative.record import replace
 
         options = replace(options, files=lambda: files_of(loaded))
         report = execute(loaded.desired, driver, options, args, context)
@@ -49,11 +49,10 @@ def options_of(args: Args, context: Context, policy: Policy, command: str) -> Ap
 
 def execute(desired: Desired, driver: Driver, options: ApplyOptions, args: Args, context: Context) -> Report:
     """Run an apply, showing plan and progress; signals and --timeout stop it in good order."""
-    from dataclasses import replace
-
     from declarative.apply.run import apply
     from declarative.apply.stop import Stop
     from declarative.cli.alarm import stopping
+    from declarative.record import replace
 
     stop = Stop()
     shower = _Shower(context)
@@ -129,12 +128,11 @@ def _conclude_text(report: Report, context: Context) -> None:
 
 def apply_saved(args: Args, context: Context) -> int:
     """Apply a saved plan; refuses if what its steps touch has changed since."""
-    from dataclasses import replace
-
     from declarative.apply.manifests import files_of
     from declarative.apply.saved import load, still_fits
     from declarative.cli.connection import open_driver
     from declarative.cli.opening import load_options
+    from declarative.record import replace
 
     saved = load(context.folder / args.saved)
     loaded = saved.read_manifests(load_options(args, context))

@@ -5,11 +5,11 @@ The rule that keeps it simple: nobody below `cli` looks at the process; what the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from declarative.cli.screen import Screen
+from declarative.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from declarative.cli.options import Args
 
 
-@dataclass(slots=True, kw_only=True)
+@record(frozen=False)
 class Context:
     """The world around one command. `json`: standard output is one JSON document. `verbose`: how often -v was given."""
 
@@ -30,7 +30,7 @@ class Context:
     json: bool = False
     log_format: str = "text"
     verbose: int = 0
-    interactive: bool = field(default=False)  # somebody can answer a question
+    interactive: bool = False  # somebody can answer a question
 
     @classmethod
     def of_process(cls) -> Context:

@@ -5,8 +5,9 @@ The rule that keeps it simple: a reader that went away (`| head`) never stops th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from declarative.record import record
 
 if TYPE_CHECKING:
     from typing import TextIO
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 CODES = {"red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36", "bold": "1", "dim": "2"}
 
 
-@dataclass(slots=True, kw_only=True)
+@record(frozen=False)
 class Screen:
     """Standard output or standard error. `tty`: a person reads it live. `colour`: it may carry colours."""
 

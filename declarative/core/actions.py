@@ -7,7 +7,6 @@ made of these; a replacement is a sequence of them that `apply` walks through.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from declarative.core.resources import (
@@ -20,6 +19,7 @@ from declarative.core.resources import (
     RootfsSource,
     VolumeSpec,
 )
+from declarative.record import field, record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from declarative.core.state import Canonical, Owner
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class BuildImage:
     """Build and tag. The driver adds to the labels what `bases` resolve to, so that the next plan can compare."""
 
@@ -36,7 +36,7 @@ class BuildImage:
     owner: Owner
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class PullImage:
     """Pull a reference from its registry."""
 
@@ -44,7 +44,7 @@ class PullImage:
     platform: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ImportImage:
     """Make an image of a root file system archive."""
 
@@ -53,7 +53,7 @@ class ImportImage:
     owner: Owner
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class LoadImage:
     """Load an image archive and tag the image it holds. A loaded image carries no label of ours: it is as it was."""
 
@@ -62,7 +62,7 @@ class LoadImage:
     owner: Owner
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TagImage:
     """Let `reference` point to the image that `source` (an id, or a reference) names now."""
 
@@ -70,21 +70,21 @@ class TagImage:
     reference: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class UntagImage:
     """Remove a reference; the image goes with its last one, unless a container uses it."""
 
     reference: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class PushImage:
     """Push what a local reference points to, content and tag, through the engine."""
 
     reference: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RetagRemote:
     """In the registry, let `repository:tag` point to the manifest that `repository:source` has now."""
 
@@ -93,7 +93,7 @@ class RetagRemote:
     tag: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class UntagRemote:
     """In the registry, remove a tag, leaving what else points to its manifest."""
 
@@ -101,7 +101,7 @@ class UntagRemote:
     tag: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class CreateNetwork:
     """Create a network."""
 
@@ -111,14 +111,14 @@ class CreateNetwork:
     applied: Canonical
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RemoveNetwork:
     """Remove a network; containers still on it are detached first."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class CreateVolume:
     """Create a volume."""
 
@@ -128,14 +128,14 @@ class CreateVolume:
     applied: Canonical
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RemoveVolume:
     """Remove a volume with its data."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class CreateContainer:
     """Create a container, put its files in, do not start it.
 
@@ -150,28 +150,28 @@ class CreateContainer:
     inherit: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class StartContainer:
     """Start a container; a paused one is unpaused."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class StopContainer:
     """Stop with the container's own signal and grace."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RestartContainer:
     """Stop and start again."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RemoveContainer:
     """Remove a container, running or not; with `volumes` its anonymous volumes too, never a named one."""
 
@@ -179,7 +179,7 @@ class RemoveContainer:
     volumes: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RenameContainer:
     """Rename a container."""
 
@@ -187,7 +187,7 @@ class RenameContainer:
     to: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class UpdateContainer:
     """Change limits and restart policy of a living container. Only what is not None is sent."""
 
@@ -196,7 +196,7 @@ class UpdateContainer:
     restart: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ConnectNetwork:
     """Attach a container to a network; where it is on it already with other settings, reattach it."""
 
@@ -205,7 +205,7 @@ class ConnectNetwork:
     attachment: Attachment
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class DisconnectNetwork:
     """Detach a container from a network."""
 
@@ -213,7 +213,7 @@ class DisconnectNetwork:
     network: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class WriteRevision:
     """Keep one entry of the stack's history: a tiny image that holds `files` (name → text) and these labels."""
 

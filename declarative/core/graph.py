@@ -5,7 +5,7 @@ The rule that keeps it simple: an edge goes from what needs to what is needed, a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from declarative.record import record
 from typing import TYPE_CHECKING, Any
 
 from declarative.core.resources import BuildSource
@@ -27,7 +27,7 @@ class Edge:
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Graph:
     """All resources of a stack in the order of their kinds, and what they need of each other."""
 

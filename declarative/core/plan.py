@@ -7,8 +7,9 @@ decided without asking the engine again; the executor only walks it.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
+
+from declarative.record import field, record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,7 +37,7 @@ Verb = Literal[
 Origin = Literal["change", "drift", "both"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Change:
     """One difference. `before` and `after` are JSON values fit to be shown (secrets are `***`); None: not there."""
 
@@ -47,7 +48,7 @@ class Change:
     source: str = ""  # file:line, where the manifest says something about it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Rollout:
     """How a `replace` step goes: the old container runs as `name`; `create` makes the new one beside it as NAME.new.
 
@@ -59,7 +60,7 @@ class Rollout:
     update: Update
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Await:
     """A condition on one container, for `wait` and `run` steps. Durations in nanoseconds, 0 for no deadline."""
 
@@ -69,7 +70,7 @@ class Await:
     deadline: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Step:
     """One action on one resource. `actions` are executed in their order; then `rollout` or `awaits`, if there are any.
 
@@ -97,7 +98,7 @@ class Step:
         return f"{self.kind}/{self.name}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Finding:
     """Drift that no step mends: something to know, such as a container that was restarted by hand."""
 
@@ -108,7 +109,7 @@ class Finding:
     source: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Plan:
     """Steps in an order in which every step comes after all it needs. `deferred`: why a second plan must follow.
 
@@ -141,7 +142,7 @@ class Plan:
         return dict(Counter(step.verb for step in self.steps))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Policy:
     """What the person allows and asks. `targets`: "Kind/name"; empty for all."""
 

@@ -8,8 +8,9 @@ sorted where order carries no meaning), so that equality is equality of values.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
+
+from declarative.record import field, record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +31,7 @@ class Places(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@record(kw_only=False)
 class Nowhere:
     """The places of a resource that no file holds (made by a test, or read back from a label)."""
 
@@ -45,7 +46,7 @@ NOWHERE = Nowhere()
 # ---- Image ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class BuildSource:
     """A build. Paths are absolute. `parts` are the digests that decide whether a build is needed.
 
@@ -68,7 +69,7 @@ class BuildSource:
     needs_buildkit: tuple[str, ...] = ()  # "Dockerfile:7: RUN --mount", for the refusal where there is no BuildKit
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class PullSource:
     """An image that comes from a registry under `reference`."""
 
@@ -77,7 +78,7 @@ class PullSource:
     platform: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RootfsSource:
     """A base image made from a root file system archive at `path` whose content is `digest`."""
 
@@ -85,7 +86,7 @@ class RootfsSource:
     digest: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ArchiveSource:
     """An image out of a `docker save` or OCI archive at `path`; `reference` names which, where it holds several.
 
@@ -101,7 +102,7 @@ class ArchiveSource:
 ImageSource = BuildSource | PullSource | RootfsSource | ArchiveSource
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ImageSpec:
     """An image of the stack: where it comes from and under which references (`repository:tag`) it shall be known."""
 
@@ -118,7 +119,7 @@ class ImageSpec:
 # ---- TagScheme --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TagSchemeSpec:
     """The semantic-version tags of one image. `version` is resolved already, except where it comes from a label."""
 
@@ -138,7 +139,7 @@ class TagSchemeSpec:
 # ---- Container and Job ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ImageRef:
     """What a container runs: one of a plain `reference`, an `image` of this stack, or a `scheme` and `track`."""
 
@@ -148,7 +149,7 @@ class ImageRef:
     track: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+@record(order=True)
 class Port:
     """One published port. `published` is 0 where the engine chooses; `host_ip` is "" for every address."""
 
@@ -164,7 +165,7 @@ class Port:
         return f"{head}{middle}{self.target}/{self.protocol}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+@record(order=True)
 class Mount:
     """One mount. `source`: a volume's resource or engine name, a host path, or "" (anonymous volume, tmpfs)."""
 
@@ -179,7 +180,7 @@ class Mount:
     mode: int = 0  # tmpfs
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class FileEntry:
     """A file put into the container before it starts. `content` counts for the comparison, secret or not."""
 
@@ -190,7 +191,7 @@ class FileEntry:
     gid: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Attachment:
     """How a container hangs on one network; the key in `networks` is the Network's resource name."""
 
@@ -199,7 +200,7 @@ class Attachment:
     ipv6_address: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Healthcheck:
     """A health check. Durations in nanoseconds; 0 means the engine's default. `test` ("NONE",) switches it off."""
 
@@ -211,7 +212,7 @@ class Healthcheck:
     start_interval: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Logging:
     """Log driver and its options."""
 
@@ -219,7 +220,7 @@ class Logging:
     options: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Resources:
     """Limits. Bytes, nano-CPUs; None where nobody asked."""
 
@@ -232,7 +233,7 @@ class Resources:
     pids: int | None = None  # -1 unlimited
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Update:
     """How a rollout goes. Durations in nanoseconds. The words and defaults are Swarm's, save the failure action.
 
@@ -247,7 +248,7 @@ class Update:
     failure_action: Literal["rollback", "pause", "continue"] = "rollback"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ContainerSpec:
     """What a Container or a Job asks of the engine. None or empty: nobody stated it."""
 
@@ -292,7 +293,7 @@ class ContainerSpec:
     platform: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class NetworkSpec:
     """A network. `external` ones must exist and are never touched."""
 
@@ -308,7 +309,7 @@ class NetworkSpec:
     name: str = ""  # the engine's name; "" stands for STACK_NAME
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class VolumeSpec:
     """A volume. Its data is never removed unless the person says so."""
 
@@ -322,7 +323,7 @@ class VolumeSpec:
 # ---- resources: a name, a spec, and what only the tool needs to know ---------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Image:
     """An Image document."""
 
@@ -331,7 +332,7 @@ class Image:
     places: Places = NOWHERE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TagScheme:
     """A TagScheme document."""
 
@@ -340,7 +341,7 @@ class TagScheme:
     places: Places = NOWHERE
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Container:
     """A Container document: `replicas` copies of one spec. `depends_on` maps Container or Job names to a condition."""
 
@@ -358,7 +359,7 @@ class Container:
         return self.container_name or f"{stack}-{self.name}-{index}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Job:
     """A Job document: run to completion once per distinct spec and image. `deadline` in nanoseconds, 0 for none."""
 
@@ -374,7 +375,7 @@ class Job:
         return self.container_name or f"{stack}-{self.name}-1"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Network:
     """A Network document."""
 
@@ -387,7 +388,7 @@ class Network:
         return self.spec.name or (self.name if self.spec.external else f"{stack}_{self.name}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Volume:
     """A Volume document."""
 
@@ -403,7 +404,7 @@ class Volume:
 Resource = Image | TagScheme | Container | Job | Network | Volume
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Desired:
     """All resources of one stack, by kind and name. `max_deletes` None: half of what is owned, at least five.
 

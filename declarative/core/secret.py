@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from dataclasses import dataclass
+
+from declarative.record import record
 
 MASK = "***"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record(kw_only=False, repr=False)
 class Secret:
     """A secret text. Only `reveal` gives it away; drivers call it when they write to an engine, nobody else does."""
 
@@ -29,7 +30,7 @@ class Secret:
     __str__ = __repr__
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@record(kw_only=False, repr=False)
 class Sealed:
     """What the label of the last apply remembers of a secret: enough to see that it changed, not what it was."""
 

@@ -8,8 +8,9 @@ and what is absent here was seen to be absent: a driver that could not look rais
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
+
+from declarative.record import field, record
 
 if TYPE_CHECKING:
     from declarative.core.resources import ContainerSpec, Healthcheck, NetworkSpec, VolumeSpec
@@ -38,7 +39,7 @@ Health = Literal["", "starting", "healthy", "unhealthy"]
 Canonical = Mapping[str, Any]  # path ("spec.environment.A") → JSON value, Secret or Sealed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Owner:
     """Who an object belongs to, read from its labels."""
 
@@ -48,7 +49,7 @@ class Owner:
     index: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class EngineInfo:
     """The engine behind the driver. `buildkit`: it has BuildKit, and a client that can drive it is here."""
 
@@ -60,7 +61,7 @@ class EngineInfo:
     buildkit: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ImageConfig:
     """What an image gives to the containers made from it (OCI image config, section "config")."""
 
@@ -76,7 +77,7 @@ class ImageConfig:
     stop_signal: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ImageState:
     """An image in the engine. `digests`: repository → manifest digest under which a registry has it."""
 
@@ -88,7 +89,7 @@ class ImageState:
     platform: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ContainerState:
     """A container in the engine. `spec.networks` and `Mount.source` hold the engine's names of networks and volumes."""
 
@@ -109,7 +110,7 @@ class ContainerState:
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Stranger:
     """A container that is not of this stack: its name, and what it holds on the host: (address, port, protocol)."""
 
@@ -119,7 +120,7 @@ class Stranger:
     stack: str = ""  # of another stack of ours, or ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class NetworkState:
     """A network in the engine. `attached`: engine names of the containers on it, where the engine says."""
 
@@ -131,7 +132,7 @@ class NetworkState:
     attached: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class VolumeState:
     """A volume in the engine."""
 
@@ -141,7 +142,7 @@ class VolumeState:
     applied: Canonical | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RemoteTag:
     """A tag in a registry. `digest` of the manifest; `image_id` and `labels` from the image's config ("" for an index)."""
 
@@ -150,7 +151,7 @@ class RemoteTag:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Revision:
     """One entry of a stack's history.
 
@@ -167,7 +168,7 @@ class Revision:
     objects: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Scope:
     """What a snapshot has to look at beside what the stack owns. Everything by engine names and references."""
 
@@ -180,7 +181,7 @@ class Scope:
     refresh: frozenset[str] = frozenset()  # references whose registry digest is needed (pull policy always)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Actual:
     """A snapshot. Containers, networks, volumes by engine name: those owned by the stack, and those the scope named."""
 

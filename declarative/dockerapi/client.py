@@ -10,7 +10,6 @@ from __future__ import annotations
 import functools
 import json
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from declarative.dockerapi import http11, wire
@@ -18,6 +17,7 @@ from declarative.dockerapi.connection import Connection, Response, Stale
 from declarative.dockerapi.pipeline import fetch
 from declarative.dockerapi.transport import connect
 from declarative.errors import Unavailable, Unsupported
+from declarative.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -48,7 +48,7 @@ class WriteOnReadOnlyClient(RuntimeError):
     """A writing call was made on a read-only client: a mistake in this program, never in its input."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class EngineFacts:
     """What an engine's ping tells. `api` is the version spoken; `builder` is "2" where BuildKit is the engine's default."""
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from declarative.errors import Conflict, DeclarativeError, Denied, Failed, Invalid, NotFound, Unavailable, Unsupported
+from declarative.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,7 +22,7 @@ MAX_WORDS = 2000
 """Characters of an engine's message that are kept: a proxy may answer with a page."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class _Meaning:
     """Messages like `pattern` are errors of `kind`; `problem` and `remedy` may use the pattern's named groups.
 

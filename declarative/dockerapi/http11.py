@@ -10,8 +10,9 @@ The rule that keeps it simple: bytes come from one function, and whatever RFC 91
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from declarative.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -43,7 +44,7 @@ class Cut(Exception):
     """The other side closed before the response was whole."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Head:
     """A response's first part. Header names are lower case; repeated ones are joined with a comma (RFC 9110 section 5.3)."""
 

@@ -6,8 +6,9 @@ The rule: decoders are pure and may be fed in pieces cut anywhere; feeding them 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any, Literal
+
+from declarative.record import record
 
 StreamName = Literal["stdin", "stdout", "stderr"]
 
@@ -22,7 +23,7 @@ class StreamError(ValueError):
     """The bytes are not what the stream promises."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Frame:
     """A piece of one of a container's streams."""
 

@@ -10,10 +10,10 @@ import contextlib
 import errno
 import socket
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from declarative.errors import DeclarativeError, Denied, Invalid, Unavailable
+from declarative.record import record
 
 if TYPE_CHECKING:
     import subprocess
@@ -23,7 +23,7 @@ MAX_UNIX_PATH = 107
 """Bytes of a unix socket's path: sun_path less its NUL (unix(7))."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class UnixEndpoint:
     """An engine at a unix socket; `path` is absolute."""
 
@@ -35,7 +35,7 @@ class UnixEndpoint:
         return f"unix://{self.path}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TlsFiles:
     """PEM files of a TLS connection; "" is "not given". Without `verify` the engine's certificate is not checked."""
 
@@ -45,7 +45,7 @@ class TlsFiles:
     verify: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TcpEndpoint:
     """An engine at a TCP port; without `tls` in clear text."""
 
@@ -60,7 +60,7 @@ class TcpEndpoint:
         return f"tcp://{host}:{self.port}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class SshEndpoint:
     """An engine behind `docker system dial-stdio` on another host; `command` is the ssh client with its options."""
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os.path
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from declarative.manifest.suggest import did_you_mean
 from declarative.manifest.yaml_nodes import Mapping, Scalar, kind_of
+from declarative.record import field, record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,7 @@ class _Bad:
 BAD: Final = _Bad()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Outside:
     """What a manifest may draw on beside itself, handed in by the command line."""
 
@@ -52,7 +52,7 @@ class Outside:
     home: str = ""
 
 
-@dataclass(slots=True, kw_only=True)
+@record(frozen=False)
 class Reading:
     """The reading of one resource: its nodes, what it may draw on, and the complaints so far."""
 
@@ -115,7 +115,7 @@ class Shape(ABC):
         return ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Field:
     """One key of a mapping in a manifest. `name`, `type` and `doc` are shown by `explain` and editors; `example` must decode.
 

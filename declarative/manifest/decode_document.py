@@ -5,7 +5,6 @@ The rule that keeps it simple: a document is decoded alone. What it says about o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from declarative.manifest.decode import BAD, Field, Outside, Reading, Record
@@ -18,6 +17,7 @@ from declarative.manifest.fields.stack import JOB_DEFAULTS
 from declarative.manifest.fields.table import API_VERSION, LABELS, RESOURCE_NAME, Head, Table
 from declarative.manifest.suggest import did_you_mean
 from declarative.manifest.yaml_nodes import Mapping, Scalar
+from declarative.record import field, record
 
 if TYPE_CHECKING:
     from declarative.errors import Problem
@@ -50,7 +50,7 @@ METADATA = Record("metadata", (NAME_FIELD, LABELS_FIELD), None, {"namespace": "n
 _KEYS = ("apiVersion", "kind", "metadata", "spec")
 
 
-@dataclass(slots=True, kw_only=True)
+@record(frozen=False)
 class Decoded:
     """What became of a document. `resource` is None where something is wrong with it; `stated` are the keys of its spec.
 
@@ -71,7 +71,7 @@ class Decoded:
         return self.reading.subject
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Defaults:
     """The Stack's `defaults` and the document that they stand in."""
 

@@ -7,10 +7,10 @@ complains or a difference is shown.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from declarative.manifest.yaml_nodes import Mapping, Scalar, Sequence
+from declarative.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _INDEX = re.compile(r"\[([0-9]{1,9})\]\.?")
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False)
+@record(kw_only=False, eq=False, repr=False)
 class Tree:
     """The nodes of one resource. `root` is the document's, or a merged one.
 

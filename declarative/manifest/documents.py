@@ -7,7 +7,6 @@ and no other part of it is taken as written; its name may use `env` and `git`, i
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from declarative.errors import Problem
@@ -17,6 +16,7 @@ from declarative.manifest.sources import Source, read_file
 from declarative.manifest.template import RENDERED, Renderer
 from declarative.manifest.yaml_nodes import Document, Mapping, Node, Scalar, Sequence, to_plain
 from declarative.manifest.yaml_parse import parse
+from declarative.record import field, record, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -27,7 +27,7 @@ _STACK = "Stack"
 _NOT_IN_NAME = re.compile(r"[^a-z0-9_-]")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Options:
     """What the command line says about templates. Relative paths count from `working_folder`.
 
@@ -41,7 +41,7 @@ class Options:
     stack: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Loaded:
     """Rendered documents in the order of the sources, without the Stack's; every problem met, in the order of file and place."""
 

@@ -7,7 +7,6 @@ there is either a `Desired` or an `InvalidManifest` with everything that is wron
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, BinaryIO
 
 from declarative.errors import InvalidManifest, Problem
@@ -17,6 +16,7 @@ from declarative.manifest.documents import Options, load
 from declarative.manifest.resolve import resolve
 from declarative.manifest.sources import read_sources
 from declarative.manifest.yaml_nodes import Mapping
+from declarative.record import field, record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from declarative.manifest.yaml_nodes import Document
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class LoadOptions:
     """What the command line hands in. `environ` is the process's environment; `stack` overrides the stack's name ("" not)."""
 
@@ -41,7 +41,7 @@ class LoadOptions:
     stdin: BinaryIO | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class StackSettings:
     """What the Stack document says to the tool itself. `engine` is "" where it does not."""
 
@@ -50,7 +50,7 @@ class StackSettings:
     max_deletes: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Loaded:
     """All that was read. `documents` are rendered, the Stack first; secrets stand in them as where they come from."""
 

@@ -6,7 +6,6 @@ that takes part. A document that is wrong in itself still counts as there, so th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from declarative.core.resources import Container, Desired, Job, Network, NetworkSpec
@@ -16,6 +15,7 @@ from declarative.manifest.resolve_graph import check_cycles
 from declarative.manifest.resolve_images import complete_images
 from declarative.manifest.resolve_names import check_duplicates, check_engine_names, check_ports
 from declarative.manifest.suggest import did_you_mean
+from declarative.record import field, record, replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from declarative.manifest.decode_document import Decoded
 
 
-@dataclass(frozen=True, slots=True)
+@record(kw_only=False)
 class Known:
     """The documents of a stack by kind and name, the sound and the unsound ones."""
 

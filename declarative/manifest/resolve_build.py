@@ -6,7 +6,6 @@ The rule that keeps it simple: what the context package finds in files and Docke
 from __future__ import annotations
 
 import os.path
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +17,7 @@ from declarative.manifest.context.sources import source_problems
 from declarative.manifest.context.walk import Entry, context_root, walk
 from declarative.manifest.fields.image import image_reference
 from declarative.manifest.snippets import snippet
+from declarative.record import replace
 
 if TYPE_CHECKING:
     from declarative.core.resources import BuildSource

@@ -6,7 +6,6 @@ The rule that keeps it simple: whatever needs the file system or git for an imag
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from declarative.errors import DeclarativeError, Invalid
 from declarative.manifest.fields.image import image_repository
 from declarative.manifest.fields.tag_scheme import check_version
 from declarative.manifest.suggest import did_you_mean
+from declarative.record import replace
 
 if TYPE_CHECKING:
     from declarative.manifest.decode_document import Decoded

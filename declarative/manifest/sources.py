@@ -7,11 +7,11 @@ Problem, and all of them are reported at once.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from declarative.errors import Problem, Span
+from declarative.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +23,7 @@ _SUFFIXES = (".yaml", ".yml", ".yaml.j2")
 STANDARD_INPUT = "<stdin>"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Source:
     """One text to be read. `name` is as a person would write it, for messages; relative paths inside count from `folder`."""
 

@@ -8,7 +8,6 @@ inject an expression.
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from declarative.errors import Problem, Span
@@ -18,6 +17,7 @@ from declarative.manifest.snippets import snippet
 from declarative.manifest.sources import Source
 from declarative.manifest.yaml_nodes import Document, Mapping, Node, Scalar, Sequence
 from declarative.manifest.yaml_parse import DEEPEST, MOST_NODES, has_marks
+from declarative.record import replace
 
 if TYPE_CHECKING:
     from declarative.manifest.sandbox import Sandbox

@@ -7,10 +7,11 @@ said it.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import yaml
+
+from declarative.record import record
 
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _MARKER = re.compile(r"---(?:\s|$)")
@@ -21,7 +22,7 @@ QUOTE_IT = 'quote the whole value: "{{ … }}"'
 _WHOLE_FILE = "statements stand inside a quoted value, or in a file called *.yaml.j2, which is rendered as a whole"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Fault:
     """What is wrong. `line` and `column` count from 1; reading resumes behind line `last`, where the parser gave up."""
 

@@ -2,16 +2,16 @@
 
 The rule that keeps it simple: a node is three lists of plain slots and never changes after it is built (aliases share nodes).
 Positions are two ints, counted from 1; a `Span` and a snippet are made only when somebody complains. The classes are
-plain slotted dataclasses, not frozen ones: a frozen constructor costs three times as much, and there are thousands of nodes.
+plain slotted records.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from declarative.errors import Problem, Span
 from declarative.manifest.snippets import snippet
+from declarative.record import record
 
 if TYPE_CHECKING:
     from declarative.manifest.sources import Source
@@ -20,7 +20,7 @@ Plain: TypeAlias = "str | int | float | bool | None"
 """What a scalar may be."""
 
 
-@dataclass(slots=True, eq=False)
+@record(frozen=False, kw_only=False, eq=False)
 class Scalar:
     """A leaf. `value` is typed by the YAML 1.2 core schema; `text` is what was written (`1.10`, `0444`), without its quotes.
 
@@ -35,7 +35,7 @@ class Scalar:
     length: int = 1
 
 
-@dataclass(slots=True, eq=False)
+@record(frozen=False, kw_only=False, eq=False)
 class Sequence:
     """A list of nodes. `items` is in the order of the text."""
 
@@ -45,7 +45,7 @@ class Sequence:
     length: int = 1
 
 
-@dataclass(slots=True, eq=False)
+@record(frozen=False, kw_only=False, eq=False)
 class Mapping:
     """A mapping with text keys, in the order of the text: `items` gives the values, `keys` the keys as they stand in the text."""
 
@@ -63,7 +63,7 @@ class Mapping:
 Node: TypeAlias = Scalar | Sequence | Mapping
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Document:
     """One YAML document of one source. `root` is always a mapping; `index` counts from 0 within the source.
 

@@ -7,19 +7,19 @@ ignored, as both specifications ask.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from declarative.errors import Invalid
 from declarative.oci.digest import Digest
 from declarative.oci.node import Node
 from declarative.oci.platform import Platform
+from declarative.record import field, record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class HealthCheck:
     """The image's own health check; durations in nanoseconds, 0 where the engine's default counts."""
 
@@ -31,7 +31,7 @@ class HealthCheck:
     retries: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RunDefaults:
     """What a container of the image gets where nothing else is said (config.md, `config`)."""
 
@@ -49,7 +49,7 @@ class RunDefaults:
     health_check: HealthCheck | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class HistoryEntry:
     """How one step of the build came about; `created` is RFC 3339 text, "" where unknown."""
 
@@ -60,7 +60,7 @@ class HistoryEntry:
     empty_layer: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ImageConfig:
     """One image's configuration. `created` is RFC 3339 text, "" where unknown."""
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from declarative.errors import Failed, Invalid
+from declarative.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,7 +28,7 @@ class DigestMismatch(Failed):
     """The bytes are not what their digest says. They were not kept."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+@record(order=True)
 class Digest:
     """`algorithm:hex`, as in `sha256:2690af…`. Build one with `parse` or `of_bytes`; the constructor checks nothing."""
 

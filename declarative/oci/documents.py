@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from declarative.errors import Invalid
@@ -17,6 +16,7 @@ from declarative.oci import media
 from declarative.oci.digest import Digest
 from declarative.oci.node import Node
 from declarative.oci.platform import Platform
+from declarative.record import field, record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Descriptor:
     """Content named by type, digest and size in bytes (image-spec, descriptor.md)."""
 
@@ -39,7 +39,7 @@ class Descriptor:
     platform: Platform | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Manifest:
     """One image for one platform (image-spec, manifest.md; Docker image manifest version 2, schema 2)."""
 
@@ -51,7 +51,7 @@ class Manifest:
     annotations: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Index:
     """Images for several platforms (image-spec, image-index.md; Docker manifest list)."""
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass, replace
 
 from declarative.errors import Invalid
+from declarative.record import record, replace
 
 _PART = re.compile(r"[A-Za-z0-9_.-]+", re.ASCII)
 _SYSTEMS = frozenset({"linux", "windows", "darwin", "freebsd", "netbsd", "openbsd", "solaris", "illumos", "plan9"})
@@ -34,7 +34,7 @@ _IMPLIED = {"arm": "v7", "arm64": "v8", "amd64": "v1"}
 _UNWRITTEN = frozenset({("arm64", "v8"), ("amd64", "v1")})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+@record(order=True)
 class Platform:
     """An operating system and a processor, as Go names them. `variant` is "" where the architecture says it all."""
 

@@ -7,10 +7,10 @@ bare grammar. Grammar and normalisation follow github.com/distribution/reference
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 
 from declarative.errors import Invalid
 from declarative.oci.digest import Digest
+from declarative.record import record, replace
 
 DEFAULT_DOMAIN = "docker.io"
 DEFAULT_TAG = "latest"
@@ -36,7 +36,7 @@ REFERENCE = re.compile(rf"(?P<name>(?:{_DOMAIN}/)?{_PATH})(?::(?P<tag>{_TAG}))?(
 IDENTIFIER = re.compile(r"[a-f0-9]{64}", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Reference:
     """`domain/path[:tag][@digest]`. `domain` is "" only out of `parse_strict`."""
 

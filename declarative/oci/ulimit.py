@@ -6,9 +6,9 @@ The rule: names and forms of github.com/docker/go-units; -1 is "unlimited", on e
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from declarative.errors import Invalid
+from declarative.record import record
 
 NAMES = frozenset(
     {
@@ -33,7 +33,7 @@ NAMES = frozenset(
 _FORM = re.compile(r"(?P<name>[^=]+)=(?P<soft>-?[0-9]{1,18})(?::(?P<hard>-?[0-9]{1,18}))?", re.ASCII)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+@record(order=True)
 class Ulimit:
     """A soft and a hard limit; the unit is that of setrlimit(2) for the name. -1 is unlimited."""
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 import threading
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
 from declarative.errors import Denied, Invalid
 from declarative.oci.node import Node
+from declarative.record import field, record
 from declarative.registry.challenge import Challenge, parse_challenges
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def scope(repository: str, *actions: str) -> str:
     return f"repository:{repository}:{','.join(actions)}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TokenRequest:
     """The HTTP request that gets a token."""
 
@@ -43,7 +43,7 @@ class TokenRequest:
     body: bytes | None = field(default=None, repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Token:
     """A bearer token and the instant (on our clock) at which to stop using it."""
 

@@ -5,11 +5,11 @@ The rule: nothing counts as being there before the registry named its digest. Mo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urlencode
 
 from declarative.errors import Denied, Failed, NotFound, Unavailable, Unsupported
+from declarative.record import record
 from declarative.registry.auth import scope
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Progress: TypeAlias = "Callable[[int], None]"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Blob:
     """One blob of one repository, and the way to it."""
 

@@ -9,11 +9,11 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from declarative.errors import Denied, Invalid
 from declarative.oci.node import Node
+from declarative.record import field, record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +27,7 @@ _HELPER_TIMEOUT = 60.0
 _NOT_FOUND = "credentials not found"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Credential:
     """A name and password, or an identity token (OAuth2 refresh token), or a ready bearer token."""
 
@@ -46,7 +46,7 @@ class Credential:
         return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class DockerConfig:
     """The credential part of docker's `config.json`. `environment` is what helpers run with; None inherits ours."""
 

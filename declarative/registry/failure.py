@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from declarative.errors import Conflict, DeclarativeError, Denied, Failed, NotFound, Unavailable, Unsupported
+from declarative.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,7 +40,7 @@ class Untrusted(Unavailable):
     """The server's certificate does not hold. Trying again changes nothing."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Question:
     """What was asked, in the words of an error: `subject` is registry and repository, `what` the thing asked for."""
 
@@ -52,7 +52,7 @@ class Question:
         return f"{self.method} {self.what}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Answer:
     """The head and the beginning of the body of an answer."""
 

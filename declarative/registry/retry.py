@@ -7,10 +7,10 @@ library that paces the others is loaded when there is a second one.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from declarative.errors import Unavailable
+from declarative.record import record
 from declarative.registry.failure import Untrusted
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class RetryPolicy:
     """How often, and how long between; times in seconds.
 

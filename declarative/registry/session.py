@@ -9,12 +9,12 @@ from __future__ import annotations
 import ipaddress
 import threading
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 from urllib.parse import urljoin, urlsplit
 
 from declarative.errors import DeclarativeError, Invalid, NotFound, Unavailable
 from declarative.oci.reference import DEFAULT_DOMAIN
+from declarative.record import field, record
 from declarative.registry.auth import Authorizer
 from declarative.registry.failure import BODY_MAX, Answer, Question, error_of, no_answer
 
@@ -43,7 +43,7 @@ _PROBE_TIMEOUT = 5.0
 Body: TypeAlias = "bytes | Callable[[], Iterable[bytes]] | None"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Settings:
     """How registries are reached; times in seconds.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +20,7 @@ from declarative.core.resources import (
     VolumeSpec,
 )
 from declarative.errors import Invalid
+from declarative.record import replace
 from tests.contract.bench import container
 
 if TYPE_CHECKING:

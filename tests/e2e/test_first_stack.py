@@ -84,7 +84,7 @@ def test_a_plan_as_json_has_the_published_shape(stack: Path, declarative_cli: Cl
     assert plan["summary"]["create"] == 3
     steps = {step["id"]: step for step in plan["steps"]}
     create = next(step for step in steps.values() if step["kind"] == "Container")
-    assert (create["action"], create["name"], create["cause"]) == ("create", "web-1", "missing")
+    assert (create["action"], create["name"], create["cause"]) == ("create", "shop-web-1", "missing")
     assert {steps[needed]["kind"] for needed in create["needs"]} >= {"Image", "Network", "Volume"}
     assert re.fullmatch(r"stack\.yaml:\d+", create["source"])
 

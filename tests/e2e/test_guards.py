@@ -124,7 +124,8 @@ def test_a_second_apply_is_told_who_holds_the_lock(
         engines.wait_until(
             lambda: "guard-web-1" in docker_engine.contents().containers, "the first apply to create", 20
         )
-        ended = declarative_cli("apply", "-f", written(more=health), "--lock-timeout", "0s").expect(4)
+        changed = written(more=f"{health}\n  stop_grace_period: 1s")
+        ended = declarative_cli("apply", "-f", changed, "--lock-timeout", "0s").expect(4)
         assert str(first.pid) in ended.err
         docker_engine.docker("exec", "guard-web-1", "touch", "/go")
         out, err = first.communicate(timeout=60)

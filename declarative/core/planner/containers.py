@@ -6,7 +6,6 @@ difference that the engine can change on a living container is changed there.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from declarative.core import canonical
@@ -18,6 +17,7 @@ from declarative.core.planner.inplace import is_in_place, update_actions
 from declarative.core.planner.names import bind, shared
 from declarative.core.state import SUFFIX_NEW, SUFFIX_OLD, Owner
 from declarative.errors import Conflict
+from declarative.record import record
 
 if TYPE_CHECKING:
     from declarative.core.plan import Origin
@@ -32,7 +32,7 @@ Fate = Literal["keep", "create", "start", "restart", "update", "replace", "recre
 _NEW_ID: frozenset[Fate] = frozenset({"create", "replace", "recreate"})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Wanted:
     """What all replicas of one Container ask for, worked out once."""
 
@@ -43,7 +43,7 @@ class Wanted:
     needs: tuple[str, ...]
 
 
-@dataclass(slots=True, kw_only=True)
+@record(frozen=False)
 class Verdict:
     """What becomes of one replica. `name` is its engine name, `state` what is there now (perhaps under another name)."""
 

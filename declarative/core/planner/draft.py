@@ -6,12 +6,12 @@ and numbers them. A need that nothing provides is met already. That is what keep
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from declarative.core.plan import Finding, Plan, Step
 from declarative.core.planner.refusal import Refused
 from declarative.errors import DeclarativeError, Invalid
+from declarative.record import field, record, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from declarative.core.state import Actual
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class _Entry:
     step: Step
     resource: str  # "Container/web", what --target names
     needs: frozenset[str]
 
 
-@dataclass(slots=True, kw_only=True)
+@record(frozen=False)
 class Draft:
     """Collects steps, problems, findings and notes while the planners run."""
 

@@ -8,7 +8,6 @@ everything that runs it is planned on "it will be another one".
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from declarative.core.actions import BuildImage, ImportImage, LoadImage, PullImage, TagImage
@@ -18,6 +17,7 @@ from declarative.core.resources import ArchiveSource, BuildSource, PullSource, R
 from declarative.core.state import LABEL_BUILD, LABEL_KIND, LABEL_NAME, LABEL_STACK, Owner
 from declarative.core.tags.rules import Rules
 from declarative.errors import DeclarativeError, NotFound, Unsupported
+from declarative.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from declarative.core.state import ImageConfig, ImageState
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ImageOutcome:
     """What a reference will be once the plan is done. `id` None: not known before it is made; `why` says what makes it."""
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from declarative.core.actions import ConnectNetwork, DisconnectNetwork, RenameContainer, UpdateContainer
 from declarative.core.resources import Resources
+from declarative.record import replace
 
 if TYPE_CHECKING:
     from declarative.core.plan import Change

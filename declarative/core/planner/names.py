@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from declarative.core.resources import Attachment, ImageRef
 from declarative.oci.reference import Reference
+from declarative.record import replace
 
 if TYPE_CHECKING:
     from declarative.core.resources import Container, ContainerSpec, Desired, Job, Mount

@@ -6,14 +6,15 @@ floating names does it compete for"; it never sees other releases, prefixes or v
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from declarative.record import record
 
 if TYPE_CHECKING:
     from declarative.core.tags.version import Order
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Floating:
     """A name that a release competes for. `body` is the tag without prefix and variant; "" is the latest level."""
 
@@ -21,7 +22,7 @@ class Floating:
     body: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Release:
     """One version as its scheme reads it.
 

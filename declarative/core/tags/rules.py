@@ -7,11 +7,11 @@ Spelling follows Docker's official images: `1.9.2-alpine`, `1.9-alpine`, `1-alpi
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from declarative.core.tags import calver, literal, semver
 from declarative.errors import Invalid
+from declarative.record import record
 
 if TYPE_CHECKING:
     from declarative.core.resources import TagSchemeSpec
@@ -23,7 +23,7 @@ _LEVELS = {"semver": semver.LEVELS, "calver": calver.ALL_LEVELS, "literal": lite
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")  # distribution-spec, "Pulling manifests": <reference> as a tag
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Prune:
     """What to take away. Nothing that still leads somewhere is ever taken.
 
@@ -38,7 +38,7 @@ class Prune:
     keep: int | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Rules:
     """How versions become tags. `levels` empty means the scheme's default; the full tag is written whether listed or not.
 

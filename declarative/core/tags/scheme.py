@@ -10,12 +10,12 @@ floating tags; deciding again after applying decides nothing; no full version ta
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Literal
 
 from declarative.core.tags.prune import doomed
 from declarative.errors import Conflict, DeclarativeError, Invalid
+from declarative.record import field, record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,7 +35,7 @@ class Cause(Enum):
     RETAG = "retag allowed"  # same version, other content, and the user insists
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Place:
     """One repository in one place.
 
@@ -49,7 +49,7 @@ class Place:
     tags: Mapping[str, str | None] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TagMove:
     """One tag to write. `before` None: no such tag yet. `after` None: the content that is still to be built.
 
@@ -70,7 +70,7 @@ class TagMove:
         return "drift" if self.cause is Cause.DRIFT else "change"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Outcome:
     """What is to be done in one place.
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import functools
 import re
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from declarative.errors import Invalid
+from declarative.record import field, record
 
 Order: TypeAlias = tuple[tuple[int, int, str], ...]
 """A sort key: each part is (class, number, text), compared left to right; a longer key is greater than its own prefix."""
@@ -30,7 +30,7 @@ _FINAL = (3, 0, "")
 
 
 @functools.total_ordering
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Version:
     """One semantic version. Equality and order are precedence (section 11), so build metadata takes no part in either."""
 

@@ -6,7 +6,6 @@ base image, a front end of somebody else's) it leaves alone instead of guessing;
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from declarative.errors import Invalid, Problem, Span
@@ -15,6 +14,7 @@ from declarative.manifest.context.grammar import complaints
 from declarative.manifest.context.stages import Stage, read_stages
 from declarative.manifest.suggest import did_you_mean
 from declarative.oci.dockerfile.lexer import Source, lex
+from declarative.record import field, record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from declarative.oci.dockerfile.lexer import Instruction
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Dockerfile:
     """What was read. With `problems`, the rest may be incomplete, and nothing should be built.
 

@@ -8,10 +8,10 @@ with an empty TARGETARCH, say). What an ONBUILD holds counts in the builds that 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from declarative.manifest.context.platform_args import NAMES
+from declarative.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,7 +29,7 @@ _GIT = re.compile(r"(?i)git://|git@|ssh://|https?://[^?#]+\.git(?:[?#]|$)")
 _MODIFIER = re.compile(r"\$\{\w+(?::?\?|[#%/])")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Feature:
     """Something that needs BuildKit: `what`, as in "RUN --mount", at `line`."""
 

@@ -6,10 +6,10 @@ builders know is a feature (see `features`), not a mistake.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from declarative.manifest.suggest import did_you_mean
+from declarative.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from declarative.oci.dockerfile.lexer import Instruction
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Shape:
     """How many arguments: `least`, `most` (None: any number); which `flags`, without dashes."""
 
@@ -52,7 +52,7 @@ SHAPES = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Complaint:
     """What is wrong with one instruction, and the way out."""
 

@@ -7,12 +7,12 @@ environment is unknown, not empty.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from declarative.errors import Invalid
 from declarative.manifest.context.platform_args import NAMES, platform_args
 from declarative.oci.dockerfile.expand import Style, expand
+from declarative.record import field, record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,7 +23,7 @@ _STAGE_NAME = re.compile(r"[a-z][a-z0-9_.-]*")
 _REMOTE = re.compile(r"(?i)(?:https?|git|ssh|ftp)://|git@|github\.com/")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Taken:
     """Something taken from the build context: `path` as expanded, by `what` ("COPY", "ADD", "RUN --mount") at `line`."""
 
@@ -32,7 +32,7 @@ class Taken:
     line: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Stage:
     """One stage.
 
@@ -53,7 +53,7 @@ class Stage:
     taken: tuple[Taken, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class StageProblem:
     """What is wrong in a stage."""
 
@@ -62,7 +62,7 @@ class StageProblem:
     remedy: str
 
 
-@dataclass(slots=True, kw_only=True)
+@record(frozen=False)
 class _Variables:
     """What a stage knows. `whole`: nothing else can be set, because all it is built on was read, down to scratch."""
 

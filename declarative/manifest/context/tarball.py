@@ -8,13 +8,13 @@ our own because `tarfile` costs three times as much for many small files.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from declarative.errors import Failed
 from declarative.manifest.context.dockerignore import NAME, sent
 from declarative.manifest.context.walk import Entry, unreadable, walk
+from declarative.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,7 +29,7 @@ _OCTAL = 8**11  # the first size that eleven octal digits cannot hold
 _TYPES = {"file": b"0", "symlink": b"2", "char": b"3", "block": b"4", "dir": b"5", "fifo": b"6"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ClassicContext:
     """What to send to `POST /build`: the stream, and the Dockerfile's name in it (the parameter `dockerfile`)."""
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from declarative.errors import Denied, Failed, Invalid, NotFound
 from declarative.oci.dockerfile.patterns import Matched, PatternSet
+from declarative.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,7 +30,7 @@ _KINDS: dict[int, Kind] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Entry:
     """One thing in the context. `path` is relative with `/`; `mode` the permission bits (0o7777); `size` in bytes.
 
@@ -48,7 +48,7 @@ class Entry:
     device: tuple[int, int] = (0, 0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Filter:
     """Which entries count. `include` None or empty means everything; a folder is there if anything in it is."""
 

@@ -170,7 +170,7 @@ def _make(head: Head, values: dict[str, Any]) -> Image:
     """Make an Image that `resolve` completes: repository, tags and digests may be empty still."""
     source = values["source"]
     if head.labels and isinstance(source, BuildSource):
-        from dataclasses import replace
+        from declarative.record import replace
 
         source = replace(source, labels={**head.labels, **source.labels})
     spec = ImageSpec(source=source, repository=values.get("repository", ""), tags=values.get("tags", ()))

@@ -46,7 +46,7 @@ class _Defaults(Record):
 
 
 def _optional(entry: Field) -> Field:
-    from dataclasses import replace
+    from declarative.record import replace
 
     return replace(entry, required=False)
 

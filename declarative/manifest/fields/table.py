@@ -5,7 +5,6 @@ The rule that keeps it simple: a kind is one `Table`; decoding, JSON Schema and 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from declarative.manifest.decode import Field
@@ -13,6 +12,7 @@ from declarative.manifest.decode_collections import Pairs
 from declarative.manifest.decode_process import NAME
 from declarative.manifest.decode_scalars import Text
 from declarative.manifest.decode_secrets import PlainValue
+from declarative.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,7 +37,7 @@ LABELS = Pairs(
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Head:
     """What stands above the spec."""
 
@@ -46,7 +46,7 @@ class Head:
     tree: Tree
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Table:
     """A kind: `make` turns its head and the decoded spec (attribute → value, absent keys absent) into a resource.
 

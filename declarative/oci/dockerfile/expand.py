@@ -8,10 +8,10 @@ expanded themselves. Quotes and escapes follow the Bourne shell, except that a `
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from declarative.errors import Invalid
+from declarative.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ _SPECIAL = "@*#?-$!0"  # parameters that only a running shell has; a Dockerfile 
 _MESSAGE = {True: "is not allowed to be empty", False: "is not allowed to be unset"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Expansion:
     """What a word became. `words`: split at unquoted blanks, after expansion. `matched`, `unmatched`: variables met."""
 
@@ -30,7 +30,7 @@ class Expansion:
     unmatched: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Style:
     """How to read: the `escape` character; whether quotes mean anything (not in here-documents); what to leave standing."""
 
@@ -41,7 +41,10 @@ class Style:
     keep_escapes: bool = False
 
 
-def expand(word: str, env: Mapping[str, str], style: Style = Style()) -> Expansion:
+PLAIN = Style()
+
+
+def expand(word: str, env: Mapping[str, str], style: Style = PLAIN) -> Expansion:
     """Expand `word`. Raises Invalid for unbalanced quotes or braces, an unknown form, and an unset `${x?}`."""
     reader = _Reader(word, env, style)
     try:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from declarative.errors import Invalid
+from declarative.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _BLANKS = re.compile(r"[\t\v\f\r ]+")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Form:
     """Arguments, and whether they came as JSON."""
 

@@ -7,11 +7,11 @@ instructions; so nothing in a body can be mistaken for one.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from declarative.errors import Invalid
 from declarative.oci.dockerfile.expand import Style, expand
+from declarative.record import record, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ _QUOTED = Style(keep_unset=True, keep_quotes=True)
 _RAW = Style(keep_unset=True, keep_quotes=True, keep_escapes=True)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Heredoc:
     """One here-document. `expand`: variables count in the body (its name was not quoted). `chomp`: `<<-`, tabs go."""
 

@@ -7,12 +7,12 @@ the reader above. Behaviour follows BuildKit's parser (frontend/dockerfile/parse
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from declarative.errors import Invalid
 from declarative.oci.dockerfile.forms import Form, flags_of, form_of
 from declarative.oci.dockerfile.heredoc import Heredoc, heredocs_in, take_bodies
+from declarative.record import field, record, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +26,7 @@ _BLANKS = re.compile(r"[\t\v\f\r ]+")
 _WITH_HEREDOCS = ("ADD", "COPY", "RUN")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Instruction:
     """One instruction. `name` in upper case, `written` as it was; `flags` with their dashes, as in `--from=build`.
 
@@ -48,7 +48,7 @@ class Instruction:
     trigger: Instruction | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Source:
     """A lexed Dockerfile: instructions, the escape character, and directives with their lines."""
 

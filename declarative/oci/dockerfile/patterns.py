@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 from declarative.errors import Invalid
 from declarative.oci.matching import compile_pattern
+from declarative.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -22,7 +22,7 @@ Matched: TypeAlias = tuple[bool, ...]
 """Which patterns matched a folder or one above it; handed down a walk so that no path is matched twice. () is the root's."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Pattern:
     """One line: `text` cleaned and without its `!`; `negative` where it had one."""
 

@@ -7,8 +7,9 @@ The rule that keeps it simple: both builders count; we count along. The classic 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from declarative.record import record
 
 if TYPE_CHECKING:
     from declarative.oci.dockerfile.lexer import Instruction, Source
@@ -19,7 +20,7 @@ _EXCERPT = re.compile(r"(?m)^\S*[\w.-]+:(\d+)\n-{10,}")
 _COUNTED = ("ADD", "COPY", "RUN", "WORKDIR")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class _Part:
     """One stage by its text alone: `pulled` if its base is an image (neither scratch nor an earlier stage)."""
 

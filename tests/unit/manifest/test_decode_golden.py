@@ -6,7 +6,6 @@ environment the expectations are written anew, to be read in the difference.
 
 from __future__ import annotations
 
-import dataclasses
 import io
 import json
 import os
@@ -21,6 +20,7 @@ from declarative.core.secret import Secret
 from declarative.errors import InvalidManifest
 from declarative.manifest.decode_tree import Tree
 from declarative.manifest.load import Loaded, LoadOptions, load_stack
+from declarative.record import defaults_of
 
 CASES = Path(__file__).parents[2] / "cases" / "manifests"
 ENVIRON = {"GIVEN": "given-text", "LC_ALL": "C"}
@@ -42,11 +42,9 @@ def brief(value: Any, folder: Path) -> Any:
     """Give a value as JSON data: what is a default is left out, paths are relative to the case."""
     if isinstance(value, Secret):
         return {"secret": len(value.reveal())}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {
-            entry.name: getattr(value, entry.name) for entry in dataclasses.fields(value) if entry.name != "places"
-        }
-        unset = {entry.name: _default(entry) for entry in dataclasses.fields(value)}
+    if hasattr(value, "__fields__"):
+        fields = {name: getattr(value, name) for name in value.__fields__ if name != "places"}
+        unset = defaults_of(type(value))
         return {name: _parts(name, found, folder) for name, found in fields.items() if found != unset.get(name, ...)}
     if isinstance(value, Mapping):
         return {name: brief(found, folder) for name, found in value.items()}
@@ -60,12 +58,6 @@ def brief(value: Any, folder: Path) -> Any:
 def _parts(name: str, value: Any, folder: Path) -> Any:
     """Digests of a context depend on the umask of the checkout; which there are does not."""
     return sorted(value) if name == "parts" else brief(value, folder)
-
-
-def _default(entry: dataclasses.Field[Any]) -> Any:
-    if entry.default_factory is not dataclasses.MISSING:
-        return entry.default_factory()
-    return entry.default
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in (CASES / "bad").iterdir()))
