@@ -1,0 +1,219 @@
+"""How a plan is walked: order, parallelism, failures and what follows from them, stops."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from declarative.apply.events import Outcome, StepEnded, StepStarted
+from declarative.apply.stop import Stop
+from declarative.drivers.memory import MemoryDriver
+from declarative.drivers.memory.life import Program
+from declarative.errors import Failed, Interrupted, LockHeld, Unavailable
+from tests.unit.apply.world import container, job
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from declarative.apply.report import Report
+    from declarative.core.actions import Action
+    from declarative.drivers.port import Progress
+    from tests.unit.apply.world import World
+
+
+def outcomes(report: Report) -> dict[str, str]:
+    return {f"{out.step.verb} {out.step.name}": out.state for out in report.outcomes}
+
+
+def failed(report: Report) -> Outcome:
+    (found,) = report.failures
+    return found
+
+
+def test_everything_is_done_and_the_second_apply_does_nothing(world: World) -> None:
+    text = container("web", more="replicas: 3") + container("db")
+    report = world.apply(text)
+
+    assert report.done
+    assert report.exit_code == 0
+    assert world.names() == ["shop-db-1", "shop-web-1", "shop-web-2", "shop-web-3"]
+    assert world.apply(text).outcomes == ()
+
+
+def test_a_step_starts_only_after_all_it_needs_has_ended(world: World) -> None:
+    text = container("web", more="depends_on: {db: {condition: healthy}}") + container("db") + job("seed", "true")
+    world.apply(text)
+    ended: set[int] = set()
+    for event in world.events:
+        if isinstance(event, StepStarted):
+            assert set(event.step.needs) <= ended, event.step
+        if isinstance(event, StepEnded):
+            ended.add(event.outcome.step.id)
+
+
+def test_at_most_parallelism_actions_run_at_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    running, most, lock = 0, 0, threading.Lock()
+    execute = MemoryDriver.execute
+
+    def slow(self: MemoryDriver, action: Action, progress: Callable[[Progress], None]) -> None:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        time.sleep(0.01)
+        execute(self, action, progress)
+        with lock:
+            running -= 1
+
+    monkeypatch.setattr(MemoryDriver, "execute", slow)
+
+    assert world.apply(container("web", more="replicas: 12"), parallelism=3).done
+    assert most == 3
+
+
+def test_a_dependant_of_a_failed_step_never_runs_and_names_it(world: World) -> None:
+    world.engine.programs["shop-db-1"] = Program(exits_after=0.0, exit_code=7, output=("no disk",))
+    report = world.apply(
+        container("web", more="depends_on: {db: {condition: healthy}}") + container("db") + container("other")
+    )
+
+    assert report.exit_code == 1
+    assert outcomes(report)["create shop-web-1"] == "skipped"
+    assert outcomes(report)["create shop-other-1"] == "done"
+    skipped = next(out for out in report.outcomes if out.step.name == "shop-web-1")
+    assert skipped.because == failed(report).step.id
+    assert world.names() == ["shop-db-1", "shop-other-1"]
+
+
+def test_an_exit_says_its_code_and_its_last_words(world: World) -> None:
+    world.engine.programs["shop-db-1"] = Program(exits_after=0.0, exit_code=7, output=("no disk",))
+    error = failed(world.apply(container("db"))).error
+
+    assert isinstance(error, Failed)
+    assert "exited with code 7" in error.problem
+    assert error.output == "no disk"
+    assert error.place
+
+
+def test_a_health_check_that_fails_is_a_failure_at_once(world: World) -> None:
+    world.engine.programs["shop-db-1"] = Program(healthy_after=None, unhealthy_after=0.05)
+    begun = time.monotonic()
+    report = world.apply(container("db", more="healthcheck: {test: [CMD, ok]}"))
+
+    assert "health check fails" in failed(report).error.problem  # type: ignore[union-attr]
+    assert time.monotonic() - begun < 3
+
+
+def test_a_deadline_names_what_is_not_ready(world: World) -> None:
+    world.engine.programs["shop-db-1"] = Program(healthy_after=None)
+    text = container("db", more="healthcheck: {test: [CMD, ok]}").replace("deadline: 5s", "deadline: 200ms")
+    error = failed(world.apply(text)).error
+
+    assert error is not None
+    assert "not ready after 0.2 s" in error.problem
+    assert "shop-db-1" in error.problem
+
+
+def test_a_failed_job_stops_what_needs_it(world: World) -> None:
+    report = world.apply(job("seed", "false") + container("web", more="depends_on: {seed: {condition: completed}}"))
+
+    assert "exited with code 1" in failed(report).error.problem  # type: ignore[union-attr]
+    assert world.names() == ["shop-seed-1"]
+
+
+def test_no_proper_answer_is_tried_again(world: World) -> None:
+    tries = 0
+
+    def flaky(call: str) -> None:
+        nonlocal tries
+        if call.startswith("before") and call.endswith("shop-web-1"):
+            tries += 1
+            if tries < 3:
+                raise Unavailable("engine", "connection reset")
+
+    world.engine.hook = flaky
+    assert world.apply(container("web")).done
+    assert tries >= 3
+
+
+def test_failures_on_their_merits_are_not_tried_again(world: World) -> None:
+    tries = 0
+
+    def broken(call: str) -> None:
+        nonlocal tries
+        if call.startswith("before") and call.endswith("shop-web-1"):
+            tries += 1
+            raise Failed("container shop-web-1", "no such program")
+
+    world.engine.hook = broken
+    report = world.apply(container("web"))
+
+    assert tries == 1
+    assert failed(report).error.problem == "no such program"  # type: ignore[union-attr]
+
+
+# ---- stopping
+
+
+def test_a_stop_starts_nothing_new_and_lets_running_steps_end(world: World) -> None:
+    stop = Stop()
+
+    def interrupt(call: str) -> None:
+        if call.startswith("after") and call.endswith("shop-db-1"):
+            stop.request(Interrupted("", "interrupted by Ctrl-C"))
+
+    world.engine.hook = interrupt
+    report = world.apply(
+        container("web", more="depends_on: {db: {condition: healthy}}") + container("db"), stop=stop, parallelism=1
+    )
+
+    assert report.exit_code == 130
+    assert outcomes(report)["create shop-db-1"] == "done"  # created and started: short actions run to their end
+    assert outcomes(report)["create shop-web-1"] == "skipped"
+    assert world.names() == ["shop-db-1"]
+    assert world.engine.locks == {}
+    world.engine.hook = lambda _: None
+    assert world.apply(container("web", more="depends_on: {db: {condition: healthy}}") + container("db")).done
+
+
+def test_a_stop_ends_waiting_at_once(world: World) -> None:
+    stop = Stop()
+    world.engine.programs["shop-db-1"] = Program(healthy_after=None)
+    timer = threading.Timer(0.3, lambda: stop.request(Interrupted("", "interrupted")))
+    timer.start()
+    begun = time.monotonic()
+    report = world.apply(container("db", more="healthcheck: {test: [CMD, ok]}"), stop=stop)
+    timer.join()
+
+    assert report.exit_code == 130
+    assert time.monotonic() - begun < 2
+    assert outcomes(report)["wait db"] == "interrupted"
+
+
+def test_a_lost_lock_stops_everything_and_undoes_nothing(world: World) -> None:
+    def steal(call: str) -> None:
+        if call.startswith("after") and call.endswith("shop-db-1"):
+            world.engine.locks["shop"] = {"nonce": "somebody else"}
+
+    world.engine.hook = steal
+    report = world.apply(container("db") + container("web", more="depends_on: {db: {condition: healthy}}"))
+
+    assert isinstance(report.stopped, LockHeld)
+    assert report.exit_code == 4
+    assert world.names() == ["shop-db-1"]
+    assert world.engine.locks["shop"]["nonce"] == "somebody else"
+
+
+def test_a_fault_of_ours_is_raised_after_the_others_have_ended(world: World) -> None:
+    def bug(call: str) -> None:
+        if call.startswith("before") and call.endswith("shop-db-1"):
+            message = "a bug"
+            raise ZeroDivisionError(message)
+
+    world.engine.hook = bug
+    with pytest.raises(ZeroDivisionError):
+        world.apply(container("db") + container("web"))
+    assert world.engine.locks == {}

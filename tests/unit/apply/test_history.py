@@ -1,0 +1,131 @@
+"""What an apply leaves in the history, and what is made of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from declarative.apply.history import KEPT, forget_all, pick
+from declarative.apply.manifests import files_of, read_back
+from declarative.errors import Failed, Invalid, NotFound
+from declarative.manifest.load import LoadOptions
+from tests.unit.apply.world import container
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.unit.apply.world import World
+
+
+def test_every_apply_that_changed_something_is_an_entry(world: World) -> None:
+    world.apply(container("web"))
+    world.apply(container("web"))
+    world.apply(container("web", "sleep 9001"))
+    first, second = world.driver.revisions("shop")
+
+    assert (first.number, first.summary) == (1, "2 created")
+    assert (second.number, second.summary) == (2, "1 replaced")
+    assert set(second.objects) == {"Container/shop-web-1", "Network/shop_default"}
+
+
+def test_a_failed_apply_is_none(world: World) -> None:
+    world.apply(container("web", "false"))
+
+    assert world.driver.revisions("shop") == ()
+
+
+def test_an_entry_that_a_crash_prevented_is_written_by_the_next_apply(world: World) -> None:
+    def full(call: str) -> None:
+        if call.startswith("before WriteRevision"):
+            raise Failed("revision 1", "the engine's disk is full")
+
+    world.engine.hook = full
+    with pytest.raises(Failed):
+        world.apply(container("web"))
+    world.engine.hook = lambda _: None
+    report = world.apply(container("web"))
+
+    assert report.outcomes == ()
+    assert report.revision == 1
+    assert world.apply(container("web")).revision == 0
+
+
+def test_the_oldest_entries_go(world: World) -> None:
+    for number in range(KEPT + 3):
+        world.apply(container("web", f"sleep {9000 + number}"))
+
+    assert [revision.number for revision in world.driver.revisions("shop")] == list(range(4, KEPT + 4))
+
+
+def test_an_entry_brings_its_manifests_back(world: World, tmp_path: Path) -> None:
+    text = container("web", "sleep 9000", more="environment: {A: '{{ values.a }}', B: 'x: {{ stack.name }}'}")
+    stack = "apiVersion: declarative/v1\nkind: Stack\nmetadata: {name: shop}\nspec: {values: {a: 17}}\n"
+    world.apply(stack + text)
+    kept = world.driver.revision_files("shop", 1)
+    loaded = read_back(kept, LoadOptions(working_folder=tmp_path, stack="another"))
+
+    assert loaded.desired.stack == "shop"
+    assert loaded.desired.containers["web"].spec == world.load(stack + text).desired.containers["web"].spec
+    assert files_of(loaded) == kept
+
+
+def test_a_secret_is_not_in_the_history(world: World, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("hunter2hunter2")
+    world.apply(container("web", more="environment: {P: {secret: {file: password}}}"))
+
+    assert "hunter2" not in repr(world.driver.revision_files("shop", 1))
+    assert "hunter2" not in repr(world.driver.revisions("shop"))
+
+
+def test_changes_in_place_are_remembered_until_the_container_is_made_anew(world: World) -> None:
+    world.apply(container("web", more="restart: always") + container("db"))
+    world.apply(container("web", more="restart: unless-stopped") + container("db"))
+    (*_, after) = world.driver.revisions("shop")
+    assert after.updates["shop-web-1"] == {"spec.restart": "unless-stopped"}
+
+    world.apply(container("web", more="restart: unless-stopped") + container("db", "sleep 9001"))
+    (*_, later) = world.driver.revisions("shop")
+    assert later.updates["shop-web-1"] == {"spec.restart": "unless-stopped"}
+
+    world.apply(container("web", "sleep 9001", more="restart: unless-stopped") + container("db", "sleep 9001"))
+    (*_, last) = world.driver.revisions("shop")
+    assert "shop-web-1" not in last.updates
+
+
+def test_going_back_means_the_one_before_the_last(world: World) -> None:
+    for number in (9000, 9001, 9002):
+        world.apply(container("web", f"sleep {number}"))
+
+    assert pick(world.driver, "shop", None).number == 2
+    assert pick(world.driver, "shop", 1).number == 1
+    with pytest.raises(NotFound, match="no revision 9"):
+        pick(world.driver, "shop", 9)
+    with pytest.raises(NotFound, match="nothing to go back to"):
+        pick(world.driver, "other", None)
+
+
+def test_a_whole_history_can_be_forgotten(world: World) -> None:
+    world.apply(container("web"))
+
+    assert forget_all(world.driver, "shop") == 1
+    assert world.driver.revisions("shop") == ()
+
+
+@pytest.mark.parametrize(
+    "files", [{}, {"index.json": "{"}, {"index.json": "[]"}, {"index.json": '{"files": {"a": {}}}'}]
+)
+def test_what_is_not_ours_is_refused(files: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="not in our form"):
+        read_back(files, LoadOptions(working_folder=tmp_path))
+
+
+def test_targets_claim_only_what_is_there(world: World) -> None:
+    text = container("web") + container("db")
+    world.apply(text, targets=frozenset({"Container/web"}))
+    (revision,) = world.driver.revisions("shop")
+
+    assert "Container/shop-web-1" in revision.objects
+    assert "Container/shop-db-1" not in revision.objects
+    world.apply(text)
+    assert "Container/shop-db-1" in world.driver.revisions("shop")[-1].objects

@@ -1,0 +1,106 @@
+"""Saved plans: they do what was shown, or nothing."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from declarative.apply.run import apply
+from declarative.apply.saved import load, save, still_fits, write_whole
+from declarative.core.plan import Policy
+from declarative.core.planner.refusal import Refused
+from declarative.errors import Invalid, NotFound
+from declarative.manifest.load import LoadOptions
+from declarative.record import replace
+from tests.unit.apply.world import container
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from declarative.apply.report import Report
+    from tests.unit.apply.world import World
+
+
+def saved_to(path: Path, world: World, text: str) -> None:
+    loaded = world.load(text)
+    plan, actual = world.look(text)
+    save(path, plan, actual, loaded, Policy())
+
+
+def apply_file(path: Path, world: World) -> Report:
+    saved = load(path)
+    loaded = saved.read_manifests(LoadOptions(working_folder=world.folder))
+    options = replace(world.options(), policy=saved.policy, check=lambda plan, actual: still_fits(saved, plan, actual))
+    return apply(loaded.desired, world.driver, options)
+
+
+def test_a_saved_plan_does_what_was_shown(world: World, tmp_path: Path) -> None:
+    saved_to(tmp_path / "plan", world, container("web"))
+
+    assert apply_file(tmp_path / "plan", world).done
+    assert world.names() == ["shop-web-1"]
+
+
+def test_it_refuses_when_an_object_it_touches_has_changed_and_names_it(world: World, tmp_path: Path) -> None:
+    world.apply(container("web") + container("db"))
+    saved_to(tmp_path / "plan", world, container("web", "sleep 9001") + container("db"))
+    world.engine.remove("shop-web-1", volumes=False)
+
+    with pytest.raises(Refused, match=r"Container/shop-web-1: has changed since the plan was saved"):
+        apply_file(tmp_path / "plan", world)
+    assert world.names() == ["shop-db-1"]
+
+
+def test_it_does_not_mind_what_it_does_not_touch(world: World, tmp_path: Path) -> None:
+    world.apply(container("web"))
+    saved_to(tmp_path / "plan", world, container("web", "sleep 9001"))
+    world.engine.add_volume("somebody-elses")
+
+    assert apply_file(tmp_path / "plan", world).done
+
+
+def test_it_refuses_when_what_it_would_do_is_not_what_was_shown(world: World, tmp_path: Path) -> None:
+    (tmp_path / "motd").write_text("one")
+    text = container("web", more="files: [{target: /motd, file: motd}]")
+    world.apply(text)
+    (tmp_path / "motd").write_text("two")
+    saved_to(tmp_path / "plan", world, text)
+    (tmp_path / "motd").write_text("three")
+
+    with pytest.raises(Refused, match="has changed since it was saved"):
+        apply_file(tmp_path / "plan", world)
+
+
+def test_no_secret_is_in_the_file(world: World, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("hunter2hunter2")
+    saved_to(tmp_path / "plan", world, container("web", more="environment: {P: {secret: {file: password}}}"))
+
+    assert "hunter2" not in (tmp_path / "plan").read_text()
+    assert apply_file(tmp_path / "plan", world).done
+    assert world.engine.containers["shop-web-1"].spec.environment["P"] == "hunter2hunter2"
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", "kind: Container\n", '{"format": 1}', "\0\xff"])
+def test_what_is_no_plan_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "plan").write_text(content, encoding="latin-1")
+
+    with pytest.raises(Invalid):
+        load(tmp_path / "plan")
+
+
+def test_a_missing_file_and_another_version_are_named(world: World, tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="no such file"):
+        load(tmp_path / "plan")
+    saved_to(tmp_path / "plan", world, container("web"))
+    document = json.loads((tmp_path / "plan").read_text())
+    (tmp_path / "plan").write_text(json.dumps({**document, "format": "declarative/saved-plan/v2"}))
+    with pytest.raises(Invalid, match="another version"):
+        load(tmp_path / "plan")
+
+
+def test_a_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="cannot be written"):
+        write_whole(tmp_path / "no" / "plan", "text")
+    assert list(tmp_path.iterdir()) == []
