@@ -238,6 +238,12 @@ class Engine:
         for name in held.volumes:
             self.api("DELETE", f"/volumes/{name}?force=1")
 
+    def clear_images(self) -> None:
+        """Remove every image but the base image, which is put back where it was retagged or removed."""
+        for name in self.contents().images - {base_image.BASE_IMAGE}:
+            self.api("DELETE", f"/images/{name}?force=1")
+        self.load(base_image.archive())
+
     # ---- use
 
     def api(self, method: str, path: str, body: object = None) -> tuple[int, Any]:

@@ -20,3 +20,4 @@ if TYPE_CHECKING:
 def _empty_engine(docker_engine: Engine) -> Iterator[None]:
     yield
     docker_engine.clear()
+    docker_engine.clear_images()
