@@ -10,7 +10,8 @@ import hashlib
 import itertools
 import json
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Protocol
 
 from declarative.core import actions as do
@@ -84,6 +85,13 @@ class Bench:
     reach: Callable[[int], None]
     engine: Engine | None = None
     memory: MemoryEngine | None = None
+    opened: list[Driver] = field(default_factory=list)
+
+    def close(self) -> None:
+        """Let go of everything, and remove what the test made."""
+        for driver in [self.driver, *self.opened]:
+            driver.close()
+        self.hand.clear(self.stack)
 
     def owner(self, kind: str = "Container", name: str = "web", index: int = 1) -> Owner:
         return Owner(stack=self.stack, kind=kind, name=name, index=index if kind == "Container" else 0)
@@ -274,8 +282,11 @@ def docker_bench(engine: Engine, *, buildx: Mapping[str, str] | None = None) -> 
         buildx=None if buildx is None else dict(buildx),
     )
 
+    opened: list[Driver] = []
+
     def open_driver() -> Driver:
-        return DockerDriver(endpoint, around)
+        opened.append(DockerDriver(endpoint, around))
+        return opened[-1]
 
     return Bench(
         kind=engine.flavour.name,
@@ -283,7 +294,8 @@ def docker_bench(engine: Engine, *, buildx: Mapping[str, str] | None = None) -> 
         driver=open_driver(),
         hand=DockerHand(engine),
         open=open_driver,
-        reach=engine.reach,
+        reach=cache(engine.reach),
+        opened=opened,
         engine=engine,
     )
 

@@ -17,8 +17,7 @@ _FIXTURES = {"docker20": "docker_engine", "docker26": "docker26"}
 def _opened(kind: str, request: pytest.FixtureRequest) -> Iterator[Bench]:
     made = memory_bench() if kind == "memory" else docker_bench(request.getfixturevalue(_FIXTURES[kind]))
     yield made
-    made.driver.close()
-    made.hand.clear(made.stack)
+    made.close()
 
 
 @pytest.fixture(params=["memory", "docker20", "docker26"])

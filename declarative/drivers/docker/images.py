@@ -75,8 +75,13 @@ def push(client: EngineClient, action: PushImage, auth: AuthHeader, report: Repo
     layers = Layers(report)
     headers = {"X-Registry-Auth": auth(reference.domain)}
     path = path_of(reference.name, "/push")
-    for line in client.stream_lines("POST", path, {"tag": reference.tag}, headers=headers):
-        layers.take(line)
+    try:
+        for line in client.stream_lines("POST", path, {"tag": reference.tag}, headers=headers):
+            layers.take(line)
+    except Failed as error:
+        if "does not exist locally" not in error.problem:
+            raise
+        raise NotFound(error.subject, error.problem, "build or tag it first") from error
 
 
 def tag(client: EngineClient, source: str, reference: str) -> None:

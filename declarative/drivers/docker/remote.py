@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from declarative.core.state import RemoteTag
 from declarative.dockerapi.wire import quote_name
 from declarative.drivers.docker.image_read import familiar
-from declarative.errors import DeclarativeError, Invalid, NotFound, Unsupported
+from declarative.errors import DeclarativeError, Failed, Invalid, NotFound, Unsupported
 from declarative.oci.documents import Manifest, parse_document
 from declarative.oci.reference import Reference
 
@@ -146,7 +146,7 @@ def untag(registries: Registries, action: UntagRemote) -> None:
     client = registries(reference.domain)
     try:
         client.delete_manifest(reference.path, action.tag)
-    except (Unsupported, Invalid) as refusal:
+    except (Unsupported, Invalid, Failed) as refusal:
         _replace_and_delete(client, reference.with_tag(action.tag), refusal)
 
 

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from declarative.dockerapi.duplex import Duplex
     from declarative.drivers.port import Streams
 
+END_OF_FILE = b"\x04"
+"""What ends the input of a program at a terminal; closing our half of the connection would cut its output off."""
+
 _TICK = 0.25
 """Seconds between two looks at the window's size, and until the reader of the keyboard notices that the program has ended."""
 
@@ -112,8 +115,9 @@ def _send(duplex: Duplex, streams: Streams, resize: Callable[[tuple[int, int]], 
             continue
         data = os.read(streams.stdin, 1 << 16)
         with suppress(DeclarativeError, OSError):  # the program may have closed its end
-            if data:
-                duplex.write(data)
-            else:
+            if not data:
                 open_ = False
+            if data or streams.tty:
+                duplex.write(data or END_OF_FILE)
+            else:
                 duplex.close_write()
