@@ -103,7 +103,8 @@ def _build(cls: type[_T], *, frozen: bool, order: bool, kw_only: bool, eq: bool,
     body |= {"__slots__": names, "__fields__": names, "__field_defaults__": defaults}
     body |= {f"__{use}_fields__": _names(names, defaults, use) for use in ("repr", "compare", "hash")}
     body["__match_args__"] = () if kw_only else names
-    body["__init__"] = _first_init(names, defaults, kw_only=kw_only)
+    owner: list[type] = []
+    body["__init__"] = _first_init(owner, names, defaults, kw_only=kw_only)
     body["__getstate__"], body["__setstate__"] = _state, _set_state
     if show:
         body.setdefault("__repr__", _repr)
@@ -117,6 +118,7 @@ def _build(cls: type[_T], *, frozen: bool, order: bool, kw_only: bool, eq: bool,
     meta: Any = type(cls)
     made: type[_T] = meta(cls.__name__, cls.__bases__, body)
     made.__qualname__ = cls.__qualname__
+    owner.append(made)
     return made
 
 
@@ -125,11 +127,14 @@ def _names(names: tuple[str, ...], defaults: dict[str, Any], use: str) -> tuple[
     return tuple(name for name in names if name not in special) if special else names
 
 
-def _first_init(names: tuple[str, ...], defaults: dict[str, Any], *, kw_only: bool) -> Any:
-    """Give an `__init__` that puts the real one in its place and calls it."""
+def _first_init(owner: list[type], names: tuple[str, ...], defaults: dict[str, Any], *, kw_only: bool) -> Any:
+    """Give an `__init__` that puts the real one in its place and calls it. `owner` holds the class, once it is made.
+
+    Two threads may make their first instances at once: then it is compiled twice, and both are right.
+    """
 
     def __init__(self: Any, *args: Any, **values: Any) -> None:  # noqa: N807 - it is one
-        kind: Any = next(kind for kind in type(self).__mro__ if kind.__dict__.get("__init__") is __init__)
+        kind: Any = owner[0]
         compiled = _compile_init(kind, names, defaults, kw_only=kw_only)
         kind.__init__ = compiled
         compiled(self, *args, **values)

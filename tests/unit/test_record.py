@@ -135,3 +135,38 @@ def test_the_standard_decorator_and_what_it_imports_stay_out() -> None:
     found = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
 
     assert found.stdout.strip() == "[]"
+
+
+def test_first_instances_may_be_made_by_many_threads_at_once() -> None:
+    """A thread that found the first `__init__` gone raised StopIteration, and an apply waited for it for ever."""
+    import sys
+    import threading
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    failures: list[BaseException] = []
+    try:
+        for _ in range(100):
+
+            @record
+            class Point:
+                x: int
+                y: int = 2
+
+            barrier = threading.Barrier(4)
+
+            def make(kind: type[Point] = Point, barrier: threading.Barrier = barrier) -> None:
+                barrier.wait()
+                try:
+                    assert kind(x=1).y == 2
+                except BaseException as error:  # noqa: BLE001 - whatever it is, it is the failure
+                    failures.append(error)
+
+            threads = [threading.Thread(target=make) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert failures == []
