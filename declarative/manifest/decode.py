@@ -46,10 +46,11 @@ BAD: Final = _Bad()
 
 @record
 class Outside:
-    """What a manifest may draw on beside itself, handed in by the command line."""
+    """What a manifest may draw on beside itself, handed in by the command line. `names_only`: see LoadOptions."""
 
     environ: AbstractMapping[str, str] = field(default_factory=dict)
     home: str = ""
+    names_only: bool = False
 
 
 @record(frozen=False)

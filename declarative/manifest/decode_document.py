@@ -5,6 +5,7 @@ The rule that keeps it simple: a document is decoded alone. What it says about o
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from declarative.manifest.decode import BAD, Field, Outside, Reading, Record
@@ -14,7 +15,15 @@ from declarative.manifest.fields import TABLES
 from declarative.manifest.fields.container import OWN_NAMESPACE
 from declarative.manifest.fields.job import ENDLESS
 from declarative.manifest.fields.stack import JOB_DEFAULTS
-from declarative.manifest.fields.table import API_VERSION, LABELS, RESOURCE_NAME, Head, Table
+from declarative.manifest.fields.table import (
+    API_VERSION,
+    LABELS,
+    RESOURCE_NAME,
+    STACK_NAME,
+    STACK_NAME_SAYS,
+    Head,
+    Table,
+)
 from declarative.manifest.suggest import did_you_mean
 from declarative.manifest.yaml_nodes import Mapping, Scalar
 from declarative.record import field, record
@@ -172,6 +181,8 @@ def _metadata(root: Mapping, table: Table, reading: Reading) -> dict[str, str]:
         return {}
     if "name" not in values and not is_stack:
         reading.complain(node, "lacks `name`", "add name: the resource's name")
+    if is_stack and "name" in values and re.fullmatch(STACK_NAME, values["name"]) is None:
+        reading.complain(reading.tree.place("metadata.name"), "is not a name of a stack", STACK_NAME_SAYS)
     labels: dict[str, str] = values.get("labels", {})
     return labels
 

@@ -69,7 +69,11 @@ class FilePath(Shape):
         if not node.value or "\0" in node.value:
             return reading.complain(node, "is not a path", f"write {self.name}")
         path = absolute(node.value, node, reading)
-        if self.exists and not (path.is_dir() if self.exists == "folder" else path.is_file()):
+        if (
+            self.exists
+            and not reading.outside.names_only
+            and not (path.is_dir() if self.exists == "folder" else path.is_file())
+        ):
             return reading.complain(node, f"no such {self.exists}: {node.value}", f"looked for {path}")
         return str(path)
 
@@ -96,6 +100,8 @@ def absolute_text(text: str, node: Node, reading: Reading) -> str:
 
 def read_bytes(path: Path, node: Node, reading: Reading) -> Any:
     """Give the content of a file that `node` names, or complain."""
+    if reading.outside.names_only:
+        return b""
     try:
         if path.stat().st_size > LARGEST_FILE:
             return reading.complain(node, f"{path} is larger than 16 MiB", "mount it as a volume instead")
@@ -145,8 +151,8 @@ _SOURCE_FIELDS = (
 
 def _from_environment(name: str, node: Node, reading: Reading) -> Any:
     environ = reading.outside.environ
-    if name in environ:
-        return Secret(environ[name])
+    if name in environ or reading.outside.names_only:
+        return Secret(environ.get(name, ""))
     near = did_you_mean(name, environ)
     return reading.complain(
         node, f"the environment variable {name} is not set", near or f"export {name}=… and run again"

@@ -6,14 +6,16 @@ there is either a `Desired` or an `InvalidManifest` with everything that is wron
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import TYPE_CHECKING, BinaryIO
 
-from declarative.errors import InvalidManifest, Problem
+from declarative.errors import InvalidManifest, Problem, Usage
 from declarative.manifest.decode import Outside
 from declarative.manifest.decode_document import Decoded, Defaults, decode_document
 from declarative.manifest.documents import Options, load
-from declarative.manifest.resolve import resolve
+from declarative.manifest.fields.table import STACK_NAME, STACK_NAME_SAYS
+from declarative.manifest.resolve import Known, resolve, warnings_of
 from declarative.manifest.sources import read_sources
 from declarative.manifest.yaml_nodes import Mapping
 from declarative.record import field, record
@@ -30,7 +32,11 @@ if TYPE_CHECKING:
 
 @record
 class LoadOptions:
-    """What the command line hands in. `environ` is the process's environment; `stack` overrides the stack's name ("" not)."""
+    """What the command line hands in. `environ` is the process's environment; `stack` overrides the stack's name ("" not).
+
+    `names_only` is for verbs that ask which resources there are and no more (logs, exec, destroy): secrets, env files, build
+    contexts, archives and versions are not read, so that nothing has to be there for it, and their values are empty.
+    """
 
     working_folder: Path
     environ: AbstractMapping[str, str] = field(default_factory=dict)
@@ -39,6 +45,7 @@ class LoadOptions:
     sets: tuple[str, ...] = ()
     stack: str = ""
     stdin: BinaryIO | None = None
+    names_only: bool = False
 
 
 @record
@@ -83,17 +90,20 @@ def load_stack(files: Iterable[str], options: LoadOptions) -> Loaded:
 def resolve_documents(rendered: Rendered, options: LoadOptions, before: Iterable[Problem] = ()) -> Loaded:
     """Decode and resolve documents that are rendered already (from files, or from the history)."""
     found: list[Problem] = []
-    outside = Outside(environ=options.environ, home=options.home)
+    if options.stack and re.fullmatch(STACK_NAME, options.stack) is None:
+        raise Usage("--stack", f"`{options.stack[:60]}` is not a stack's name", STACK_NAME_SAYS)
+    outside = Outside(environ=options.environ, home=options.home, names_only=options.names_only)
     settings, defaults = _stack(rendered, outside, found)
     decoded = tuple(decode_document(document, outside, found, defaults) for document in rendered.documents)
-    desired = resolve(decoded, rendered.stack_name, settings.max_deletes)
+    known = Known.of(decoded)
+    desired = resolve(known, rendered.stack_name, settings.max_deletes)
     # A template that failed stays in its scalar; what the decoder makes of that is nobody's concern.
     failed = {_place(problem) for problem in rendered.problems}
     ours = (problem for problem in found if problem.span is None or _place(problem) not in failed)
     problems = _in_order((*before, *rendered.problems, *ours), rendered)
     if problems:
         raise InvalidManifest(problems)
-    return Loaded(desired=desired, stack=settings, documents=rendered.all())
+    return Loaded(desired=desired, stack=settings, documents=rendered.all(), warnings=warnings_of(known))
 
 
 def _stack(rendered: Rendered, outside: Outside, problems: list[Problem]) -> tuple[StackSettings, Defaults | None]:

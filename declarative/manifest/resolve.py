@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from declarative.core.resources import Container, Desired, Job, Network, NetworkSpec
 from declarative.manifest.fields.container import DEFAULT_NETWORK
 from declarative.manifest.fields.container_blocks import OPEN
+from declarative.manifest.resolve_addresses import check_addresses
 from declarative.manifest.resolve_graph import check_cycles
 from declarative.manifest.resolve_images import complete_images
 from declarative.manifest.resolve_names import check_duplicates, check_engine_names, check_ports
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from declarative.core.resources import Resource
+    from declarative.errors import Problem
     from declarative.manifest.decode_document import Decoded
 
 
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 class Known:
     """The documents of a stack by kind and name, the sound and the unsound ones."""
 
+    documents: tuple[Decoded, ...]
     by_kind: Mapping[str, Mapping[str, Decoded]]
     joined: dict[tuple[str, ...], dict[str, Decoded]] = field(default_factory=dict)
 
@@ -37,7 +40,7 @@ class Known:
         by_kind: dict[str, dict[str, Decoded]] = {}
         for document in documents:
             by_kind.setdefault(document.kind, {}).setdefault(document.name, document)
-        return cls(by_kind)
+        return cls(documents, by_kind)
 
     def named(self, *kinds: str) -> dict[str, Decoded]:
         """Give all documents of these kinds by name; made once, as every reference asks for it."""
@@ -51,17 +54,31 @@ class Known:
         return [document for document in self.named(*kinds).values() if document.resource is not None]
 
 
-def resolve(documents: tuple[Decoded, ...], stack: str, max_deletes: int | None = None) -> Desired:
-    """Check and complete `documents`. What is wrong is added to their readings' problems; the result counts if nothing is."""
-    check_duplicates(documents)
-    known = Known.of(documents)
+def resolve(known: Known, stack: str, max_deletes: int | None = None) -> Desired:
+    """Check and complete documents. What is wrong is added to their readings' problems; the result counts if nothing is."""
+    check_duplicates(known.documents)
     complete_images(known, stack)
     for document in known.sound("Container", "Job"):
         _check_references(document, known)
     check_cycles(known)
     check_ports(known.sound("Container", "Job"))
     check_engine_names(known, stack)
+    check_addresses(known)
     return _desired(known, stack, max_deletes)
+
+
+def warnings_of(known: Known) -> tuple[Problem, ...]:
+    """Name what is allowed and probably not meant: an image of the stack that is named as if it were a stranger's."""
+    own = {reference: document for document in known.sound("Image") for reference in document.resource.spec.references}
+    found: list[Problem] = []
+    for document in known.sound("Container", "Job"):
+        reference = document.resource.spec.image.reference
+        if reference in own:
+            text = f"spec.image: {reference} is made by {own[reference].subject}, but the plan cannot know it"
+            remedy = f"write image: {{image: {own[reference].name}}}"
+            node = document.tree.place("spec.image")
+            found.append(document.reading.document(node).problem(node, document.subject, text, remedy))
+    return tuple(found)
 
 
 def _desired(known: Known, stack: str, max_deletes: int | None) -> Desired:

@@ -45,18 +45,17 @@ def find_cycles(graph: Mapping[str, Mapping[str, str]]) -> Iterator[tuple[str, .
     for start in graph:
         if start in done:
             continue
-        path: dict[str, Iterator[str]] = {start: iter(graph[start])}
+        path, waiting = [start], {start: iter(graph[start])}
         while path:
-            name = next(reversed(path))
-            needed = next(path[name], None)
+            needed = next(waiting[path[-1]], None)
             if needed is None:
-                done.add(name)
-                del path[name]
-            elif needed in path:
-                names = list(path)
-                yield tuple(names[names.index(needed) :])
+                done.add(path[-1])
+                del waiting[path.pop()]
+            elif needed in waiting:
+                yield tuple(path[path.index(needed) :])
             elif needed not in done:
-                path[needed] = iter(graph[needed])
+                path.append(needed)
+                waiting[needed] = iter(graph[needed])
 
 
 def _report(cycle: tuple[str, ...], graph: Mapping[str, Mapping[str, str]], documents: Mapping[str, Decoded]) -> None:

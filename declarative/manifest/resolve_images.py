@@ -9,8 +9,9 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from declarative.core.resources import ArchiveSource, BuildSource, RootfsSource
-from declarative.errors import DeclarativeError, Invalid
+from declarative.core.resources import ArchiveSource, BuildSource, PullSource, RootfsSource
+from declarative.errors import Invalid
+from declarative.manifest.decode import BAD
 from declarative.manifest.fields.image import image_repository
 from declarative.manifest.fields.tag_scheme import check_version
 from declarative.manifest.suggest import did_you_mean
@@ -30,7 +31,7 @@ def complete_images(known: Known, stack: str) -> None:
         _complete_image(document, stack, covered=document.name in covered)
     for document in known.sound("TagScheme"):
         _complete_scheme(document, known)
-    _check_references(known)
+    check_references(known)
 
 
 def _complete_image(document: Decoded, stack: str, *, covered: bool) -> None:
@@ -43,7 +44,7 @@ def _complete_image(document: Decoded, stack: str, *, covered: bool) -> None:
         place = document.tree.place("spec.tags")
         document.reading.complain(place, "the image has no tags, and no TagScheme covers it", "name at least one tag")
     source = _complete_source(spec.source, document)
-    if source is None:
+    if source is None or source is BAD:
         document.resource = None
         return
     document.resource = replace(document.resource, spec=replace(spec, repository=repository, tags=tags, source=source))
@@ -59,26 +60,29 @@ def _default_repository(document: Decoded, stack: str) -> str:
 
 
 def _complete_source(source: Any, document: Decoded) -> Any:
+    """Add what only the files say; None where they cannot be read."""
+    if isinstance(source, PullSource) or document.reading.outside.names_only:
+        return source
     if isinstance(source, BuildSource):
         from declarative.manifest.resolve_build import complete_build
 
         return complete_build(source, document)
-    field = "rootfs" if isinstance(source, RootfsSource) else "archive"
+    place = document.tree.place("spec.rootfs" if isinstance(source, RootfsSource) else "spec.archive")
     try:
-        if isinstance(source, RootfsSource):
-            return replace(source, digest=_digest(source.path))
-        if isinstance(source, ArchiveSource):
-            from declarative.manifest.resolve_archive import image_id
-
-            return replace(source, image_id=image_id(source.path, source.reference))
+        return _read_archive(source)
     except Invalid as error:
-        document.reading.complain(document.tree.place(f"spec.{field}"), error.problem, error.remedy)
-        return None
+        return document.reading.complain(place, error.problem, error.remedy)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        document.reading.complain(document.tree.place(f"spec.{field}"), f"cannot read {source.path}: {reason}")
-        return None
-    return source
+        return document.reading.complain(place, f"cannot read {source.path}: {reason}", "check the path")
+
+
+def _read_archive(source: RootfsSource | ArchiveSource) -> RootfsSource | ArchiveSource:
+    if isinstance(source, RootfsSource):
+        return replace(source, digest=_digest(source.path))
+    from declarative.manifest.resolve_archive import image_id
+
+    return replace(source, image_id=image_id(source.path, source.reference))
 
 
 def _digest(path: str) -> str:
@@ -108,7 +112,7 @@ def _complete_scheme(document: Decoded, known: Known) -> None:
 def _version(document: Decoded) -> str | None:
     """Read the version from where the manifest says; None where that fails, "" where the image's label will say it."""
     source = document.extra["version_from"] or {}
-    if "label" in source:
+    if "label" in source or document.reading.outside.names_only:
         return ""
     field = "file" if "file" in source else "git"
     place = document.tree.place(f"spec.version_from.{field}")
@@ -157,19 +161,34 @@ def _from_git(document: Decoded) -> str | None:
     return str(tag)
 
 
-def _check_references(known: Known) -> None:
-    """Complain about two images that want one reference."""
+def check_references(known: Known) -> None:
+    """Complain about two images, or an image and a scheme, that want one reference.
+
+    Of a scheme only the full tag counts: whose a floating tag is follows from all versions, and that is its point.
+    """
     first: dict[str, Decoded] = {}
     for document in known.sound("Image"):
         for reference in document.resource.spec.references:
-            earlier = first.setdefault(reference, document)
-            if earlier is not document:
-                text = f"{reference} is to point to {earlier.subject} too, at {earlier.tree.at('spec.tags')}"
-                document.reading.complain(
-                    document.tree.place("spec.tags"), text, "give one of them another repository or tag"
-                )
+            _claim(first, reference, document, "spec.tags")
+    for document in known.sound("TagScheme"):
+        for reference in _full_references(document):
+            _claim(first, reference, document, "spec.version")
 
 
-def unreadable(error: DeclarativeError) -> str:
-    """Say what an error says, without its place."""
-    return f"{error.subject} {error.problem}" if error.subject else error.problem
+def _claim(first: dict[str, Decoded], reference: str, document: Decoded, path: str) -> None:
+    earlier = first.setdefault(reference, document)
+    if earlier is not document:
+        where = earlier.tree.at("spec.tags" if earlier.kind == "Image" else "spec.version")
+        text = f"{reference} is stated by {earlier.subject} too, at {where}"
+        document.reading.complain(document.tree.place(path), text, "give one of them another repository or tag")
+
+
+def _full_references(document: Decoded) -> list[str]:
+    from declarative.core.tags.rules import Rules
+    from declarative.core.tags.scheme import releases_of
+
+    spec = document.resource.spec
+    if not spec.version or not spec.repository:
+        return []
+    rules = Rules.of(spec)
+    return [f"{spec.repository}:{rules.write(release.full)}" for release in releases_of(rules, spec.version)]

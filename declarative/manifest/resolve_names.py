@@ -35,7 +35,9 @@ def check_ports(documents: list[Decoded]) -> None:
     """Complain about two containers that publish one port of the host."""
     first: dict[tuple[int, str], list[tuple[Port, Decoded]]] = {}
     for document in documents:
-        for port in document.resource.spec.ports:
+        # Nobody listens for a container that is scaled to nothing.
+        ports = document.resource.spec.ports if getattr(document.resource, "replicas", 1) else ()
+        for port in ports:
             if not port.published:
                 continue
             claims = first.setdefault((port.published, port.protocol), [])

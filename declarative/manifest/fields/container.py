@@ -227,9 +227,20 @@ def check_shared(values: dict[str, Any], node: Mapping, reading: Reading) -> Non
     if mode in {"host", "none"} and values.get("ports"):
         reading.complain(node.keys["ports"], f"cannot be published with network_mode {mode}", "remove one of the two")
     mounts = {mount.target for mount in values.get("volumes", ())}
+    _check_files(values, node, reading)
     for target in values.get("tmpfs", {}):
         if target in mounts:
             reading.complain(node.keys["tmpfs"], f"`{target}` is a volume too", "remove one of the two")
+
+
+def _check_files(values: dict[str, Any], node: Mapping, reading: Reading) -> None:
+    """Files are put in before the start; what is below a tmpfs would be gone by then."""
+    empty = [mount.target for mount in values.get("volumes", ()) if mount.type == "tmpfs"] + [*values.get("tmpfs", ())]
+    for entry in values.get("files", ()) if empty else ():
+        for target in empty:
+            if entry.target.startswith(f"{target}/"):
+                text = f"`{entry.target}` is below the tmpfs {target}, which is empty when the container starts"
+                reading.complain(node.keys["files"], text, "put the file elsewhere, or mount a volume there")
 
 
 def container_spec(head: Head, values: dict[str, Any]) -> ContainerSpec:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 API_VERSION = "declarative/v1"
 
+STACK_NAME = r"[a-z0-9][a-z0-9_-]{0,62}"
+STACK_NAME_SAYS = "up to 63 of a-z 0-9 _ -, with a letter or digit at its beginning"
+
 RESOURCE_NAME = Text(
     "a name",
     pattern=rf"(?=.{{1,63}}$){NAME}",

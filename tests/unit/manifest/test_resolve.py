@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from declarative.core.resources import ArchiveSource, TagScheme
-from declarative.errors import Invalid, InvalidManifest
+from declarative.errors import Invalid, InvalidManifest, Usage
 from declarative.manifest.load import Loaded, LoadOptions, load_stack
 from declarative.manifest.resolve_archive import image_id
 from declarative.manifest.resolve_graph import find_cycles
@@ -153,6 +153,54 @@ def test_secrets_are_not_in_the_documents_that_are_kept(tmp_path: Path) -> None:
     loaded = load(tmp_path, web, environ={"TOKEN": "hush-hush"})
     assert "hush-hush" not in repr(loaded)
     assert loaded.desired.containers["web"].spec.environment["A"].reveal() == "hush-hush"  # type: ignore[union-attr]
+
+
+def test_an_image_of_the_stack_named_as_a_reference_is_warned_of(tmp_path: Path) -> None:
+    image = document("Image", "app", "pull: nginx\nrepository: shop/app")
+    loaded = load(tmp_path, image, document("Container", "web", "image: docker.io/shop/app"))
+    (warning,) = loaded.warnings
+    assert "write image: {image: app}" in str(warning)
+    assert "(stack.yaml:13:10)" in str(warning)
+    assert load(tmp_path, image, document("Container", "web", "image: {image: app}")).warnings == ()
+
+
+def test_where_only_names_count_nothing_else_is_read(tmp_path: Path) -> None:
+    documents = (
+        document("Image", "app", "build: {context: ./nowhere}"),
+        document("Image", "base", "rootfs: nowhere.tar"),
+        document("Image", "loaded", "archive: {path: nowhere.tar}"),
+        document("TagScheme", "app", "image: app\nversion_from: {git: true}"),
+        document(
+            "Container",
+            "web",
+            """
+            image: {image: app}
+            environment: {A: {secret: {env: NOT_SET}}, B: {secret: {file: nowhere}}}
+            env_file: nowhere.env
+            files: [{target: /a, file: nowhere}, {target: /b, secret: {env: NOT_SET}}]
+            security_opt: ["seccomp=nowhere.json"]
+            """,
+        ),
+    )
+    (tmp_path / "stack.yaml").write_text("".join(documents))
+    options = LoadOptions(working_folder=tmp_path, stdin=io.BytesIO(), names_only=True)
+    desired = load_stack(["stack.yaml"], options).desired
+    assert list(desired.containers) == ["web"]
+    assert list(desired.images) == ["app", "base", "loaded"]
+    assert len(faults(tmp_path, *documents).splitlines()) > 8
+
+
+def test_a_stack_name_on_the_command_line_is_checked(tmp_path: Path) -> None:
+    (tmp_path / "stack.yaml").write_text(document("Container", "web", "image: nginx"))
+    options = LoadOptions(working_folder=tmp_path, stdin=io.BytesIO(), stack="My Shop")
+    with pytest.raises(Usage, match="is not a stack's name"):
+        load_stack(["stack.yaml"], options)
+
+
+def test_a_port_of_a_container_without_replicas_is_free(tmp_path: Path) -> None:
+    one = document("Container", "one", "image: nginx\nports: ['80:80']\nreplicas: 0")
+    two = document("Container", "two", "image: nginx\nports: ['80:80']")
+    assert len(load(tmp_path, one, two).desired.containers) == 2
 
 
 def test_a_version_is_read_from_git(tmp_path: Path) -> None:

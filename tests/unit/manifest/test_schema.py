@@ -182,7 +182,10 @@ def mutants(draw: st.DrawFn) -> tuple[Path, Any]:
     folder, original = draw(st.sampled_from(GOOD))
     data = deepcopy(original)
     for _ in range(draw(st.integers(1, 3))):
-        *way, last = draw(st.sampled_from([path for path in places(data) if path != ("kind",)] or [("apiVersion",)]))
+        found = [path for path in places(data) if path != ("kind",)]
+        if not found:
+            break
+        *way, last = draw(st.sampled_from(found))
         holder = data
         for key in way:
             holder = holder[key]
@@ -196,7 +199,7 @@ def mutants(draw: st.DrawFn) -> tuple[Path, Any]:
     return folder, data
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(mutants())
 def test_whatever_the_decoder_accepts_fits_the_schema(mutant: tuple[Path, Any]) -> None:
     folder, data = mutant
