@@ -24,17 +24,18 @@ from declarative.errors import DeclarativeError, LockHeld
 from declarative.record import field, record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from declarative.apply.events import State, Tell
     from declarative.apply.moves import Move, Script
     from declarative.apply.stop import Stop
     from declarative.core.plan import Plan, Step
-    from declarative.drivers.port import Driver, Lease, Progress
+    from declarative.drivers.port import Driver, Lease, Observed, Progress
 
 DEFAULT_PARALLELISM = 8
 FIRST_LOOK = 0.05  # seconds between two observations: at first, and at most
 LAST_LOOK = 0.5
+_WAKE: Any = (None, None, None)  # a message that only says: look around
 
 
 @record(frozen=False)
@@ -53,15 +54,6 @@ class _Run:
     until: float = 0.0
 
 
-@record
-class _Result:
-    """The end of a call: of a run, or (None) of an observation."""
-
-    run: _Run | None
-    value: Any = None
-    error: BaseException | None = None
-
-
 @record(frozen=False)
 class Executor:
     """Executes one plan. `run` may be called once."""
@@ -76,7 +68,7 @@ class Executor:
     _outcomes: dict[int, Outcome] = field(default_factory=dict)
     _runs: list[_Run] = field(default_factory=list)
     _queue: deque[_Run] = field(default_factory=deque)
-    _inbox: SimpleQueue[_Result | None] = field(default_factory=SimpleQueue)
+    _inbox: SimpleQueue[tuple[_Run | None, Any, BaseException | None]] = field(default_factory=SimpleQueue)
     _ended_at: dict[int, float] = field(default_factory=dict)
     _fresh: set[str] = field(default_factory=set)
     _moved: bool = True  # a step has ended since steps were last looked at
@@ -90,8 +82,8 @@ class Executor:
     def run(self) -> tuple[Outcome, ...]:
         """Execute; gives the outcome of every step, in the plan's order. Never raises for what an action raised."""
         self._free = self.parallelism
-        workers, watcher = Workers(self.parallelism), Workers(1)
-        self.stop.on_request(lambda: self._inbox.put(None))
+        workers, watcher = Workers(self.parallelism, self._inbox), Workers(1, self._inbox)
+        self.stop.on_request(lambda: self._inbox.put(_WAKE))
         try:
             while len(self._outcomes) < len(self.plan.steps):
                 self._heed_stop()
@@ -224,18 +216,11 @@ class Executor:
                 if not run.begun_moves:
                     run.begun_moves = True
                     self.tell(StepStarted(step=run.step))
-            workers.submit(self._call_of(run, run.move))
+            self._submit(workers, run)
 
-    def _call_of(self, run: _Run, move: Move | None) -> Callable[[], None]:
-        def call() -> None:
-            try:
-                value = attempt(lambda: self._make(run, move), tell=self.tell, stop=self.stop)
-            except BaseException as error:  # noqa: BLE001 - everything goes to the thread that owns the state
-                self._inbox.put(_Result(run=run, error=error))
-            else:
-                self._inbox.put(_Result(run=run, value=value))
-
-        return call
+    def _submit(self, workers: Workers, run: _Run) -> None:
+        move = run.move
+        workers.submit(run, lambda: attempt(lambda: self._make(run, move), tell=self.tell, stop=self.stop))
 
     def _make(self, run: _Run, move: Move | None) -> Any:
         if isinstance(move, Ask):
@@ -258,20 +243,21 @@ class Executor:
     def _take(self, workers: Workers) -> None:
         """Wait for the next result, observation or timer, and act on it."""
         try:
-            result = self._inbox.get(timeout=self._patience())
+            message = self._inbox.get(timeout=self._patience())
         except Empty:
-            result = None
+            message = _WAKE
         now = self.clock()
         for run in [run for run in self._runs if isinstance(run.move, Pause) and run.until <= now]:
             self._resume(run)
-        if result is None:
+        if message is _WAKE:
             return
-        if result.run is None:
+        owner, value, error = message
+        if owner is None:
             self._looking = False
-            self._observed(result, workers)
+            self._observed(value, error, workers)
             return
         workers.ended()
-        self._returned(result.run, result.value, result.error)
+        self._returned(owner, value, error)
 
     def _returned(self, run: _Run, value: Any, error: BaseException | None) -> None:
         """Go on with a step whose call is over."""
@@ -304,23 +290,21 @@ class Executor:
             return
         self._looking = True
 
-        def call() -> None:
-            try:
-                seen = attempt(lambda: self.driver.observe(self.plan.stack, names), tell=self.tell, stop=self.stop)
-            except BaseException as error:  # noqa: BLE001 - as above
-                self._inbox.put(_Result(run=None, error=error))
-            else:
-                self._inbox.put(_Result(run=None, value=(names, seen)))
+        def observe() -> tuple[list[str], Mapping[str, Observed]]:
+            seen = attempt(lambda: self.driver.observe(self.plan.stack, names), tell=self.tell, stop=self.stop)
+            return names, seen
 
-        watcher.submit(call)
+        watcher.submit(None, observe)
 
-    def _observed(self, result: _Result, workers: Workers) -> None:
+    def _observed(
+        self, found: tuple[list[str], Mapping[str, Observed]], error: BaseException | None, workers: Workers
+    ) -> None:
         now = self.clock()
-        if result.error is not None:
+        if error is not None:
             for run in [run for run in self._runs if run.vigil is not None]:
-                self._resume(run, error=result.error)
+                self._resume(run, error=error)
             return
-        names, seen = result.value
+        names, seen = found
         watched = [run for run in self._runs if run.vigil is not None and set(run.vigil.names) <= set(names)]
         dues = [self._judge(run, seen, now, workers) for run in watched]
         self._interval = min(LAST_LOOK, self._interval * 1.5)
@@ -339,7 +323,7 @@ class Executor:
             run.vigil = None
             run.diagnosing = True
             run.move = Ask(question=diagnosis(self.driver, run.step, answer))
-            workers.submit(self._call_of(run, run.move))
+            self._submit(workers, run)
             return None
         self._resume(run)
         return None
