@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 from declarative.manifest.decode import BAD, Schema, Shape
 from declarative.manifest.decode_scalars import Match, lazy_match
 from declarative.manifest.yaml_nodes import Mapping, Scalar, Sequence
+from declarative.record import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from declarative.manifest.decode import Reading
     from declarative.manifest.yaml_nodes import Node
@@ -53,32 +54,36 @@ class ListOf(Shape):
             return reading.wrong(node, self.name, f"write it as a list: [{node.text}]" if one else "")  # type: ignore[union-attr]
         decode = self.item.decode
         values: list[Any] = []
-        places: list[Node] = []
         for child in node.items:
             value = decode(child, reading)
             if type(value) is list:
                 values += value
-                places += [child] * len(value)
             elif value is not BAD:
                 values.append(value)
-                places.append(child)
-        if self.key is not None and len(values) > 1:
-            self._refuse_repeats(self.key, values, places, reading)
-        if self.sort and len(values) > 1:
-            values.sort()
+        if len(values) > 1:
+            self._refuse_repeats(values, node, reading)
+            if self.sort:
+                values.sort()
         return tuple(values)
 
-    @staticmethod
-    def _refuse_repeats(key: Callable[[Any], Any], values: list[Any], places: list[Node], reading: Reading) -> None:
-        keys = [key(value) for value in values]
-        if len(set(keys)) == len(keys):
+    def _refuse_repeats(self, values: list[Any], node: Sequence, reading: Reading) -> None:
+        key = self.key
+        if key is None or len({key(value) for value in values}) == len(values):
             return
         first: dict[Any, Node] = {}
-        for mark, place in zip(keys, places, strict=True):
+        for mark, place in self._marks(key, node, reading):
             if mark in first:
                 line = first[mark].line
                 reading.complain(place, f"`{mark}` is here twice", f"remove one; the first is in line {line}")
             first.setdefault(mark, place)
+
+    def _marks(self, key: Callable[[Any], Any], node: Sequence, reading: Reading) -> Iterator[tuple[Any, Node]]:
+        """Give each value's mark with its item. They are decoded once more for it, what is wrong was said the first time."""
+        again = replace(reading, problems=[])
+        for child in node.items:
+            value = self.item.decode(child, again)
+            for part in value if type(value) is list else () if value is BAD else (value,):
+                yield key(part), child
 
     def schema(self) -> Schema:
         """Give an array, or one item too."""

@@ -56,7 +56,7 @@ LABELS_FIELD = Field(
     example={"com.example.team": "shop"},
 )
 METADATA = Record("metadata", (NAME_FIELD, LABELS_FIELD), None, {"namespace": "names are per stack; remove it"})
-_KEYS = ("apiVersion", "kind", "metadata", "spec")
+_KEYS = frozenset({"apiVersion", "kind", "metadata", "spec"})
 
 
 @record(frozen=False)
@@ -149,9 +149,8 @@ def _text(node: object) -> str:
 
 def _head(root: Mapping, kind: str, reading: Reading) -> Table | None:
     """Check the keys of the document and give its table; None where its kind is not known."""
-    for key in root.items:
-        if key not in _KEYS:
-            reading.complain(root.keys[key], "unknown key", _misplaced(key, kind))
+    for key in root.items.keys() - _KEYS:
+        reading.complain(root.keys[key], "unknown key", _misplaced(key, kind))
     for entry in (API_VERSION_FIELD, KIND_FIELD):
         node = root.get(entry.name)
         if node is None:
@@ -166,7 +165,7 @@ def _misplaced(key: str, kind: str) -> str:
         return "it stands under spec"
     if key in {"name", "labels"}:
         return "it stands under metadata"
-    return did_you_mean(key, _KEYS) or "a document has apiVersion, kind, metadata and spec"
+    return did_you_mean(key, sorted(_KEYS)) or "a document has apiVersion, kind, metadata and spec"
 
 
 def _metadata(root: Mapping, table: Table, reading: Reading) -> dict[str, str]:
