@@ -201,7 +201,7 @@ class Pairs(Shape):
         self.keys = keys
         self.says = says or "a name has no = and does not begin with a blank"
         self.separator = separator
-        self._match = re.compile(keys, re.ASCII).fullmatch
+        self._match: Match = lazy_match(keys, self)
 
     def decode(self, node: Node, reading: Reading) -> Any:
         """Give a dict, in the order of the text."""

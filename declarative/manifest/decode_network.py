@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 PROTOCOLS = ("tcp", "udp", "sctp")
 _HIGHEST = 65535
 _FORM = "write [[ADDRESS:]HOST_PORT:]CONTAINER_PORT[/PROTOCOL], as in 8080:80 or 127.0.0.1:53:53/udp"
-_PORT = re.compile(
+_PORT = (
     r"(?:(?:(?P<ip>[0-9.]+|\[[0-9a-fA-F:.]+\]):)?(?P<host>[0-9]+(?:-[0-9]+)?)?:)?"
     r"(?P<target>[0-9]+(?:-[0-9]+)?)(?:/(?P<protocol>[A-Za-z]+))?"
 )
@@ -66,7 +66,7 @@ def _protocol(text: str) -> str:
 @lru_cache(maxsize=1024)
 def parse_ports(text: str) -> tuple[Port, ...]:
     """Parse the short form of Compose; raises Invalid. A range of n gives n ports."""
-    found = _PORT.fullmatch(text)
+    found = re.fullmatch(_PORT, text, re.ASCII)
     if found is None:
         raise Invalid(f"`{text[:60]}`", "is not a port", _FORM)
     targets = _range(found["target"])
@@ -101,7 +101,7 @@ class _PortText(Shape):
     def schema(self) -> Schema:
         """Text in the short form, or a container's port."""
         number = {"type": "integer", "minimum": 1, "maximum": _HIGHEST}
-        pattern = re.sub(r"\?P<[a-z]+>", "?:", _PORT.pattern)
+        pattern = re.sub(r"\?P<[a-z]+>", "?:", _PORT)
         return {"anyOf": [{"type": "string", "pattern": f"^{pattern}$"}, number]}
 
     def words(self) -> str:
