@@ -36,6 +36,7 @@ class Screen:
         except UnicodeEncodeError:
             encoding = self.stream.encoding or "ascii"
             self.stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+            self.stream.flush()
 
     def line(self, text: str = "") -> None:
         """Write one line."""

@@ -1,0 +1,221 @@
+"""What is printed of plans, applies and drift, and what is not."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import pytest
+
+from declarative.apply.events import Note, Outcome, Planned, Retrying, StepEnded, StepProgress, StepStarted, Stopping
+from declarative.apply.report import Report, report_document
+from declarative.cli.alarm import alarm, stopping
+from declarative.cli.applying import conclude
+from declarative.cli.context import Context
+from declarative.cli.live import Live
+from declarative.cli.log_lines import LogLines
+from declarative.cli.options import Args
+from declarative.cli.plan_paint import show_plan
+from declarative.cli.progress import Lines
+from declarative.cli.screen import Screen
+from declarative.core.plan import Change, Plan, Step
+from declarative.core.plan_text import plan_text
+from declarative.drivers.port import Progress
+from declarative.errors import Conflict, Failed, Interrupted, LockHeld, Unavailable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CHANGE = Change(path="spec.image", before="a:1", after="a:2", source="stack.yaml:3")
+STEP = Step(
+    id=1, verb="create", kind="Container", name="web-1", cause="missing", changes=(CHANGE,), source="stack.yaml:1"
+)
+REMOVE = Step(id=2, verb="remove", kind="Network", name="shop_back", cause="no longer in the manifests", needs=(1,))
+PLAN = Plan(stack="shop", engine="docker", steps=(STEP, REMOVE), notes=("a note",), deferred=("a reason",))
+DONE = Outcome(step=STEP, state="done", seconds=0.41)
+FAILED = Outcome(step=STEP, state="failed", error=Failed("Container/web-1", "it exited", output="last\nwords\n"))
+SKIPPED = Outcome(step=REMOVE, state="skipped", because=1)
+
+
+def screen(*, colour: bool = False) -> Screen:
+    return Screen(stream=io.StringIO(), tty=colour, colour=colour)
+
+
+def text_of(screen: Screen) -> str:
+    assert isinstance(screen.stream, io.StringIO)
+    return screen.stream.getvalue()
+
+
+def context(folder: Path, *, json: bool = False) -> Context:
+    return Context(environ={}, folder=folder, stdin=io.BytesIO(), out=screen(), err=screen(), json=json)
+
+
+def test_colour_adds_nothing_but_colour() -> None:
+    import re
+
+    plain, coloured = screen(), screen(colour=True)
+    show_plan(PLAN, plain)
+    show_plan(PLAN, coloured)
+
+    assert text_of(plain) == plan_text(PLAN)
+    assert re.sub(r"\x1b\[[0-9;]*m", "", text_of(coloured)) == plan_text(PLAN)
+    assert "\x1b[32m" in text_of(coloured)
+
+
+def test_one_line_per_finished_step() -> None:
+    shown = screen()
+    with Lines(shown) as lines:
+        lines(Planned(plan=PLAN))
+        lines(StepStarted(step=STEP))
+        lines(StepProgress(step=STEP, progress=Progress(text="pulling")))
+        lines(StepEnded(outcome=DONE))
+        lines(StepEnded(outcome=FAILED))
+        lines(StepEnded(outcome=SKIPPED))
+
+    assert text_of(shown).splitlines() == [
+        "create Container/web-1 (missing) 0.4s",
+        "create Container/web-1: failed",
+        "remove Network/shop_back: skipped, because step 1 failed",
+    ]
+
+
+def test_retries_stops_and_notes_are_told() -> None:
+    shown = screen()
+    lines = Lines(shown, verbose=True)
+    lines(Retrying(error=Unavailable("engine", "cut off"), seconds=0.3))
+    lines(Stopping(error=Interrupted("", "interrupted by Ctrl-C")))
+    lines(Note(text="later"))
+    lines(StepProgress(step=STEP, progress=Progress(text="pulling\n")))
+
+    assert "again in 0.3s" in text_of(shown)
+    assert "no new steps start" in text_of(shown)
+    assert "note: later" in text_of(shown)
+    assert "  Container/web-1: pulling\n" in text_of(shown)
+
+
+def test_live_lines_end_with_the_same_lines() -> None:
+    shown = screen(colour=True)
+    with Live(shown) as live:
+        live(Planned(plan=PLAN))
+        live(StepStarted(step=STEP))
+        live(StepProgress(step=STEP, progress=Progress(text="[red]pulling[/red]", done=1, total=2)))
+        live(StepEnded(outcome=DONE))
+
+    assert "create Container/web-1 (missing) 0.4s" in text_of(shown)
+
+
+def test_log_lines_are_json_with_constant_phrases() -> None:
+    import json
+
+    shown = screen()
+    log = LogLines(shown)
+    for event in (
+        Planned(plan=PLAN), StepStarted(step=STEP), StepEnded(outcome=FAILED), Note(text="x"),
+        Stopping(error=Interrupted("", "by hand")), Retrying(error=Unavailable("e", "cut"), seconds=1.0),
+        StepProgress(step=STEP, progress=Progress(text="x")),
+    ):  # fmt: skip
+        log(event)
+    lines = [json.loads(line) for line in text_of(shown).splitlines()]
+
+    assert [line["event"] for line in lines] == [
+        "planned",
+        "step started",
+        "step ended",
+        "note",
+        "stopping",
+        "retrying",
+    ]
+    assert all("timestamp" in line and line["level"] == "info" for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("report", "code"),
+    [
+        (Report(stack="shop"), 0),
+        (Report(stack="shop", outcomes=(DONE,)), 2),
+        (Report(stack="shop", outcomes=(FAILED, SKIPPED)), 1),
+        (Report(stack="shop", outcomes=(DONE,), stopped=Interrupted("", "stopped")), 130),
+        (Report(stack="shop", outcomes=(FAILED,), stopped=Interrupted("", "stopped")), 1),
+        (Report(stack="shop", outcomes=(DONE,), stopped=LockHeld("stack shop", "taken over")), 4),
+        (Report(stack="shop", outcomes=(DONE,), stopped=Failed("", "timed out")), 1),
+    ],
+)
+def test_exit_codes_of_an_apply(report: Report, code: int, tmp_path: Path) -> None:
+    assert conclude(report, Args(exit_code=True), context(tmp_path)) == code
+
+
+def test_a_failure_shows_its_last_words_and_what_was_left(tmp_path: Path) -> None:
+    world = context(tmp_path)
+    conclude(Report(stack="shop", outcomes=(FAILED, SKIPPED)), Args(), world)
+
+    assert "2 of 2 steps not done" in text_of(world.out)
+    assert text_of(world.err).splitlines() == ["error: Container/web-1: it exited", "    last", "    words"]
+
+
+def test_json_of_an_apply_is_one_document(tmp_path: Path) -> None:
+    import json
+
+    world = context(tmp_path, json=True)
+    report = Report(stack="shop", engine="docker", outcomes=(FAILED, SKIPPED))
+    conclude(report, Args(), world)
+    document = json.loads(text_of(world.out))
+
+    assert document == report_document(report)
+    assert document["result"] == "failed"
+    assert document["steps"][1]["because"] == 1
+    assert document["errors"][0]["output"] == "last\nwords\n"
+
+
+def test_a_screen_that_nobody_reads_drops_what_follows() -> None:
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError(text)
+
+    shown = Screen(stream=Closed())
+    shown.line("one")
+    shown.line("two")
+
+    assert shown.broken
+
+
+def test_a_screen_that_cannot_show_a_character_escapes_it() -> None:
+    buffer = io.BytesIO()
+    shown = Screen(stream=io.TextIOWrapper(buffer, encoding="ascii"))
+    shown.line("a → b")
+
+    assert buffer.getvalue() == b"a \\u2192 b\n"
+
+
+def test_a_run_that_only_reads_is_cut_after_its_timeout() -> None:
+    import time
+
+    with pytest.raises(Failed, match="--timeout"), alarm(0.05):
+        time.sleep(5)
+
+
+def test_a_signal_asks_to_stop(tmp_path: Path) -> None:
+    import os
+    import signal
+
+    from declarative.apply.stop import Stop
+
+    stop = Stop()
+    before = signal.getsignal(signal.SIGTERM)
+    with stopping(context(tmp_path), stop, None):
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.requested
+    assert "SIGTERM" in str(stop.error)
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_timeout_asks_to_stop_and_is_a_failure(tmp_path: Path) -> None:
+    from declarative.apply.stop import Stop
+
+    stop = Stop()
+    with stopping(context(tmp_path), stop, 0.05):
+        stop.sleep(5)
+    assert isinstance(stop.error, Failed)
+
+
+def test_errors_of_every_kind_have_an_exit_code() -> None:
+    assert Conflict("a", "b").exit_code == 1
