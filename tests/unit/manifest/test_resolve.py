@@ -280,3 +280,10 @@ def test_the_accept_path_imports_nothing_heavy(tmp_path: Path) -> None:
         "asyncio",
     }
     assert heavy & set(done.stdout.split()) == set()
+
+
+def test_a_file_of_fifty_megabytes_is_refused_without_reading_it(tmp_path: Path) -> None:
+    with (tmp_path / "stack.yaml").open("wb") as file:
+        file.truncate(50 * 1024 * 1024)
+    with pytest.raises(InvalidManifest, match="larger than 8 MiB"):
+        load_stack(["stack.yaml"], LoadOptions(working_folder=tmp_path, stdin=io.BytesIO()))
