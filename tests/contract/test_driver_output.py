@@ -13,6 +13,7 @@ from declarative.core import actions as do
 from declarative.core.resources import FileEntry, Logging, Mount
 from declarative.core.secret import Secret
 from declarative.core.state import LABEL_OBJECTS, LABEL_SUMMARY, LABEL_UPDATES
+from declarative.drivers.holder import describe
 from declarative.drivers.port import FileChange, LogLine, Streams
 from declarative.errors import DeclarativeError, NotFound
 from tests.base_image import BASE_IMAGE
@@ -131,13 +132,72 @@ _SHOW = (
 )
 
 
-def test_files_with_a_read_only_root_are_refused_with_a_way_out_and_leave_nothing(real_bench: Bench) -> None:
-    spec = container(files=(FileEntry(target="/etc/x", content=b""),), read_only=True)
-    with pytest.raises(DeclarativeError) as caught:
-        real_bench.create(spec)
-    assert "/etc/x" in str(caught.value)
-    assert caught.value.remedy
+def test_files_reach_a_container_whose_root_is_read_only_and_go_with_it(real_bench: Bench) -> None:
+    before, data = real_bench.hand.volumes(), real_bench.volume()
+    files = (
+        FileEntry(target="/etc/plain", content=b"plain", mode=0o640, uid=7, gid=8),
+        FileEntry(target="/etc/deep/er/secret", content=Secret("hush"), mode=0o400),
+        FileEntry(target="/opt/new/x", content=b"x"),
+        FileEntry(target="/data/y", content=b"y"),
+    )
+    script = (
+        "stat -c '%a %u %g %n' /etc/plain /etc/deep/er/secret /opt/new/x /data/y; cat /etc/hosts > /dev/null || echo hosts;"
+        "for f in /etc/plain /etc/z /opt/new/z /z; do echo z 2> /dev/null > $f && echo wrote $f; done; echo z > /data/z;"
+        "head -c 4 /etc/passwd /etc/deep/er/secret | grep -v '^$'; sleep 1000"
+    )
+    mounts = (Mount(target="/data", source=data), Mount(target="/an"))
+    spec = container(command=("sh", "-c", script), files=files, volumes=mounts, read_only=True)
+    name = real_bench.start(spec)
+    wait_until(lambda: "hush" in real_bench.driver.last_output(name, 20), "the output", 10)
+    assert real_bench.driver.last_output(name, 20).splitlines() == [
+        "640 7 8 /etc/plain",
+        "400 0 0 /etc/deep/er/secret",
+        "444 0 0 /opt/new/x",
+        "444 0 0 /data/y",
+        "==> /etc/passwd <==",
+        "root",
+        "==> /etc/deep/er/secret <==",
+        "hush",
+    ]
+    assert {mount.target for mount in real_bench.see(name).spec.volumes} == {"/data", "/an"}
+    assert real_bench.driver.changes(name) == ()
+    real_bench.create(spec)
+    successor = real_bench.start(spec, name=name + ".new", inherit=name)
+    assert set(real_bench.hand.anonymous(successor).values()) & set(real_bench.hand.anonymous(name).values())
+    real_bench.do(do.RemoveContainer(name=name))
+    assert {mount.target for mount in real_bench.see(successor).spec.volumes} == {"/data", "/an"}
+    real_bench.do(do.RemoveContainer(name=successor, volumes=True))
+    assert real_bench.hand.volumes() - before == {data}
+
+
+def test_a_file_that_cannot_be_put_in_is_refused_with_a_way_out_and_leaves_nothing(real_bench: Bench) -> None:
+    before = real_bench.hand.volumes()
+    at_root = container(files=(FileEntry(target="/x", content=b""),), read_only=True)
+    hidden = container(files=(FileEntry(target="/run/x", content=b""),), tmpfs={"/run": ""})
+    no_image = container(files=(FileEntry(target="/etc/x", content=b""),), read_only=True, image="none:1")
+    for spec in (at_root, hidden, no_image):
+        with pytest.raises(DeclarativeError) as caught:
+            real_bench.create(spec)
+        assert caught.value.remedy or spec is no_image
+        assert real_bench.name() in str(caught.value)
     assert real_bench.look().containers == {}
+    assert real_bench.hand.volumes() == before
+
+
+def test_files_that_a_crash_left_are_swept_by_the_next_lock(real_bench: Bench) -> None:
+    before = real_bench.hand.volumes()
+    spec = container(files=(FileEntry(target="/etc/x", content=b""),), read_only=True)
+    name = real_bench.create(spec)
+    assert real_bench.engine is not None
+    real_bench.engine.docker("rm", "-f", name)  # as if the real container had never been made
+    assert len(real_bench.hand.volumes() - before) == 1
+    kept = real_bench.create(spec, of="kept")
+    with real_bench.driver.lock(real_bench.stack, timeout=0, holder=describe(user="a", command="b", nonce="c")):
+        pass
+    assert len(real_bench.hand.volumes() - before) == 1
+    assert real_bench.see(kept).state == "created"
+    real_bench.do(do.RemoveContainer(name=kept))
+    assert real_bench.hand.volumes() == before
 
 
 def _exec(bench: Bench, name: str, script: str, typed: bytes = b"", *, tty: bool = False) -> tuple[int, bytes, bytes]:

@@ -21,7 +21,7 @@ from declarative.core.resources import (
     Resources,
 )
 from declarative.core.state import ContainerState
-from declarative.drivers.docker.labels import CONTAINER_KINDS, applied_of, owner_of, without_ours
+from declarative.drivers.docker.labels import CONTAINER_KINDS, applied_of, holds_files, owner_of, without_ours
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -192,12 +192,16 @@ def _ports(bindings: Json) -> tuple[Port, ...]:
 def _mounts(document: Json) -> tuple[Mount, ...]:
     host = document["HostConfig"]
     found = {mount.target: mount for mount in map(read_bind, host.get("Binds") or ())}
+    ours: set[str] = set()
     for item in host.get("Mounts") or ():
+        if holds_files(item):
+            ours.add(item["Target"])
+            continue
         mount = _asked_mount(item)
         found[mount.target] = mount
     for item in document.get("Mounts") or ():
         target = item["Destination"]
-        if target not in found and item.get("Type", "volume") == "volume":
+        if target not in found and target not in ours and item.get("Type", "volume") == "volume":
             found[target] = Mount(
                 target=target, source=_volume(item.get("Name", "")), read_only=not item.get("RW", True)
             )

@@ -13,6 +13,7 @@ from declarative.core.state import LABEL_STACK
 from declarative.dockerapi.wire import quote_name
 from declarative.drivers.docker.container_read import ANONYMOUS, engine_aliases, read_attachment
 from declarative.drivers.docker.container_write import write_attachment, write_resources, write_restart
+from declarative.drivers.docker.labels import holds_files
 from declarative.errors import Conflict, DeclarativeError, Failed, Invalid, NotFound
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def _state(client: EngineClient, name: str) -> str:
 
 def remove(client: EngineClient, name: str, *, volumes: bool) -> None:
     """Remove, running or not. Anonymous volumes taken over from a predecessor are the engine's "named" ones: removed by us."""
-    anonymous = _anonymous(client, name) if volumes else []
+    doomed = _volumes(client, name, anonymous=volumes)
     try:
         client.delete(path_of(name), {"force": True, "v": volumes})
     except NotFound:
@@ -67,27 +68,33 @@ def remove(client: EngineClient, name: str, *, volumes: bool) -> None:
         if "already in progress" not in error.problem:
             raise
         _wait_gone(client, name)
-    for volume in anonymous:
+    for volume in doomed:
         try:
             client.delete(f"/volumes/{volume}")
         except (NotFound, Conflict):  # gone with the container, or taken over by its successor
             continue
 
 
-def _anonymous(client: EngineClient, name: str) -> list[str]:
+def _volumes(client: EngineClient, name: str, *, anonymous: bool) -> list[str]:
+    """Name the volumes that go with a container: those of its files always, anonymous ones where wanted."""
     try:
         document = client.get_json(path_of(name, "/json"))
     except NotFound:
         return []
-    return [volume for volume in anonymous_volumes(document).values() if volume]
+    mounts = document["HostConfig"].get("Mounts") or ()
+    files = [mount["Source"] for mount in mounts if holds_files(mount)]
+    return files + (list(anonymous_volumes(document).values()) if anonymous else [])
 
 
 def anonymous_volumes(document: Any) -> dict[str, str]:
     """Give target → name of the anonymous volumes of an inspected container."""
+    files = {mount["Target"] for mount in document["HostConfig"].get("Mounts") or () if holds_files(mount)}
     return {
         mount["Destination"]: mount["Name"]
         for mount in document.get("Mounts") or ()
-        if mount.get("Type") == "volume" and ANONYMOUS.fullmatch(mount.get("Name", ""))
+        if mount["Destination"] not in files
+        and mount.get("Type") == "volume"
+        and ANONYMOUS.fullmatch(mount.get("Name", ""))
     }
 
 

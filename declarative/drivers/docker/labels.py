@@ -6,7 +6,7 @@ containers (stack, kind, name of the image) never makes a container ours: the ki
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from declarative.core import canonical
 from declarative.core.state import LABEL_INDEX, LABEL_KIND, LABEL_NAME, LABEL_SPEC, LABEL_STACK, PREFIX, Owner
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 CONTAINER_KINDS = ("Container", "Job")
 KIND_LOCK = "Lock"
 KIND_HISTORY = "History"
+KIND_FILES = "Files"  # volumes that hold the files of a container with a read-only root file system
 
 
 def owner_of(labels: Mapping[str, str], kinds: tuple[str, ...]) -> Owner | None:
@@ -54,6 +55,11 @@ def owned_labels(owner: Owner, applied: Canonical | None = None, salt: str = "")
     if applied is not None:
         labels[LABEL_SPEC] = canonical.encode(applied, salt)
     return labels
+
+
+def holds_files(mount: Mapping[str, Any]) -> bool:
+    """Whether a mount of HostConfig is a volume that we made for files (docker.read_only)."""
+    return ((mount.get("VolumeOptions") or {}).get("Labels") or {}).get(LABEL_KIND) == KIND_FILES
 
 
 def same_spec(labels: Mapping[str, str], owner: Owner, applied: Canonical) -> bool:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Self
 from declarative.core.state import LABEL_KIND, LABEL_NAME, LABEL_STACK, PREFIX, SUFFIX_MAKING
 from declarative.dockerapi.wire import quote_name
 from declarative.drivers.docker.containers import remove
-from declarative.drivers.docker.labels import CONTAINER_KINDS, KIND_LOCK
+from declarative.drivers.docker.labels import CONTAINER_KINDS, KIND_FILES, KIND_LOCK
 from declarative.drivers.holder import FIELDS, certainly_dead
 from declarative.errors import Conflict, DeclarativeError, LockHeld, NotFound
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 BEAT_SECONDS = 15.0
 STALE_SECONDS = 60.0
 POLL_SECONDS = 0.2
+_LAST_BEAT_SECONDS = 5.0  # an engine that does not answer must not keep us from ending
 
 _FIELD = PREFIX + "lock."
 
@@ -64,7 +65,7 @@ class VolumeLease:
         if self._released.is_set():
             return
         self._released.set()
-        self._thread.join()
+        self._thread.join(_LAST_BEAT_SECONDS)
         with suppress(DeclarativeError):
             self.check()
             _remove(self._client, lock_name(self._stack))
@@ -107,8 +108,7 @@ def acquire(
     while True:
         found = _create(client, stack, lock_name(stack), holder)
         if found.get("nonce") == holder["nonce"]:
-            _sweep(client, stack, holder)
-            return VolumeLease(client, stack, holder, beat)
+            return _swept(client, stack, VolumeLease(client, stack, holder, beat))
         now = time.monotonic()
         if (state := (found.get("nonce"), _others(client, stack))) != seen:
             seen, since = state, now
@@ -146,8 +146,8 @@ def _remove(client: EngineClient, name: str) -> None:
         client.delete(f"/volumes/{quote_name(name)}")
 
 
-def _volumes(client: EngineClient, stack: str) -> list[str]:
-    filters = {"label": [f"{LABEL_STACK}={stack}", f"{LABEL_KIND}={KIND_LOCK}"]}
+def _volumes(client: EngineClient, stack: str, kind: str = KIND_LOCK) -> list[str]:
+    filters = {"label": [f"{LABEL_STACK}={stack}", f"{LABEL_KIND}={kind}"]}
     found = client.get_json("/volumes", {"filters": filters}).get("Volumes") or ()
     return sorted(item["Name"] for item in found)
 
@@ -174,17 +174,27 @@ def _break(client: EngineClient, stack: str, name: str, stale: Mapping[str, str]
         _remove(client, marker)
 
 
-def _sweep(client: EngineClient, stack: str, holder: Mapping[str, str]) -> None:
-    """Clean up after whoever was killed: beats, markers, and containers that were only half made."""
-    del holder
+def _swept(client: EngineClient, stack: str, lease: VolumeLease) -> VolumeLease:
+    try:
+        _sweep(client, stack)
+    except BaseException:
+        lease.__exit__()
+        raise
+    return lease
+
+
+def _sweep(client: EngineClient, stack: str) -> None:
+    """Clean up after whoever was killed: beats, markers, containers that were only half made, their files."""
     for name in _volumes(client, stack):
         if name != lock_name(stack):
-            with suppress(Conflict):
-                _remove(client, name)
+            _remove(client, name)
     filters = {"label": [f"{LABEL_STACK}={stack}"], "name": [rf"{SUFFIX_MAKING}$".replace(".", r"\.")]}
     for item in client.get_json("/containers/json", {"all": True, "filters": filters}):
         if (item.get("Labels") or {}).get(LABEL_KIND) in CONTAINER_KINDS:
             remove(client, item["Id"], volumes=True)
+    for name in _volumes(client, stack, KIND_FILES):
+        with suppress(Conflict):  # its container is there
+            _remove(client, name)
 
 
 def _held(stack: str, who: Mapping[str, str], what: str) -> LockHeld:

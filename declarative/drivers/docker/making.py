@@ -6,13 +6,13 @@ NAME.making, and the rename is the commit; a crash in between leaves a `.making`
 
 from __future__ import annotations
 
-import posixpath
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from declarative.core.secret import Secret
 from declarative.core.state import SUFFIX_MAKING
 from declarative.dockerapi.wire import quote_name
+from declarative.drivers.docker import read_only
+from declarative.drivers.docker.archive import archive_of
 from declarative.drivers.docker.container_write import later_networks, write_attachment, write_container
 from declarative.drivers.docker.containers import anonymous_volumes, path_of, remove
 from declarative.drivers.docker.labels import owned_labels, same_spec
@@ -25,37 +25,53 @@ if TYPE_CHECKING:
     from declarative.core.resources import ContainerSpec, FileEntry
     from declarative.dockerapi.client import EngineClient
 
+PLATFORM_API = (1, 41)
+"""Docker 20.10, the first to take a platform when a container is created."""
+
 
 def create(client: EngineClient, action: CreateContainer, salt: Callable[[], str]) -> None:
     """Create; done where the same one is there already. Conflict over a foreign one or another spec."""
-    api = client.facts.api
     _check_files(action)
     labels = owned_labels(action.owner, action.applied, salt())
-    body = write_container(action.spec, labels, _taken_over(client, action), api)
-    later = later_networks(action.spec, api)
+    body = write_container(action.spec, labels, _taken_over(client, action), client.facts.api)
+    later = later_networks(action.spec, client.facts.api)
     if not later and not action.spec.files:
         _create(client, action, action.name, body)
-        return
-    if _is_there(client, action):
-        return
-    making = action.name + SUFFIX_MAKING
-    remove(client, making, volumes=True)
-    _create(client, action, making, body)
+    elif not _is_there(client, action):
+        _create_in_steps(client, action, body, later)
+
+
+def _create_in_steps(client: EngineClient, action: CreateContainer, body: dict[str, Any], later: Sequence[str]) -> None:
+    """Create under another name, complete, rename; or remove again what was made."""
+    spec, making = action.spec, action.name + SUFFIX_MAKING
+    puts, shut = _puts(client, spec)
+    mounts = read_only.mounts_for(client, action, shut, body["Labels"]) if shut else []
+    body["HostConfig"]["Mounts"] += mounts
     try:
-        _complete(client, action.spec, making, later)
+        try:
+            _create(client, action, making, body)
+        except Conflict:  # left by a crash
+            remove(client, making, volumes=True)
+            _create(client, action, making, body)
+        for network in later:
+            endpoint = {"Container": making, "EndpointConfig": write_attachment(spec.networks[network])}
+            client.post_json(f"/networks/{quote_name(network)}/connect", None, endpoint)
+        for root, files in puts.items():
+            client.put(path_of(making, "/archive"), {"path": root}, archive_of(files, root))
         client.post_json(path_of(making, "/rename"), {"name": action.name})
     except BaseException:
         with suppress(DeclarativeError):
             remove(client, making, volumes=not action.inherit)
+            read_only.drop(client, [mount["Source"] for mount in mounts])
         raise
 
 
-def _create(client: EngineClient, action: CreateContainer, name: str, body: dict[str, object]) -> None:
-    query = {"name": name, "platform": action.spec.platform if client.facts.api >= (1, 41) else None}
+def _create(client: EngineClient, action: CreateContainer, name: str, body: dict[str, Any]) -> None:
+    query = {"name": name, "platform": action.spec.platform if client.facts.api >= PLATFORM_API else None}
     try:
         client.post_json("/containers/create", query, body)
     except Conflict:
-        if not _is_there(client, action):
+        if name != action.name or not _is_there(client, action):
             raise
 
 
@@ -74,42 +90,35 @@ def _is_there(client: EngineClient, action: CreateContainer) -> bool:
     )
 
 
-def _complete(client: EngineClient, spec: ContainerSpec, name: str, later: Sequence[str]) -> None:
-    for network in later:
-        body = {"Container": name, "EndpointConfig": write_attachment(spec.networks[network])}
-        client.post_json(f"/networks/{quote_name(network)}/connect", None, body)
-    if spec.files:
-        client.put(path_of(name, "/archive"), {"path": "/"}, archive_of(spec.files))
-
-
-def archive_of(files: Sequence[FileEntry]) -> bytes:
-    """Pack files for `PUT /containers/NAME/archive?path=/`. Secrets are revealed here. The same files make the same bytes."""
-    import io
-    import tarfile
-
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for entry in files:
-            content = entry.content.reveal().encode() if isinstance(entry.content, Secret) else entry.content
-            member = tarfile.TarInfo(entry.target.lstrip("/"))
-            member.size, member.mode, member.uid, member.gid = len(content), entry.mode, entry.uid, entry.gid
-            archive.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
-
-
 def _check_files(action: CreateContainer) -> None:
-    """Refuse what engines do not take or would lose: files on a read-only root file system, or below a tmpfs."""
+    """Refuse what would be lost: files below a tmpfs."""
     spec = action.spec
-    covered = {*spec.tmpfs, *(mount.target for mount in spec.volumes if mount.type == "tmpfs")}
+    hidden = {*spec.tmpfs, *(mount.target for mount in spec.volumes if mount.type == "tmpfs")}
     for entry in spec.files:
-        for path in covered:
-            if posixpath.commonpath([path, entry.target]) == path.rstrip("/"):
-                problem = f"the file {entry.target} would be hidden by the tmpfs on {path}"
-                raise Unsupported(f"container {action.name}", problem, "put the file elsewhere, or drop the tmpfs")
-    if spec.files and spec.read_only:
-        problem = f"engines put no file ({spec.files[0].target}) into a container with read_only"
-        remedy = "mount it from a volume or a host path, or build it into the image"
-        raise Unsupported(f"container {action.name}", problem, remedy)
+        if read_only.covered(entry.target, hidden):
+            problem = f"the file {entry.target} would be hidden by a tmpfs"
+            raise Unsupported(f"container {action.name}", problem, "put the file elsewhere, or drop the tmpfs")
+
+
+def _puts(client: EngineClient, spec: ContainerSpec) -> tuple[dict[str, list[FileEntry]], list[FileEntry]]:
+    """Sort files by the folder that they are unpacked in; those that a read-only root file system shuts out are apart."""
+    if not spec.read_only or not spec.files:
+        return ({"/": list(spec.files)} if spec.files else {}), []
+    open_ = {mount.target for mount in spec.volumes if not mount.read_only} | _image_volumes(client, spec)
+    puts: dict[str, list[FileEntry]] = {}
+    shut: list[FileEntry] = []
+    for entry in spec.files:
+        roots = [root for root in open_ if read_only.covered(entry.target, [root])]
+        if roots:
+            puts.setdefault(max(roots, key=len), []).append(entry)
+        else:
+            shut.append(entry)
+    return puts, shut
+
+
+def _image_volumes(client: EngineClient, spec: ContainerSpec) -> set[str]:
+    image = client.get_json(f"/images/{quote_name(spec.image.reference)}/json")
+    return set((image.get("Config") or {}).get("Volumes") or ())
 
 
 def _taken_over(client: EngineClient, action: CreateContainer) -> dict[str, str]:
@@ -125,6 +134,5 @@ def _taken_over(client: EngineClient, action: CreateContainer) -> dict[str, str]
         return {}
     wanted = {mount.target for mount in action.spec.volumes if mount.type == "volume" and not mount.source}
     if found.keys() - wanted:
-        image = client.get_json(f"/images/{quote_name(action.spec.image.reference)}/json")
-        wanted |= set((image.get("Config") or {}).get("Volumes") or ())
+        wanted |= _image_volumes(client, action.spec)
     return {target: name for target, name in found.items() if target in wanted}
