@@ -56,7 +56,7 @@ def stack_of(args: Args, context: Context) -> tuple[str, str]:
 
     if args.stack and not args.files:
         return args.stack, ""
-    loaded = load_manifests(args, context)
+    loaded = load_manifests(args, context, names_only=True)
     return loaded.desired.stack, loaded.stack.engine
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 DEFAULT_FILES = ("stack.yaml", "stack.yml", "declarative.yaml", "declarative.yml")
 
 
-def load_options(args: Args, context: Context) -> LoadOptions:
+def load_options(args: Args, context: Context, *, names_only: bool = False) -> LoadOptions:
     """Give what reading manifests needs of the world."""
     from declarative.manifest.load import LoadOptions
 
@@ -30,14 +30,15 @@ def load_options(args: Args, context: Context) -> LoadOptions:
         sets=tuple(getattr(args, "set", ())),
         stack=args.stack,
         stdin=context.stdin,
+        names_only=names_only,
     )
 
 
-def load_manifests(args: Args, context: Context) -> Loaded:
-    """Read what -f names, or the default file. Warnings go to standard error."""
+def load_manifests(args: Args, context: Context, *, names_only: bool = False) -> Loaded:
+    """Read what -f names, or the default file. Warnings go to standard error. `names_only`: see LoadOptions."""
     from declarative.manifest.load import load_stack
 
-    loaded = load_stack(manifest_files(args, context), load_options(args, context))
+    loaded = load_stack(manifest_files(args, context), load_options(args, context, names_only=names_only))
     for warning in loaded.warnings:
         context.err.line(context.err.paint("warning: ", "yellow") + str(warning))
     return loaded

@@ -7,7 +7,7 @@ Groups: `add_common` (every verb that reads manifests or speaks to an engine), `
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from declarative.errors import Invalid, Usage
 
@@ -63,12 +63,14 @@ def hoist(arguments: list[str]) -> tuple[str, list[str]]:
     return arguments[at], arguments[:at] + arguments[at + 1 :]
 
 
-def add_common(parser: argparse.ArgumentParser, *, manifests: bool = True) -> None:
-    """Add what every verb takes; without `manifests` -f and its kin are left out."""
+def add_common(parser: argparse.ArgumentParser, *, manifests: bool = True, bare_file: bool = False) -> None:
+    """Add what every verb takes; without `manifests` -f and its kin are left out. With `bare_file` -f may stand alone ("")."""
     group = parser.add_argument_group("common options")
+    alone: dict[str, Any] = {"nargs": "?", "const": ""} if bare_file else {}
     if manifests:
         group.add_argument(
             "-f", "--file", dest="files", action="append", default=[], metavar="FILE",
+            **alone,
             help="a manifest, a folder of manifests, or - for standard input; may be repeated "
             "(default: ./stack.yaml or ./declarative.yaml)",
         )  # fmt: skip
