@@ -108,16 +108,34 @@ def _children(node: Node) -> Iterator[tuple[str, Scalar | None, Node]]:
 
 
 def _descend(node: Node, path: str) -> tuple[Node, Node, str] | None:
-    """Give the node to point at (a mapping's key), the node to go on from, and what is left of `path`. Keys may hold dots."""
+    """Give the node to point at (a mapping's key), the node to go on from, and what is left of `path`."""
     if isinstance(node, Mapping):
-        if path in node.items:
-            return node.keys[path], node.items[path], ""
-        for end in (index for index, character in enumerate(path) if character in ".["):
-            if path[:end] in node.items:
-                return node.keys[path[:end]], node.items[path[:end]], path[end:].removeprefix(".")
-        return None
-    index = _INDEX.match(path)
-    if isinstance(node, Sequence) and index is not None and int(index[1]) < len(node.items):
-        child = node.items[int(index[1])]
-        return child, child, path[index.end() :]
+        return _into_mapping(node, path)
+    return _into_sequence(node, path) if isinstance(node, Sequence) else None
+
+
+def _into_mapping(node: Mapping, path: str) -> tuple[Node, Node, str] | None:
+    """Keys may hold dots: the whole path is tried first, then its beginnings, shortest first."""
+    ends = [len(path), *(index for index, character in enumerate(path) if character in ".[")]
+    for end in ends:
+        if path[:end] in node.items:
+            return node.keys[path[:end]], node.items[path[:end]], path[end:].removeprefix(".")
     return None
+
+
+def _into_sequence(node: Sequence, path: str) -> tuple[Node, Node, str] | None:
+    index = _INDEX.match(path)
+    if index is None:
+        return next(((child, child, "") for child in node.items if _names(child, path)), None)
+    if int(index[1]) >= len(node.items):
+        return None
+    child = node.items[int(index[1])]
+    return child, child, path[index.end() :]
+
+
+def _names(item: Node, path: str) -> bool:
+    """Whether an item of a list is what a path by name means: `A=1` for "A", `data:/var/lib:ro` for "/var/lib"."""
+    if isinstance(item, Scalar):
+        return path in (item.text, item.text.partition("=")[0]) or path in item.text.split(":")
+    target = item.get("target") if isinstance(item, Mapping) else None
+    return isinstance(target, Scalar) and f"{path}.".startswith(f"{target.text.rstrip('/')}.")

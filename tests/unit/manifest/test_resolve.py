@@ -112,6 +112,37 @@ def test_places_of_defaults_are_in_the_stack_document(tmp_path: Path) -> None:
     assert places.at("") == "1.yaml:2"
 
 
+def test_places_are_found_by_name_in_lists(tmp_path: Path) -> None:
+    web = """
+    image: nginx
+    environment:
+      - A=1
+      - B=2
+    volumes:
+      - data:/var/lib:ro
+      - {type: tmpfs, target: /tmp/}
+    files:
+      - target: /etc/a.conf
+        content: x
+    networks:
+      - default
+      - back
+    """
+    others = "---\napiVersion: declarative/v1\nkind: Network\nmetadata: {name: back}\n"
+    others += others.replace("Network", "Volume").replace("back", "data")
+    places = load(tmp_path, document("Container", "web", web), others).desired.containers["web"].places
+    found = {
+        "spec.environment.B": 9,
+        "spec.environment.C": 7,
+        "spec.volumes./var/lib": 11,
+        "spec.volumes./tmp": 12,
+        "spec.files./etc/a.conf.content": 14,
+        "spec.files./etc/b.conf.content": 13,
+        "spec.networks.back": 18,
+    }
+    assert {path: places.at(path) for path in found} == {path: f"stack.yaml:{line}" for path, line in found.items()}
+
+
 def test_a_fault_in_the_defaults_is_reported_once(tmp_path: Path) -> None:
     stack = document("Stack", "shop", "defaults: {restart: allways}")
     said = faults(tmp_path, stack, *(document("Container", f"web{number}", "image: nginx") for number in range(5)))
