@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from declarative.registry.client import RegistryClient
     from declarative.registry.credentials import DockerConfig
 
+_SILENCE_SECONDS = 60.0  # how long an engine may be silent; a busy one needs seconds
+
 
 def open_driver(args: Args, context: Context, *, engine: str = "", read_only: bool = False) -> DockerDriver:
     """Connect to the engine: --engine, else what the Stack says (`engine`), else auto."""
@@ -32,7 +34,10 @@ def open_driver(args: Args, context: Context, *, engine: str = "", read_only: bo
         registry=world.registry,
         buildx=buildx_environment(context.environ, context.home),
     )
-    return DockerDriver(address.endpoint, surroundings, read_only=read_only)
+    silence = min(
+        args.timeout or _SILENCE_SECONDS, _SILENCE_SECONDS
+    )  # a run may not wait longer for one answer than for all
+    return DockerDriver(address.endpoint, surroundings, read_only=read_only, timeout=silence)
 
 
 def salt() -> str:

@@ -86,7 +86,7 @@ def test_a_plan_as_json_has_the_published_shape(stack: Path, declarative_cli: Cl
     create = next(step for step in steps.values() if step["kind"] == "Container")
     assert (create["action"], create["name"], create["cause"]) == ("create", "shop-web-1", "missing")
     assert {steps[needed]["kind"] for needed in create["needs"]} >= {"Image", "Network", "Volume"}
-    assert re.fullmatch(r"stack\.yaml:\d+", create["source"])
+    assert re.search(r"\bstack\.yaml:\d+$", create["source"])
 
 
 def test_a_changed_file_of_the_context_rebuilds_and_replaces(
