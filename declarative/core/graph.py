@@ -5,10 +5,10 @@ The rule that keeps it simple: an edge goes from what needs to what is needed, a
 
 from __future__ import annotations
 
-from declarative.record import record
 from typing import TYPE_CHECKING, Any
 
 from declarative.core.resources import BuildSource
+from declarative.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _NAMESPACES = ("network_mode", "pid", "ipc")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+@record(order=True)
 class Edge:
     """`source` needs `target`, both named "Container/web"; `reason` says for what: "image", "healthy", "network"."""
 

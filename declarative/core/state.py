@@ -156,8 +156,9 @@ class Revision:
     """One entry of a stack's history.
 
     `updates`: container → paths changed in place since it was made, with their new values (its label cannot change).
-    `objects`: what the stack had after that apply: "Container/web-1", "Network/STACK_back", … → "", and
-    "Tag/REFERENCE" → image id. By these a later plan tells what was removed or moved by hand from what is new.
+    `objects`: what the stack had after that apply: "Container/web-1", "Network/STACK_back", … → "", a "Job/NAME" → digest
+    of what ran, "Tag/REFERENCE" (asked for by an Image) and "Version/REFERENCE" (by a TagScheme) → image id. By these a
+    later plan tells what was removed or moved by hand from what is new.
     """
 
     number: int

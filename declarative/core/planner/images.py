@@ -278,7 +278,8 @@ class ImagePlanner:
 
     def _origin(self, references: tuple[str, ...], current: ImageState | None) -> Origin:
         """Tell an image removed by hand (drift) from everything else that makes one (change)."""
-        gone = current is None and any(self._draft.remembered(f"Tag/{familiar(ref)}") for ref in references)
+        names = [f"{word}/{familiar(ref)}" for ref in references for word in ("Tag", "Version")]
+        gone = current is None and any(self._draft.remembered(name) for name in names)
         return "drift" if gone else "change"
 
     def _add_tags(self, image: Image, outcome: ImageOutcome) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from declarative.core.actions import RemoveContainer, RemoveNetwork, RemoveVolume, RenameContainer, UntagImage
-from declarative.core.plan import Step
+from declarative.core.plan import Change, Step
 from declarative.core.planner.containers import NEEDS
-from declarative.core.state import SUFFIX_NEW, SUFFIX_OLD
+from declarative.core.state import LABEL_NAME, LABEL_STACK, SUFFIX_NEW, SUFFIX_OLD
 from declarative.errors import Conflict
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def _prune_containers(draft: Draft) -> list[str]:
                 verb="remove",
                 kind=kind,
                 name=name,
-                cause="no longer in the manifests" if left else "fewer replicas",
+                cause=_cause(draft) if left else "fewer replicas",
                 actions=(RemoveContainer(name=name, volumes=draft.policy.delete_volumes or kind == "Job"),),
                 touches=(f"Container/{name}",),
             ),
@@ -88,7 +88,7 @@ def _prune_networks(draft: Draft, containers: list[str]) -> None:
                 verb="remove",
                 kind="Network",
                 name=name,
-                cause="no longer in the manifests",
+                cause=_cause(draft),
                 actions=(RemoveNetwork(name=name),),
                 touches=(f"Network/{name}",),
             ),
@@ -118,49 +118,66 @@ def _prune_volumes(draft: Draft, containers: list[str]) -> None:
                 verb="remove",
                 kind="Volume",
                 name=name,
-                cause="no longer in the manifests; its data is deleted",
+                cause=f"{_cause(draft)}; its data is deleted",
                 actions=(RemoveVolume(name=name),),
                 touches=(f"Volume/{name}",),
             ),
             resource=f"Volume/{owner.name}",
-            needs=(f"released:{name}", *(f"gone:{other}" for other in containers)),
+            needs=(f"released:{name}", *(f"gone:{other}" for other in containers), *_holders(draft, name)),
         )
         draft.deletes.append(f"Volume/{name}")
 
 
+def _holders(draft: Draft, volume: str) -> list[str]:
+    """Name the steps by which containers that stay let go of a volume: they are replaced, or run once more."""
+    states = [state for state in draft.actual.containers.values() if state.owner is not None]
+    holding = [state for state in states if any(mount.source == volume for mount in state.spec.volumes)]
+    return [
+        need for state in holding if state.owner for need in (f"gone:{state.name}", f"container:{state.owner.name}")
+    ]
+
+
 def _prune_tags(draft: Draft, containers: list[str]) -> None:
-    """Take back the names that the last apply gave to images of this stack. Images of others keep theirs."""
+    """Take back the names that Images of the last apply asked for. What a TagScheme published stays: versions are kept.
+
+    One step for all names of an image: engines stumble over two of them being removed at once.
+    """
     revision = draft.actual.revision
-    if revision is None:
-        return
-    for name, image_id in revision.objects.items():
-        if not name.startswith("Tag/") or name in draft.objects or not image_id:
-            continue
+    gone: dict[str, list[str]] = {}
+    objects = revision.objects if revision is not None else {}
+    for name, image_id in objects.items():
         reference = name.removeprefix("Tag/")
-        state = draft.actual.images.get(image_id)
-        ours = state is not None and state.labels.get("declarative.stack") == draft.desired.stack
-        if not ours or draft.actual.references.get(reference) != image_id or _is_version(draft, reference):
+        kept = not name.startswith("Tag/") or name in draft.objects or f"Version/{reference}" in objects
+        if kept or draft.actual.references.get(reference) != image_id:
             continue
-        owner = state.labels.get("declarative.name", reference) if state is not None else reference
+        gone.setdefault(image_id, []).append(reference)
+    for image_id, names in gone.items():
+        state = draft.actual.images.get(image_id)
+        if state is None:
+            continue
+        made = state.labels.get(LABEL_STACK) == draft.desired.stack
+        references = [name for name in names if made or name.startswith(f"{draft.desired.stack}/")]
+        if not references:
+            continue
+        owner = state.labels.get(LABEL_NAME, references[0]) if made else references[0]
         draft.add(
             Step(
                 id=0,
                 verb="untag",
                 kind="Image",
-                name=reference,
-                cause="no longer in the manifests",
-                actions=(UntagImage(reference=reference),),
-                touches=(name,),
+                name=owner,
+                cause=_cause(draft),
+                changes=tuple(Change(path=f"spec.tags.{reference}", before=image_id) for reference in references),
+                actions=tuple(UntagImage(reference=reference) for reference in references),
+                touches=tuple(f"Tag/{reference}" for reference in references),
             ),
             resource=f"Image/{owner}",
             needs=tuple(f"gone:{other}" for other in containers),
         )
 
 
-def _is_version(draft: Draft, reference: str) -> bool:
-    """Whether a tag scheme still rules over this repository: then older versions are its business (`prune`)."""
-    repository = reference.rpartition(":")[0]
-    return any(scheme.spec.repository == repository for scheme in draft.desired.schemes.values())
+def _cause(draft: Draft) -> str:
+    return "destroyed" if draft.policy.destroy else "no longer in the manifests"
 
 
 def _check_budget(draft: Draft) -> None:

@@ -139,11 +139,11 @@ class TagPlanner:
         for move in here.moves:
             self._after.setdefault(familiar(f"{repository}:{move.tag}"), move.after)
         for reference, content in self._after.items():
-            self._draft.objects[f"Tag/{reference}"] = content or ""
+            self._draft.objects[f"Version/{reference}"] = content or ""
         for tag, _ in here.held:
             held = familiar(f"{repository}:{tag}")
             if held in self._draft.actual.references:
-                self._draft.objects.setdefault(f"Tag/{held}", self._draft.actual.references[held])
+                self._draft.objects.setdefault(f"Version/{held}", self._draft.actual.references[held])
 
     def _add_tags(self, scheme: TagScheme, outcome: ImageOutcome, moves: list[TagMove], *, floating: bool) -> None:
         """Add one step for the full tags or for the floating ones. A build writes the full tags itself."""
