@@ -5,12 +5,13 @@ The rule: both are named, made once and never changed; over one that is there al
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Any
 
 from declarative.dockerapi.wire import quote_name
 from declarative.drivers.docker.containers import disconnect
 from declarative.drivers.docker.labels import owned_labels, same_spec
-from declarative.errors import Conflict, NotFound
+from declarative.errors import Conflict, DeclarativeError, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from declarative.core.actions import CreateNetwork, CreateVolume
     from declarative.core.resources import NetworkSpec
     from declarative.dockerapi.client import EngineClient
+
+_ENDPOINTS = "has active endpoints"  # libnetwork's word, whatever status it comes with
+_PATIENCE = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 0.0)  # seconds between tries; 0 ends them
 
 
 def create_network(client: EngineClient, action: CreateNetwork, salt: Callable[[], str]) -> None:
@@ -54,16 +58,26 @@ def _network_body(spec: NetworkSpec) -> dict[str, Any]:
 
 
 def remove_network(client: EngineClient, name: str) -> None:
-    """Remove a network; running containers on it are detached first."""
-    there = _network(client, name)
-    if there is None:
-        return
-    for identity in there.get("Containers") or ():
-        disconnect(client, identity, name)
-    try:
-        client.delete(f"/networks/{quote_name(name)}")
-    except NotFound:
-        return
+    """Remove a network; running containers on it are detached first.
+
+    A busy engine may still be taking down the endpoint of a container that it has already called removed.
+    """
+    for pause in _PATIENCE:
+        there = _network(client, name)
+        if there is None:
+            return
+        for identity in there.get("Containers") or ():
+            disconnect(client, identity, name)
+        try:
+            client.delete(f"/networks/{quote_name(name)}")
+        except NotFound:
+            return
+        except DeclarativeError as error:
+            if _ENDPOINTS not in error.problem or not pause:
+                raise
+            time.sleep(pause)
+        else:
+            return
 
 
 def create_volume(client: EngineClient, action: CreateVolume, salt: Callable[[], str]) -> None:
