@@ -67,12 +67,14 @@ def last_good(
 ) -> str:
     """Build what comes before `line` of the Dockerfile `text`, which is in the builder's cache; the image's id, or ""."""
     import tempfile
+    from pathlib import Path
 
     before = "\n".join(text.splitlines()[: line - 1]) + "\n"
-    with tempfile.NamedTemporaryFile(prefix="declarative-", suffix=".iid") as file:
-        options = [*arguments(replace(source, target="", no_cache=False), (), {}), "--iidfile", file.name]
+    with tempfile.TemporaryDirectory(prefix="declarative-") as folder:
+        told = Path(folder, "iid")
+        options = [*arguments(replace(source, target="", no_cache=False), (), {}), "--iidfile", str(told)]
         code, _ = _run(client, source, [*options, "--file", "-", source.context], before, environment, report)
-        return file.read().decode("ascii", "replace").strip() if code == 0 else ""
+        return told.read_text(encoding="ascii").strip() if code == 0 else ""
 
 
 def _run(
