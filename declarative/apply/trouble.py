@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from declarative.drivers.port import BuildFailed
 from declarative.errors import DeclarativeError, Failed, Unavailable
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ def reworded(
 ) -> DeclarativeError:
     """Give an error of the same kind with other words where they are given. One error may be thrown into many steps."""
     words = (subject or error.subject, problem or error.problem, remedy or error.remedy, place or error.place)
+    if isinstance(error, BuildFailed):  # what a shell in its last good layer is opened by
+        said = error.output or output
+        return BuildFailed(*words, output=said, step=error.step, line=error.line, layer=error.layer)
     if isinstance(error, Failed):
         return Failed(*words, output=error.output or output)
     if isinstance(error, Unavailable):

@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -77,6 +78,15 @@ def test_logs_are_merged_and_named(stack: Path, declarative_cli: Cli) -> None:
     }
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """Let children have SIGINT as a shell in the foreground gives it; a run in the background has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_following_shows_new_lines_until_ctrl_c(stack: Path, declarative_cli: Cli, docker_engine: Engine) -> None:
     following = declarative_cli.start("logs", "-f", "web-1", "--tail", "0", cwd=stack)
     try:
@@ -85,7 +95,7 @@ def test_following_shows_new_lines_until_ctrl_c(stack: Path, declarative_cli: Cl
         docker_engine.docker("exec", "talk-web-1", "sh", "-c", "echo news > /proc/1/fd/1")
         assert select.select([following.stdout], [], [], 10)[0]
         assert os.read(following.stdout.fileno(), 100) == b"news\n"
-        following.send_signal(2)
+        following.send_signal(signal.SIGINT)
         _, err = following.communicate(timeout=10)
         assert (following.returncode, err) == (130, b"")
     finally:
