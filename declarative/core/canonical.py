@@ -47,11 +47,12 @@ _SCALARS = (
     "tty",
     "stdin_open",
     "stop_signal",
-    "stop_grace_period",
     "platform",
 )
 _LISTS = ("expose", "dns", "extra_hosts", "cap_add", "cap_drop", "devices", "security_opt")  # empty: not stated
 _MAPS = ("environment", "labels", "tmpfs", "sysctls")
+_SECOND = 1_000_000_000
+_UNSEEN = ("spec.files.", "spec.platform")  # no engine reports these of a container
 RESOURCES = ("memory", "memory_reservation", "memory_swap", "cpus", "cpu_shares", "cpuset", "pids")
 _HEALTH = ("interval", "timeout", "retries", "start_period", "start_interval")
 
@@ -63,6 +64,8 @@ def container(spec: ContainerSpec) -> dict[str, Any]:
         value = getattr(spec, name)
         if value is not None:
             flat["spec." + name] = value
+    if spec.stop_grace_period is not None:
+        flat["spec.stop_grace_period"] = -(-spec.stop_grace_period // _SECOND) * _SECOND  # engines keep whole seconds
     for name in _LISTS:
         value = getattr(spec, name)
         if value:
@@ -138,6 +141,11 @@ def _attachment(attachment: Attachment) -> dict[str, Any]:
     if attachment.ipv6_address:
         flat["ipv6_address"] = attachment.ipv6_address
     return flat
+
+
+def unseen(applied: Canonical) -> dict[str, Any]:
+    """Give what was applied and no engine reports: it is taken to be as it was applied."""
+    return {path: value for path, value in applied.items() if path.startswith(_UNSEEN)}
 
 
 def network(spec: NetworkSpec) -> dict[str, Any]:

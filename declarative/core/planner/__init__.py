@@ -35,7 +35,7 @@ def plan(desired: Desired, actual: Actual, policy: Policy | None = None) -> Plan
     plan_networks(draft)
     recreated = plan_volumes(draft)
     resolver = ImageResolver(images, tags)
-    plan_jobs(draft, resolver)
+    plan_jobs(draft, resolver, recreated)
     ContainerPlanner(draft, resolver, recreated).plan()
     plan_prune(draft)
     return draft.finish()

@@ -145,7 +145,7 @@ class ContainerPlanner:
         broken = _broken(state)
         replace = [change for change in verdict.changes if not is_in_place(change, wanted.spec, state.spec)]
         verdict.origin = combined(verdict.changes) if verdict.changes else "change"
-        if any(mount.source in self._recreated for mount in wanted.spec.volumes):
+        if any(mount.source in self._recreated for mount in state.spec.volumes):
             verdict.fate, verdict.cause = "recreate", "its volume is recreated"
         elif replace or state.state == "dead":
             verdict.fate, verdict.cause = "replace", _cause(replace) if replace else "dead"
@@ -172,7 +172,7 @@ class ContainerPlanner:
         if revision is not None and state.name in revision.updates:
             applied |= {path: value for path, value in revision.updates[state.name].items() if value is not None}
         actual = canonical.container(state.spec)
-        actual |= {path: value for path, value in applied.items() if path.startswith("spec.files.")}
+        actual |= canonical.unseen(applied)
         own = self._draft.actual.images.get(state.image_id)
         config = own.config if own is not None else None
         if config is None or wanted.target.id is None:
@@ -291,7 +291,7 @@ class ContainerPlanner:
         if verdict.state is not None and verdict.state.name != verdict.name:
             actions.append(RenameContainer(name=verdict.state.name, to=verdict.name))
         if new in self._draft.actual.containers:
-            actions.append(RemoveContainer(name=new))
+            actions.append(RemoveContainer(name=new, volumes=True))
         rollout = Rollout(name=verdict.name, create=self._create(verdict, new, inherit=verdict.name), update=update)
         provides = (f"ready:{verdict.wanted.container.name}", done)
         self._check_ports(verdict)
@@ -316,6 +316,7 @@ class ContainerPlanner:
                 ),
                 resource=f"Container/{verdict.wanted.container.name}",
                 provides=(f"gone:{state.name}", *(f"released:{name}" for name in volumes)),
+                needs=tuple(f"network:{name}" for name in state.spec.networks),  # a new network attaches what is there
             )
         actions = (self._create(verdict, verdict.name), StartContainer(name=verdict.name))
         self._add(verdict, "create", actions, needs=(f"gone:{verdict.name}",))
@@ -383,7 +384,7 @@ class ContainerPlanner:
                     name=name,
                     cause="left over from an interrupted replacement",
                     source=_place(verdict),
-                    actions=(RemoveContainer(name=name),),
+                    actions=(RemoveContainer(name=name, volumes=name.endswith(SUFFIX_NEW)),),
                     touches=(f"Container/{name}",),
                 ),
                 resource=f"Container/{verdict.wanted.container.name}",

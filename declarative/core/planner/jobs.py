@@ -14,7 +14,7 @@ from declarative.core.actions import CreateContainer, RemoveContainer, StartCont
 from declarative.core.defaults import effective, observed
 from declarative.core.diff import combined, differences
 from declarative.core.plan import Await, Change, Step
-from declarative.core.planner.names import bind
+from declarative.core.planner.names import bind, shared
 from declarative.core.state import Owner
 from declarative.errors import Conflict
 
@@ -27,15 +27,17 @@ if TYPE_CHECKING:
     from declarative.core.state import Canonical, ContainerState
 
 
-def plan_jobs(draft: Draft, images: ImageResolver) -> None:
-    """Plan every Job."""
+def plan_jobs(draft: Draft, images: ImageResolver, recreated: set[str]) -> None:
+    """Plan every Job. `recreated`: volumes that lose their data, so that who filled them has to do it again."""
     for job in draft.desired.jobs.values():
         target = images.resolve(job.spec.image, f"Job/{job.name}", job.places)
         spec = bind(job, draft.desired, target.reference)
-        _plan_job(draft, images, job, spec, target)
+        _plan_job(draft, images, job, spec, target, recreated)
 
 
-def _plan_job(draft: Draft, images: ImageResolver, job: Job, spec: ContainerSpec, target: ImageOutcome) -> None:
+def _plan_job(
+    draft: Draft, images: ImageResolver, job: Job, spec: ContainerSpec, target: ImageOutcome, recreated: set[str]
+) -> None:
     name = job.engine_name(draft.desired.stack)
     flat = canonical.container(spec)
     owner = Owner(stack=draft.desired.stack, kind="Job", name=job.name, index=1)
@@ -49,7 +51,10 @@ def _plan_job(draft: Draft, images: ImageResolver, job: Job, spec: ContainerSpec
         return
     changes = _changes(job, flat, target, state) if state is not None else ()
     revision = draft.actual.revision
-    if state is None:
+    held = {mount.source for mount in state.spec.volumes} & recreated if state is not None else set()
+    if held or any(mount.source in recreated for mount in spec.volumes):
+        cause = "its volume is recreated"
+    elif state is None:
         if done and revision is not None and revision.objects.get(f"Job/{name}") == done:
             return
         cause = "has not run" if revision is None or f"Job/{name}" not in revision.objects else "spec or image changed"
@@ -60,9 +65,11 @@ def _plan_job(draft: Draft, images: ImageResolver, job: Job, spec: ContainerSpec
     else:
         cause = _unfinished(state)
     create = CreateContainer(name=name, spec=spec, owner=owner, applied=flat)
-    goes_on = state is not None and not changes and state.state == "running"
+    goes_on = state is not None and not changes and not held and state.state == "running"
     fresh = (create, StartContainer(name=name))
-    remove = (RemoveContainer(name=name, volumes=True),) if state is not None else ()
+    remove = (RemoveContainer(name=name, volumes=True),) if state is not None and not held else ()
+    if state is not None and held:
+        _let_go(draft, job, state, held)
     draft.add(
         Step(
             id=0,
@@ -79,7 +86,26 @@ def _plan_job(draft: Draft, images: ImageResolver, job: Job, spec: ContainerSpec
         ),
         resource=f"Job/{job.name}",
         provides=(f"done:{job.name}", f"container:{job.name}", f"ready:{job.name}"),
-        needs=_needs(draft, images, job, spec),
+        needs=(*_needs(draft, images, job, spec), f"gone:{name}"),
+    )
+
+
+def _let_go(draft: Draft, job: Job, state: ContainerState, volumes: set[str]) -> None:
+    """Remove the job's container before the volumes that it holds go."""
+    draft.add(
+        Step(
+            id=0,
+            verb="remove",
+            kind="Job",
+            name=state.name,
+            cause="its volume is recreated",
+            source=job.places.at(""),
+            actions=(RemoveContainer(name=state.name, volumes=True),),
+            touches=(f"Container/{state.name}",),
+        ),
+        resource=f"Job/{job.name}",
+        provides=(f"gone:{state.name}", *(f"released:{name}" for name in sorted(volumes))),
+        needs=tuple(f"network:{name}" for name in state.spec.networks),
     )
 
 
@@ -102,7 +128,7 @@ def _changes(job: Job, flat: Canonical, target: ImageOutcome, state: ContainerSt
         return (Change(path="spec.image", before=state.spec.image.reference, after=after, source=place),)
     applied = state.applied or {}
     actual = canonical.container(state.spec)
-    actual |= {path: value for path, value in applied.items() if path.startswith("spec.files.")}
+    actual |= canonical.unseen(applied)
     config = target.config
     have = observed(actual, (flat, applied))
     return differences(effective(flat, config), have, effective(applied, config), job.places)
@@ -120,6 +146,7 @@ def _needs(draft: Draft, images: ImageResolver, job: Job, spec: ContainerSpec) -
     needs = [*images.needs(job.spec.image)]
     needs += [f"network:{name}" for name in spec.networks]
     needs += [f"volume:{mount.source}" for mount in spec.volumes if mount.type == "volume" and mount.source]
+    needs += [f"container:{name}" for name in shared(job.spec, draft.desired)]
     for name, condition in job.depends_on.items():
         if name in draft.desired.jobs:
             needs.append(f"done:{name}")

@@ -130,10 +130,11 @@ def _prune_volumes(draft: Draft, containers: list[str]) -> None:
 
 def _holders(draft: Draft, volume: str) -> list[str]:
     """Name the steps by which containers that stay let go of a volume: they are replaced, or run once more."""
-    states = [state for state in draft.actual.containers.values() if state.owner is not None]
-    holding = [state for state in states if any(mount.source == volume for mount in state.spec.volumes)]
     return [
-        need for state in holding if state.owner for need in (f"gone:{state.name}", f"container:{state.owner.name}")
+        need
+        for state in draft.actual.containers.values()
+        if state.owner is not None and any(mount.source == volume for mount in state.spec.volumes)
+        for need in (f"gone:{state.name}", f"container:{state.owner.name}")
     ]
 
 

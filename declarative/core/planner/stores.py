@@ -15,13 +15,16 @@ from declarative.core.actions import (
 )
 from declarative.core.diff import combined, differences
 from declarative.core.plan import Step
-from declarative.core.state import Owner
+from declarative.core.planner.names import bind
+from declarative.core.state import SUFFIX_OLD, Owner
 from declarative.errors import Conflict, NotFound
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from declarative.core.plan import Change
     from declarative.core.planner.draft import Draft
-    from declarative.core.resources import Network, Volume
+    from declarative.core.resources import Attachment, Container, Job, Network, Volume
     from declarative.core.state import Canonical, NetworkState, VolumeState
 
 # What engines choose for a network or volume where nobody stated it.
@@ -60,7 +63,7 @@ def _plan_network(draft: Draft, network: Network, state: NetworkState, create: C
         remedy = "disconnect them, or give the network another name"
         draft.problems.append(Conflict(f"Network/{network.name}", problem, remedy, network.places.at("spec")))
         return
-    attached = [(name, draft.actual.containers[name].spec.networks) for name in state.attached]
+    attached = _attached(draft, create.name)
     draft.add(
         Step(
             id=0,
@@ -72,13 +75,13 @@ def _plan_network(draft: Draft, network: Network, state: NetworkState, create: C
             changes=changes,
             source=network.places.at("spec"),
             actions=(
-                *(DisconnectNetwork(container=name, network=create.name) for name, _ in attached),
+                *(DisconnectNetwork(container=name, network=create.name) for name in attached),
                 RemoveNetwork(name=create.name),
                 create,
                 *(
-                    ConnectNetwork(container=name, network=create.name, attachment=networks[create.name])
-                    for name, networks in attached
-                    if create.name in networks
+                    ConnectNetwork(container=name, network=create.name, attachment=attachment)
+                    for name, attachment in attached.items()
+                    if attachment is not None
                 ),
             ),
             touches=(f"Network/{create.name}",),
@@ -86,6 +89,32 @@ def _plan_network(draft: Draft, network: Network, state: NetworkState, create: C
         resource=f"Network/{network.name}",
         provides=(f"network:{create.name}",),
     )
+
+
+def _attached(draft: Draft, network: str) -> dict[str, Attachment | None]:
+    """Name our containers on a network that is recreated, each with how it hangs on the new one; None: not at all.
+
+    Only who is wanted there is attached again; who is removed or taken off may be so at the same time.
+    """
+    wanted = {
+        name: bind(resource, draft.desired, "").networks.get(network)
+        for resource, names in _replicas(draft)
+        for name in names
+    }
+    found: dict[str, Attachment | None] = {}
+    for name, state in draft.actual.containers.items():
+        if network in state.spec.networks and _is_ours(draft, name):
+            kept = name.removesuffix(SUFFIX_OLD)
+            found[name] = wanted.get(name if kept in draft.actual.containers else kept)
+    return found
+
+
+def _replicas(draft: Draft) -> Iterator[tuple[Container | Job, list[str]]]:
+    stack = draft.desired.stack
+    for container in draft.desired.containers.values():
+        yield container, [container.engine_name(stack, index) for index in range(1, container.replicas + 1)]
+    for job in draft.desired.jobs.values():
+        yield job, [job.engine_name(stack)]
 
 
 def plan_volumes(draft: Draft) -> set[str]:
