@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 DEFAULT_PARALLELISM = 8
 FIRST_LOOK = 0.05  # seconds between two observations: at first, and at most
 LAST_LOOK = 0.5
+CHECK_SECONDS = 1.0
 _WAKE: Any = (None, None, None)  # a message that only says: look around
 
 
@@ -75,6 +76,7 @@ class Executor:
     _free: int = 0
     _looking: bool = False
     _look_at: float = 0.0
+    _checked: float = float("-inf")
     _interval: float = FIRST_LOOK
     _stopped: bool = False
     _crash: BaseException | None = None
@@ -226,11 +228,18 @@ class Executor:
         if isinstance(move, Ask):
             return move.question()
         if isinstance(move, Do):
-            self.lease.check()
+            self._check_lease()
             self.driver.execute(move.action, self._progress(run.step, long=is_long(move.action)))
             if isinstance(move.action, (StartContainer, RestartContainer)):
                 self._fresh.add(move.action.name)
         return None
+
+    def _check_lease(self) -> None:
+        """Make sure that the lock is still ours; it is a call, so once a second will do: a lock is lost after a minute."""
+        now = self.clock()
+        if now >= self._checked + CHECK_SECONDS:
+            self.lease.check()
+            self._checked = now
 
     def _progress(self, step: Step, *, long: bool) -> Callable[[Progress], None]:
         def progress(word: Progress) -> None:

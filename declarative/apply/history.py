@@ -20,9 +20,10 @@ from declarative.core.state import (
     LABEL_UPDATES,
 )
 from declarative.errors import DeclarativeError, NotFound
+from declarative.record import record
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
     from declarative.core.plan import Plan
     from declarative.core.state import Actual, Revision
@@ -32,39 +33,41 @@ KEPT = 20
 """Revisions that are kept: enough for a bad week, and each is a few kilobytes."""
 
 
-def record(
-    current: Plan,
-    actual: Actual,
-    driver: Driver,
-    *,
-    files: Mapping[str, str],
-    updates: Mapping[str, Mapping[str, Any]],
-    remade: Collection[str] = (),
-    summary: str,
-    salt: str,
-    partial: bool = False,
-) -> int:
-    """Write an entry, and remove the oldest ones beyond KEPT; gives its number.
+@record
+class Entry:
+    """What one entry is made of, beside the plan.
 
     `updates`: what was changed in place, by container, since it was made or since the last entry; `remade`: the containers
     that were made anew, of whose older changes nothing is left. `partial`: only targets were applied, so what is not there
     is not claimed.
     """
+
+    files: Mapping[str, str]
+    updates: Mapping[str, Mapping[str, Any]]
+    remade: frozenset[str] = frozenset()
+    summary: str = ""
+    salt: str = ""
+    partial: bool = False
+
+
+def record_entry(driver: Driver, current: Plan, actual: Actual, entry: Entry) -> int:
+    """Write an entry, and remove the oldest ones beyond KEPT; gives its number."""
     last = actual.revision
     number = last.number + 1 if last is not None else 1
     objects = dict(current.objects)
-    if partial:
+    if entry.partial:
         before = last.objects if last is not None else {}
         objects = {name: content for name, content in objects.items() if name in before or _is_there(name, actual)}
+    updates = _all_updates(last, entry, objects)
     labels = {
         LABEL_STACK: current.stack,
         LABEL_KIND: "History",
         LABEL_REVISION: str(number),
         LABEL_OBJECTS: _json(objects),
-        LABEL_UPDATES: _json(_sealed(_all_updates(last, updates, remade, objects), salt)),
-        LABEL_SUMMARY: summary,
+        LABEL_UPDATES: _json(_sealed(updates, entry.salt)),
+        LABEL_SUMMARY: entry.summary,
     }
-    driver.execute(WriteRevision(stack=current.stack, number=number, files=files, labels=labels), _quiet)
+    driver.execute(WriteRevision(stack=current.stack, number=number, files=entry.files, labels=labels), _quiet)
     _forget(driver, current.stack, number - KEPT)
     return number
 
@@ -81,16 +84,11 @@ def _is_there(name: str, actual: Actual) -> bool:
     return rest in pools.get(kind, {})
 
 
-def _all_updates(
-    last: Revision | None,
-    updates: Mapping[str, Mapping[str, Any]],
-    remade: Collection[str],
-    objects: Mapping[str, str],
-) -> dict[str, Mapping[str, Any]]:
+def _all_updates(last: Revision | None, entry: Entry, objects: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
     """Give what was changed in place since each container was made: before, and now."""
     before = last.updates if last is not None else {}
-    merged: dict[str, Mapping[str, Any]] = {name: paths for name, paths in before.items() if name not in remade}
-    for name, paths in updates.items():
+    merged: dict[str, Mapping[str, Any]] = {name: paths for name, paths in before.items() if name not in entry.remade}
+    for name, paths in entry.updates.items():
         merged[name] = {**merged.get(name, {}), **paths}
     return {name: paths for name, paths in merged.items() if f"Container/{name}" in objects}
 

@@ -7,7 +7,7 @@ in sync takes no lock and writes nothing.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from declarative.apply.events import Note, Planned, silent
 from declarative.apply.report import Report
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from declarative.core.resources import Desired
     from declarative.core.state import Actual
     from declarative.drivers.port import Driver, Lease
+
+T = TypeVar("T")
 
 ROUNDS = 4
 """Plans made in one apply at most: the second knows what the first one built; more would mean that we do not converge."""
@@ -46,6 +48,12 @@ class ApplyOptions:
     stop: Stop = field(default_factory=Stop)
     check: Callable[[Plan, Actual], None] | None = None  # may refuse the plan that was made under the lock
 
+    def insist(self, call: Callable[[], T]) -> T:
+        """Make a call, again where it got no proper answer."""
+        from declarative.apply.retry import attempt
+
+        return attempt(call, tell=self.tell, stop=self.stop)
+
 
 def look(desired: Desired, driver: Driver, policy: Policy) -> tuple[Plan, Actual]:
     """Look and plan; changes nothing. Raises Refused with every reason not to go on."""
@@ -62,7 +70,8 @@ def apply(desired: Desired, driver: Driver, options: ApplyOptions) -> Report:
     if first.in_sync and not _unrecorded(first, actual, options):
         return Report(stack=first.stack, engine=first.engine, notes=first.notes, seconds=time.monotonic() - begun)
     options.stop.check()
-    with driver.lock(desired.stack, timeout=options.lock_timeout, holder=options.holder()) as lease:
+    holder = options.holder()  # the same in every attempt: by its nonce we know the lock as ours
+    with options.insist(lambda: driver.lock(desired.stack, timeout=options.lock_timeout, holder=holder)) as lease:
         return _Apply(desired=desired, driver=driver, options=options, lease=lease, begun=begun).run()
 
 
@@ -84,7 +93,7 @@ class _Apply:
         """Plan and execute until nothing is left to do, then record."""
         options = self.options
         for number in range(1, ROUNDS + 1):
-            current, actual = look(self.desired, self.driver, options.policy)
+            current, actual = options.insist(lambda: look(self.desired, self.driver, options.policy))
             self.notes |= dict.fromkeys(current.notes)
             if number == 1 and options.check is not None:
                 options.check(current, actual)
@@ -126,22 +135,21 @@ class _Apply:
             self.updates[name] = {**self.updates.get(name, {}), **paths}
 
     def _record(self, current: Plan, actual: Actual) -> int:
-        from declarative.apply.history import record
+        from declarative.apply.history import Entry, record_entry
         from declarative.apply.report import summary
 
         if self.options.files is None or self.options.stop.abandon:
             return 0
-        return record(
-            current,
-            actual,
-            self.driver,
+        entry = Entry(
             files=self.options.files(),
             updates=self.updates,
-            remade=self.remade,
+            remade=frozenset(self.remade),
             summary=summary(tuple(self.outcomes)),
             salt=self.options.salt(),
             partial=bool(self.options.policy.targets),
         )
+        self.lease.check()
+        return self.options.insist(lambda: record_entry(self.driver, current, actual, entry))
 
     def _report(self, current: Plan, revision: int = 0) -> Report:
         return Report(

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from declarative.apply.moves import Do, Pause, Wait
 from declarative.apply.rollout import OUTPUT_LINES, Replacement
+from declarative.apply.trouble import reworded
 from declarative.core.actions import BuildImage, ImportImage, LoadImage, PullImage, PushImage
+from declarative.errors import Interrupted
 
 if TYPE_CHECKING:
     from declarative.apply.moves import Script
@@ -36,4 +38,11 @@ def script_of(step: Step, driver: Driver, stack: str, *, pause: float = 0.0) -> 
         )
         yield from replacement.script()
     if step.awaits:
-        yield Wait(awaits=step.awaits)
+        try:
+            yield Wait(awaits=step.awaits)
+        except Interrupted as error:
+            if step.verb != "run":
+                raise
+            # Half a migration is worse than a late one: a job is never cut.
+            problem = f"{error.problem}; the job still runs, and the next apply waits for it"
+            raise reworded(error, problem=problem) from error

@@ -35,9 +35,10 @@ def ended_line(outcome: Outcome, screen: Screen) -> str:
     head = f"{step.verb} {step.label}"
     if outcome.state == "done":
         return f"{head} ({step.cause}) {outcome.seconds:.1f}s"
-    why = {"failed": "failed", "interrupted": "interrupted"}.get(outcome.state, "")
     if outcome.state == "skipped":
         why = f"skipped, because step {outcome.because} failed" if outcome.because else "not begun"
+    else:
+        why = outcome.error.problem if outcome.state == "interrupted" and outcome.error else outcome.state
     return screen.paint(f"{head}: {why}", _MARKS[outcome.state][1])
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from declarative.apply import executor
 from declarative.apply.events import Outcome, StepEnded, StepStarted
 from declarative.apply.stop import Stop
 from declarative.drivers.memory import MemoryDriver
@@ -193,7 +194,9 @@ def test_a_stop_ends_waiting_at_once(world: World) -> None:
     assert outcomes(report)["wait db"] == "interrupted"
 
 
-def test_a_lost_lock_stops_everything_and_undoes_nothing(world: World) -> None:
+def test_a_lost_lock_stops_everything_and_undoes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(executor, "CHECK_SECONDS", 0.0)
+
     def steal(call: str) -> None:
         if call.startswith("after") and call.endswith("shop-db-1"):
             world.engine.locks["shop"] = {"nonce": "somebody else"}
