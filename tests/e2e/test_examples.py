@@ -138,7 +138,7 @@ def test_templates_take_values_files_and_single_values(
     examples: Path, declarative_cli: Cli, docker_engine: Engine
 ) -> None:
     production = examples / "templated/values/production.yaml"
-    options = ["--values", production, "--set", "sites.green.port=8094"]
+    options = ["--values", str(production), "--set", "sites.green.port=8094"]
     declarative_cli("apply", "-f", examples / "templated", *options, env=_ENVIRONMENT).expect(0)
     assert _page(docker_engine, 8094) == "green is the colour of the wood\n"
     blue = docker_engine.api("GET", "/containers/templated-blue-1/json")[1]
@@ -224,7 +224,7 @@ _TRACKS = {
 def test_versions_move_the_tags_that_must_move(examples: Path, declarative_cli: Cli, docker_engine: Engine) -> None:
     expected: dict[str, str] = {}
     for version, moved in _WALK.items():
-        options = ["-f", examples / "semver", "--set", f"version={version}"]
+        options = ["-f", str(examples / "semver"), "--set", f"version={version}"]
         declarative_cli("apply", *options).expect(0)
         expected |= moved
         assert _versions(docker_engine, _local_tags(docker_engine, "myimage")) == expected
@@ -244,7 +244,7 @@ def test_a_registry_holds_the_same_tags(
         digests: dict[str, str] = {}
         for version, moved in _WALK.items():
             settings = [f"version={version}", "push=true", f"registry={address}/team/"]
-            options = ["-f", examples / "semver", *(part for value in settings for part in ("--set", value))]
+            options = ["-f", str(examples / "semver"), *(part for value in settings for part in ("--set", value))]
             declarative_cli("apply", *options).expect(0)
             expected |= moved
             digests[version] = _registry_tags(address, password)[version.removeprefix("v")]
@@ -256,7 +256,7 @@ def test_a_registry_holds_the_same_tags(
 
 
 def test_a_published_version_keeps_its_content(examples: Path, declarative_cli: Cli) -> None:
-    options = ["-f", examples / "semver", "--set", "version=v1.9.1"]
+    options = ["-f", str(examples / "semver"), "--set", "version=v1.9.1"]
     declarative_cli("apply", *options).expect(0)
     with (examples / "semver/app/Dockerfile").open("a") as dockerfile:
         dockerfile.write("LABEL changed=yes\n")
