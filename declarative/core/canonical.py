@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from declarative.core.secret import Sealed, Secret
@@ -54,16 +55,18 @@ _MAPS = ("environment", "labels", "tmpfs", "sysctls")
 _SECOND = 1_000_000_000
 _UNSEEN = ("spec.files.", "spec.platform")  # no engine reports these of a container
 RESOURCES = ("memory", "memory_reservation", "memory_swap", "cpus", "cpu_shares", "cpuset", "pids")
+_SCALAR_PATHS = tuple(f"spec.{name}" for name in _SCALARS)
+_RESOURCE_PATHS = tuple(f"spec.resources.{name}" for name in RESOURCES)
+_scalars = attrgetter(*_SCALARS)  # all at once: this runs for every container, twice
+_resources = attrgetter(*RESOURCES)
 _HEALTH = ("interval", "timeout", "retries", "start_period", "start_interval")
 
 
 def container(spec: ContainerSpec) -> dict[str, Any]:
     """Flatten what a container asks for, its image left out: images are compared by content, not by name."""
-    flat: dict[str, Any] = {}
-    for name in _SCALARS:
-        value = getattr(spec, name)
-        if value is not None:
-            flat["spec." + name] = value
+    flat: dict[str, Any] = {
+        path: value for path, value in zip(_SCALAR_PATHS, _scalars(spec), strict=True) if value is not None
+    }
     if spec.stop_grace_period is not None:
         flat["spec.stop_grace_period"] = -(-spec.stop_grace_period // _SECOND) * _SECOND  # engines keep whole seconds
     for name in _LISTS:
@@ -93,10 +96,8 @@ def _structures(spec: ContainerSpec, flat: dict[str, Any]) -> None:
         flat["spec.networks." + name] = _attachment(attachment)
     for name, (soft, hard) in spec.ulimits.items():
         flat["spec.ulimits." + name] = [soft, hard]
-    for name in RESOURCES:
-        value = getattr(spec.resources, name)
-        if value is not None:
-            flat["spec.resources." + name] = value
+    limits = zip(_RESOURCE_PATHS, _resources(spec.resources), strict=True)
+    flat.update((path, value) for path, value in limits if value is not None)
     if spec.healthcheck is not None:
         _healthcheck(spec.healthcheck, flat)
     if spec.logging is not None:

@@ -76,16 +76,13 @@ def effective(flat: Canonical, image: ImageConfig | None) -> dict[str, Any]:
 
 def observed(flat: Canonical, stated: tuple[Canonical, ...]) -> dict[str, Any]:
     """Take off what the engine chose on its own and nobody in `stated` (desired, last applied) asked for."""
-    named = {path for source in stated for path in source}
-    groups = {prefix for prefix in _CHOSEN_PREFIXES if any(path.startswith(prefix) for path in named)}
-    return _strip(
-        {
-            path: value
-            for path, value in flat.items()
-            if path in named
-            or not (path in _CHOSEN or any(path.startswith(p) for p in _CHOSEN_PREFIXES if p not in groups))
-        }
-    )
+    chosen = [path for path in flat if path in _CHOSEN or path.startswith(_CHOSEN_PREFIXES)]
+    if not chosen:
+        return _strip(dict(flat))
+    named = {path for source in stated for path in source if path in _CHOSEN or path.startswith(_CHOSEN_PREFIXES)}
+    groups = tuple(prefix for prefix in _CHOSEN_PREFIXES if any(path.startswith(prefix) for path in named))
+    silent = {path for path in chosen if path not in named and not path.startswith(groups)}
+    return _strip({path: value for path, value in flat.items() if path not in silent})
 
 
 def _strip(flat: dict[str, Any]) -> dict[str, Any]:
@@ -101,7 +98,10 @@ def _strip(flat: dict[str, Any]) -> dict[str, Any]:
     for path in _DEFAULT_NETWORKS:
         if flat.get(path) == {}:
             del flat[path]
-    return {path: value for path, value in flat.items() if path not in _FIXED or value not in _FIXED[path]}
+    for path in _FIXED.keys() & flat.keys():
+        if flat[path] in _FIXED[path]:
+            del flat[path]
+    return flat
 
 
 def _strip_published(flat: dict[str, Any], expose: list[str]) -> None:
