@@ -6,7 +6,7 @@ Full tags and content first, in the engine and then in the registry; floating ta
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from declarative.core.actions import PushImage, RetagRemote, TagImage, UntagImage, UntagRemote
 from declarative.core.plan import Change, Step
@@ -16,6 +16,7 @@ from declarative.core.state import LABEL_BUILD
 from declarative.core.tags.rules import Rules
 from declarative.core.tags.scheme import Cause, Place, TagMove, settle, tags_of, track_tag
 from declarative.errors import DeclarativeError, Invalid
+from declarative.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,12 +31,24 @@ if TYPE_CHECKING:
 PUBLISHED = "published"  # the key that every full tag provides and every floating one needs
 
 
+@record
+class Settled:
+    """What was decided about one scheme in one place, for a preview."""
+
+    scheme: TagScheme
+    version: str
+    where: Literal["engine", "registry"]
+    place: Place
+    outcome: Outcome
+
+
 class TagPlanner:
     """Plans every TagScheme, and answers where a track will point."""
 
     def __init__(self, draft: Draft, images: ImagePlanner) -> None:
         self._draft = draft
         self._images = images
+        self.settled: list[Settled] = []
         self._after: dict[str, str | None] = {}  # reference → image id once the plan is done; None: not known yet
 
     def plan(self) -> None:
@@ -88,6 +101,7 @@ class TagPlanner:
         remote = self._draft.actual.registry.get(spec.repository, {}) if spec.push else {}
         local = self._local(spec.repository, outcome.id)
         here = settle(rules, version, local, remote)
+        self.settled.append(Settled(scheme=scheme, version=version, where="engine", place=local, outcome=here))
         if here.errors:
             self._refuse(scheme, here)
             return
@@ -223,6 +237,7 @@ class TagPlanner:
         content, tags = self._remote_contents(remote, outcome)
         place = Place(repository=local.repository, content=content, tags=tags)
         there = settle(rules, version, place, local.tags)
+        self.settled.append(Settled(scheme=scheme, version=version, where="registry", place=place, outcome=there))
         if there.errors:
             self._refuse(scheme, there)
             return
