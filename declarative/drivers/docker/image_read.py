@@ -38,7 +38,7 @@ def familiar(reference: str) -> str:
 
 def _short(name: str) -> str:
     """Write what an engine lists as a person would: only Podman's are written out in full."""
-    return familiar(name) if name.startswith(("docker.io/", "localhost/")) else name
+    return Reference.parse(name).familiar() if name.startswith("docker.io/") else name
 
 
 def read_images(documents: Json) -> tuple[dict[str, ImageState], dict[str, str]]:
