@@ -72,6 +72,21 @@ def record_entry(driver: Driver, current: Plan, actual: Actual, entry: Entry) ->
     return number
 
 
+def renew(driver: Driver, stack: str, revision: Revision, salt: str) -> None:
+    """Give an entry a new number and date, with nothing lost at any moment in between."""
+    files = driver.revision_files(stack, revision.number)
+    labels = {
+        LABEL_STACK: stack,
+        LABEL_KIND: "History",
+        LABEL_REVISION: str(revision.number + 1),
+        LABEL_OBJECTS: _json(dict(revision.objects)),
+        LABEL_UPDATES: _json(_sealed(revision.updates, salt)),
+        LABEL_SUMMARY: revision.summary,
+    }
+    driver.execute(WriteRevision(stack=stack, number=revision.number + 1, files=files, labels=labels), _quiet)
+    driver.execute(UntagImage(reference=reference_of(stack, revision.number)), _quiet)
+
+
 def _is_there(name: str, actual: Actual) -> bool:
     kind, _, rest = name.partition("/")
     pools: dict[str, Mapping[str, Any]] = {

@@ -1,12 +1,13 @@
 """`apply`: snapshot → plan → execute → record. The one road by which an engine is changed.
 
 The rule that keeps it simple: what is executed was planned under the lock, from what was seen under the lock. A stack that is
-in sync takes no lock and writes nothing.
+in sync takes no lock and writes nothing, unless a killed apply left its lock.
 """
 
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from declarative.apply.events import Note, Planned, silent
@@ -15,6 +16,7 @@ from declarative.apply.scope import scope_of
 from declarative.apply.stop import Stop
 from declarative.core.plan import Plan, Policy
 from declarative.core.planner import plan
+from declarative.errors import DeclarativeError
 from declarative.record import field, record
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ def apply(desired: Desired, driver: Driver, options: ApplyOptions) -> Report:
     first, actual = look(desired, driver, options.policy)
     if options.check is not None:
         options.check(first, actual)
-    if first.in_sync and not _unrecorded(first, actual, options):
+    if first.in_sync and not actual.leftovers and not _unrecorded(first, actual, options):
         return Report(stack=first.stack, engine=first.engine, notes=first.notes, seconds=time.monotonic() - begun)
     options.stop.check()
     holder = options.holder()  # the same in every attempt: by its nonce we know the lock as ours
@@ -98,17 +100,23 @@ class _Apply:
             if number == 1 and options.check is not None:
                 options.check(current, actual)
             if current.in_sync:
+                if number == 1 and not _unrecorded(current, actual, options):
+                    return self._report(current)  # taking the lock was all: it sweeps what a killed apply left
                 break
+            options.stop.guarded = True
+            if options.stop.requested:
+                return self._report(current)
             options.tell(Planned(plan=current, round=number))
             if not self._execute(current):
+                self._renew_history(actual)
                 return self._report(current)
             self._remember(current)
             if not current.deferred and not _needs_look(current, options.policy):
-                return self._report(current, self._record(current, actual))
+                return self._report(current, self._record(current, actual), complete=True)
         else:
             if current.deferred:
                 options.tell(Note(text=f"not everything could be settled in {ROUNDS} rounds: apply once more"))
-        return self._report(current, self._record(current, actual))
+        return self._report(current, self._record(current, actual), complete=True)
 
     def _execute(self, current: Plan) -> bool:
         from declarative.apply.executor import Executor
@@ -151,12 +159,23 @@ class _Apply:
         self.lease.check()
         return self.options.insist(lambda: record_entry(self.driver, current, actual, entry))
 
-    def _report(self, current: Plan, revision: int = 0) -> Report:
+    def _renew_history(self, actual: Actual) -> None:
+        """Where a rollout went back, its container was started by us: date the last entry anew, or that looks like drift."""
+        from declarative.apply.history import renew
+
+        went_back = any(
+            out.step.rollout is not None and out.state in ("failed", "interrupted") for out in self.outcomes
+        )
+        if went_back and actual.revision is not None and not self.options.stop.abandon:
+            with suppress(DeclarativeError):
+                renew(self.driver, self.desired.stack, actual.revision, self.options.salt())
+
+    def _report(self, current: Plan, revision: int = 0, *, complete: bool = False) -> Report:
         return Report(
             stack=current.stack,
             engine=current.engine,
             outcomes=tuple(self.outcomes),
-            stopped=self.options.stop.error,
+            stopped=None if complete else self.options.stop.error,
             revision=revision,
             notes=tuple(self.notes),
             seconds=time.monotonic() - self.begun,

@@ -34,6 +34,7 @@ class SavedPlan:
     """A plan as it was saved. `touched`: object → digest of its state; `document`: the plan's JSON form."""
 
     name: str
+    engine: str
     policy: Policy
     files: Mapping[str, str]
     touched: Mapping[str, str]
@@ -44,10 +45,11 @@ class SavedPlan:
         return read_back(self.files, options)
 
 
-def save(path: Path, plan: Plan, actual: Actual, loaded: Loaded, policy: Policy) -> None:
-    """Write a plan to a file, whole or not at all."""
+def save(path: Path, plan: Plan, actual: Actual, loaded: Loaded, policy: Policy, *, engine: str) -> None:
+    """Write a plan to a file, whole or not at all. `engine`: the address of the engine that it was made for."""
     document = {
         "format": FORMAT,
+        "engine": engine,
         "policy": _policy_document(policy),
         "touched": fingerprint(actual, _touched(plan)),
         "files": files_of(loaded),
@@ -64,6 +66,7 @@ def load(path: Path) -> SavedPlan:
             raise Invalid(str(path), f"is a saved plan of another version ({document['format']})", "plan anew")
         return SavedPlan(
             name=str(path),
+            engine=str(document["engine"]),
             policy=_read_policy(document["policy"]),
             files={str(name): str(text) for name, text in document["files"].items()},
             touched={str(name): str(digest) for name, digest in document["touched"].items()},
@@ -76,6 +79,13 @@ def load(path: Path) -> SavedPlan:
     except (KeyError, TypeError, ValueError, AttributeError):
         remedy = "save one with `declarative plan --out FILE`; manifests are named with -f"
         raise Invalid(str(path), "is not a saved plan", remedy) from None
+
+
+def check_engine(saved: SavedPlan, engine: str) -> None:
+    """Raise Conflict unless `engine` is the address of the engine that the plan was made for."""
+    if saved.engine != engine:
+        problem = f"was made for the engine at {saved.engine}, and this is {engine}"
+        raise Conflict(saved.name, problem, "name that one with --engine, or plan anew for this one")
 
 
 def still_fits(saved: SavedPlan, plan: Plan, actual: Actual) -> None:

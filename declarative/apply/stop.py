@@ -18,11 +18,15 @@ _SLICE = 0.05  # seconds between two looks at the flag while sleeping
 
 
 class Stop:
-    """Whether we were asked to stop, and why. `abandon`: leave everything as it is, undo nothing."""
+    """Whether we were asked to stop, and why. `abandon`: leave everything as it is, undo nothing.
+
+    `guarded`: steps are under way, which must end in good order. Before that a signal may simply raise.
+    """
 
     def __init__(self) -> None:
         self.error: DeclarativeError | None = None
         self.abandon = False
+        self.guarded = False
         self._wakers: list[Callable[[], None]] = []
 
     @property

@@ -53,14 +53,17 @@ def stopping(context: Context, stop: Stop, seconds: float | None) -> Iterator[No
 
     def ask(number: int, frame: object) -> None:
         del frame
+        name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+        error = Interrupted("", f"interrupted by {name}", "apply again to go on")
+        if not stop.guarded:
+            raise timed_out(seconds or 0) if number == signal.SIGALRM else error
         if number == signal.SIGALRM:
             stop.request(timed_out(seconds or 0))
             return
         if stop.requested and not isinstance(stop.error, Failed):
             context.err.line("stopped at once; the next apply tidies up")
             os._exit(Interrupted.exit_code)
-        name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
-        stop.request(Interrupted("", f"interrupted by {name}", "apply again to go on"))
+        stop.request(error)
 
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
     before = {number: signal.signal(number, ask) for number in numbers}

@@ -129,7 +129,7 @@ def _conclude_text(report: Report, context: Context) -> None:
 def apply_saved(args: Args, context: Context) -> int:
     """Apply a saved plan; refuses if what its steps touch has changed since."""
     from declarative.apply.manifests import files_of
-    from declarative.apply.saved import load, still_fits
+    from declarative.apply.saved import check_engine, load, still_fits
     from declarative.cli.connection import open_driver
     from declarative.cli.opening import load_options
     from declarative.record import replace
@@ -142,6 +142,7 @@ def apply_saved(args: Args, context: Context) -> int:
         still_fits(saved, plan, actual)
 
     try:
+        check_engine(saved, driver.address)
         options = options_of(args, context, saved.policy, "apply")
         options = replace(options, files=lambda: files_of(loaded), check=check)
         report = execute(loaded.desired, driver, options, args, context)

@@ -42,7 +42,7 @@ def run(args: Args, context: Context) -> int:
     if args.out:
         from declarative.apply.saved import save
 
-        save(context.folder / args.out, plan, actual, loaded, policy_of(args))
+        save(context.folder / args.out, plan, actual, loaded, policy_of(args), engine=driver.address)
     show(plan, context)
     return exit_code(plan) if args.exit_code else 0
 

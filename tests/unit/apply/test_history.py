@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -33,6 +34,17 @@ def test_a_failed_apply_is_none(world: World) -> None:
     world.apply(container("web", "false"))
 
     assert world.driver.revisions("shop") == ()
+
+
+def test_a_rollout_that_went_back_is_no_restart_by_hand(world: World) -> None:
+    world.apply(container("web"))
+    world.engine.clock = lambda: time.monotonic() + 100  # entries are dated by the second
+    assert not world.apply(container("web", "false")).done
+    plan, _ = world.look(container("web"))
+
+    assert plan.in_sync
+    assert not plan.findings
+    assert [revision.number for revision in world.driver.revisions("shop")] == [2]
 
 
 def test_an_entry_that_a_crash_prevented_is_written_by_the_next_apply(world: World) -> None:

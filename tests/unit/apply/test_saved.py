@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from declarative.apply.run import apply
-from declarative.apply.saved import load, save, still_fits, write_whole
+from declarative.apply.saved import check_engine, load, save, still_fits, write_whole
 from declarative.core.plan import Policy
 from declarative.core.planner.refusal import Refused
-from declarative.errors import Invalid, NotFound
+from declarative.errors import Conflict, Invalid, NotFound
 from declarative.manifest.load import LoadOptions
 from declarative.record import replace
 from tests.unit.apply.world import container
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from declarative.apply.report import Report
     from tests.unit.apply.world import World
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def saved_to(path: Path, world: World, text: str) -> None:
     loaded = world.load(text)
     plan, actual = world.look(text)
-    save(path, plan, actual, loaded, Policy())
+    save(path, plan, actual, loaded, Policy(), engine="unix:///one")
 
 
 def apply_file(path: Path, world: World) -> Report:
@@ -71,6 +71,21 @@ def test_it_refuses_when_what_it_would_do_is_not_what_was_shown(world: World, tm
 
     with pytest.raises(Refused, match="has changed since it was saved"):
         apply_file(tmp_path / "plan", world)
+
+
+def test_a_file_fits_its_schema(world: World, tmp_path: Path) -> None:
+    saved_to(tmp_path / "plan", world, container("web"))
+    schema = json.loads((Path(__file__).parents[3] / "schemas/saved-plan.schema.json").read_text())
+
+    Draft202012Validator(schema).validate(json.loads((tmp_path / "plan").read_text()))
+
+
+def test_it_is_for_the_engine_that_it_was_made_for(world: World, tmp_path: Path) -> None:
+    saved_to(tmp_path / "plan", world, container("web"))
+
+    check_engine(load(tmp_path / "plan"), "unix:///one")
+    with pytest.raises(Conflict, match="made for the engine at unix:///one"):
+        check_engine(load(tmp_path / "plan"), "unix:///two")
 
 
 def test_no_secret_is_in_the_file(world: World, tmp_path: Path) -> None:

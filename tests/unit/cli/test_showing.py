@@ -200,6 +200,7 @@ def test_a_signal_asks_to_stop(tmp_path: Path) -> None:
     from declarative.apply.stop import Stop
 
     stop = Stop()
+    stop.guarded = True
     before = signal.getsignal(signal.SIGTERM)
     with stopping(context(tmp_path), stop, None):
         os.kill(os.getpid(), signal.SIGTERM)
@@ -208,10 +209,24 @@ def test_a_signal_asks_to_stop(tmp_path: Path) -> None:
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+def test_before_anything_was_begun_a_signal_simply_ends_the_run(tmp_path: Path) -> None:
+    import os
+    import signal
+    import time
+
+    from declarative.apply.stop import Stop
+
+    with pytest.raises(Interrupted, match="Ctrl-C"), stopping(context(tmp_path), Stop(), None):
+        os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(Failed, match="--timeout"), stopping(context(tmp_path), Stop(), 0.05):
+        time.sleep(5)
+
+
 def test_a_timeout_asks_to_stop_and_is_a_failure(tmp_path: Path) -> None:
     from declarative.apply.stop import Stop
 
     stop = Stop()
+    stop.guarded = True
     with stopping(context(tmp_path), stop, 0.05):
         stop.sleep(5)
     assert isinstance(stop.error, Failed)
