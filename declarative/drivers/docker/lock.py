@@ -125,10 +125,11 @@ def _create(client: EngineClient, stack: str, name: str, holder: Mapping[str, st
     """Create a volume of ours, or find the one that is there; who made it."""
     labels = {LABEL_STACK: stack, LABEL_KIND: KIND_LOCK, LABEL_NAME: name}
     labels |= {_FIELD + field: holder.get(field, "") for field in FIELDS}
-    return _fields(client.post_json("/volumes/create", None, {"Name": name, "Driver": "local", "Labels": labels}))
+    return holder_of(client.post_json("/volumes/create", None, {"Name": name, "Driver": "local", "Labels": labels}))
 
 
-def _fields(document: Json) -> dict[str, str]:
+def holder_of(document: Json) -> dict[str, str]:
+    """Read who made a lock, and since when, from its volume."""
     labels = document.get("Labels") or {}
     found = {field: labels.get(_FIELD + field, "") for field in FIELDS}
     return {**found, "since": document.get("CreatedAt", "")}
@@ -136,7 +137,7 @@ def _fields(document: Json) -> dict[str, str]:
 
 def _labels(client: EngineClient, name: str) -> dict[str, str] | None:
     try:
-        return _fields(client.get_json(f"/volumes/{quote_name(name)}"))
+        return holder_of(client.get_json(f"/volumes/{quote_name(name)}"))
     except NotFound:
         return None
 
