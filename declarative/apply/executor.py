@@ -13,6 +13,7 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from declarative.apply.events import Outcome, StepEnded, StepProgress, StepStarted, StepWaits, Stopping
+from declarative.apply.masking import Mask
 from declarative.apply.moves import Ask, Do, Pause, Wait
 from declarative.apply.readiness import Never, NotYet, Vigil
 from declarative.apply.retry import attempt
@@ -21,7 +22,7 @@ from declarative.apply.trouble import about, diagnosis
 from declarative.apply.workers import Workers
 from declarative.core.actions import CreateContainer, RestartContainer, StartContainer
 from declarative.errors import DeclarativeError, LockHeld
-from declarative.record import field, record
+from declarative.record import field, record, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -64,6 +65,7 @@ class Executor:
     lease: Lease
     tell: Tell
     stop: Stop
+    mask: Mask = field(default_factory=Mask)
     parallelism: int = DEFAULT_PARALLELISM
     clock: Callable[[], float] = time.monotonic
     _outcomes: dict[int, Outcome] = field(default_factory=dict)
@@ -159,7 +161,7 @@ class Executor:
             self._finish(run, "done")
         except DeclarativeError as failure:
             stopped = failure is self.stop.error or (self.stop.requested and type(failure) is type(self.stop.error))
-            self._finish(run, "interrupted" if stopped else "failed", about(run.step, failure))
+            self._finish(run, "interrupted" if stopped else "failed", self.mask.error(about(run.step, failure)))
         except Exception as failure:  # noqa: BLE001 - a fault of ours: the others end in good order, then it is raised
             self._crashed(failure)
             self._finish(run, "failed")
@@ -245,7 +247,7 @@ class Executor:
         def progress(word: Progress) -> None:
             if long:
                 self.stop.check()  # raised through the driver, which cuts the connection
-            self.tell(StepProgress(step=step, progress=word))
+            self.tell(StepProgress(step=step, progress=replace(word, text=self.mask.text(word.text))))
 
         return progress
 
@@ -277,7 +279,7 @@ class Executor:
             self._finish(run, "failed")
         elif self.stop.abandon:
             run.script.close()
-            self._finish(run, "interrupted", about(run.step, error) if error is not None else None)
+            self._finish(run, "interrupted", self.mask.error(about(run.step, error)) if error else None)
         elif run.diagnosing:
             run.diagnosing = False
             self._resume(run, error=value or error)

@@ -120,6 +120,7 @@ class _Apply:
 
     def _execute(self, current: Plan) -> bool:
         from declarative.apply.executor import Executor
+        from declarative.apply.masking import Mask, secrets_of
 
         executor = Executor(
             plan=current,
@@ -127,6 +128,7 @@ class _Apply:
             lease=self.lease,
             tell=self.options.tell,
             stop=self.options.stop,
+            mask=Mask(secrets_of(self.desired)),
             parallelism=self.options.parallelism,
         )
         outcomes = executor.run()
