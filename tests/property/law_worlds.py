@@ -17,6 +17,7 @@ from declarative.core.plan import Policy
 from declarative.core.plan_text import plan_text
 from declarative.core.resources import Healthcheck
 from declarative.core.state import ImageConfig
+from declarative.drivers.holder import describe
 from declarative.drivers.memory import MemoryDriver, MemoryEngine
 from declarative.record import replace
 from tests.property.manifest_strategies import PULLED, RICH, Document, read, text_of
@@ -79,7 +80,7 @@ class World:
         nonce = f"nonce {self.count}"
         options = ApplyOptions(
             policy=policy,
-            holder=lambda: {"nonce": nonce},
+            holder=lambda: describe(user="somebody", command="apply", nonce=nonce),
             salt=lambda: nonce.encode().hex(),
             files=lambda: files_of(loaded),
         )

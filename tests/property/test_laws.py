@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -26,7 +26,7 @@ from tests.property.law_worlds import ALLOWED, World, difference, end_state
 from tests.property.manifest_strategies import PLAIN, SECRETS, Document, read, stacks, text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from declarative.core.plan import Plan, Step
     from declarative.core.state import Actual
@@ -114,7 +114,7 @@ def test_no_action_is_ever_planned_on_what_is_foreign(
     other.converge(data.draw(stacks(PLAIN)) if data.draw(st.booleans()) else [])
     _put_strangers(world, documents, data)
     foreign = _foreign(world)
-    kept = {name: value for name, value in end_state(world.engine).items() if name.partition(" ")[2] in foreign}
+    kept = {name: value for name, value in end_state(world.engine).items() if name in foreign}
     try:
         made, _ = world.look(documents)
     except Refused:
@@ -214,25 +214,34 @@ def _put_strangers(world: World, documents: list[Document], data: st.DataObject)
 
 def _foreign(world: World) -> set[str]:
     engine = world.engine
-    pools = (engine.containers, engine.networks, engine.volumes)
+    pools: dict[str, Mapping[str, Any]] = {
+        "container": engine.containers,
+        "network": engine.networks,
+        "volume": engine.volumes,
+    }
     return {
-        name for pool in pools for name, item in pool.items() if item.owner is None or item.owner.stack != "law"
-    } - {"bridge", "host", "none"}
+        f"{kind} {name}"
+        for kind, pool in pools.items()
+        for name, item in pool.items()
+        if (item.owner is None or item.owner.stack != "law") and name not in {"bridge", "host", "none"}
+    }
 
 
 def _objects(action: do.Action) -> Iterator[str]:
     """Name the containers, networks and volumes that an action changes."""
     match action:
         case do.RenameContainer():
-            yield from (action.name, action.to)
+            yield from (f"container {action.name}", f"container {action.to}")
         case do.ConnectNetwork() | do.DisconnectNetwork():
-            yield action.container
+            yield f"container {action.container}"
         case do.CreateContainer() | do.StartContainer() | do.StopContainer() | do.RestartContainer():
-            yield action.name
-        case do.RemoveContainer() | do.UpdateContainer() | do.CreateNetwork() | do.RemoveNetwork():
-            yield action.name
+            yield f"container {action.name}"
+        case do.RemoveContainer() | do.UpdateContainer():
+            yield f"container {action.name}"
+        case do.CreateNetwork() | do.RemoveNetwork():
+            yield f"network {action.name}"
         case do.CreateVolume() | do.RemoveVolume():
-            yield action.name
+            yield f"volume {action.name}"
 
 
 def _bare(made: Plan) -> list[tuple[object, ...]]:
