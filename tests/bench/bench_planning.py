@@ -47,6 +47,7 @@ _STRIDE = 20  # of twenty resources one is a network, one a volume, and the rest
 
 def measure(_engine: Engine, _folder: Path) -> Iterator[Figure]:
     """Yield the time of the largest size, with everything to make and with nothing, and the growth of the time per resource."""
+    gc.set_threshold(100_000, 50, 50)  # as `declarative.cli.main` sets it
     for what, actual_for in {"new": _nothing_yet, "unchanged": _all_there}.items():
         times = {size: _seconds(size, actual_for) for size in _SIZES}
         largest, smallest = max(_SIZES), min(_SIZES)
