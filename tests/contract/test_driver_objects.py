@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
+import io
 import json
+import subprocess
+import tarfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +16,7 @@ from declarative.core import actions as do
 from declarative.core.resources import ArchiveSource, Attachment, Mount, NetworkSpec, RootfsSource, VolumeSpec
 from declarative.core.state import LABEL_BUILD, LABEL_NAME
 from declarative.drivers.port import BuildFailed
-from declarative.errors import Conflict, NotFound
+from declarative.errors import Conflict, DeclarativeError, NotFound
 from tests.base_image import BASE_IMAGE, archive
 from tests.contract.bench import container
 
@@ -160,10 +165,82 @@ def test_an_archive_is_loaded_and_tagged(bench: Bench, tmp_path: Path) -> None:
     assert bench.look().references[reference] == image_id
 
 
-def _root() -> bytes:
-    import io
-    import tarfile
+def test_an_archive_in_oci_layout_is_loaded(real_bench: Bench, tmp_path: Path) -> None:
+    built = real_bench.build("FROM busybox\nENV OCI=1\n")
+    assert real_bench.engine is not None
+    saved = tmp_path / "saved.tar"
+    real_bench.engine.docker("save", "-o", str(saved), built)
+    image_id = real_bench.look().references[built]
+    real_bench.do(do.UntagImage(reference=built))
+    path = tmp_path / "oci.tar.gz"
+    path.write_bytes(_oci_layout(saved))
+    reference = f"{real_bench.stack}/oci:1"
+    source = ArchiveSource(path=str(path), image_id=image_id)
+    real_bench.do(do.LoadImage(source=source, references=(reference,), owner=real_bench.owner("Image", "oci")))
+    actual = real_bench.look(references=frozenset({reference}))
+    config = actual.images[actual.references[reference]].config
+    assert actual.references[reference] == image_id
+    assert config is not None
+    assert config.environment["OCI"] == "1"
 
+
+def _oci_layout(saved: Path) -> bytes:
+    """Turn what `docker save` wrote into a gzipped OCI layout with gzipped layers."""
+    with tarfile.open(saved) as archive:
+        manifest = json.loads(_member(archive, "manifest.json"))[0]
+        config = _member(archive, manifest["Config"])
+        layers = [gzip.compress(_member(archive, name)) for name in manifest["Layers"]]
+    descriptors = [_descriptor("application/vnd.oci.image.layer.v1.tar+gzip", layer) for layer in layers]
+    head = {"schemaVersion": 2, "config": _descriptor("application/vnd.oci.image.config.v1+json", config)}
+    listed = json.dumps({**head, "layers": descriptors}).encode()
+    index = {"schemaVersion": 2, "manifests": [_descriptor("application/vnd.oci.image.manifest.v1+json", listed)]}
+    files = {f"blobs/sha256/{hashlib.sha256(blob).hexdigest()}": blob for blob in (config, listed, *layers)}
+    files |= {"index.json": json.dumps(index).encode(), "oci-layout": b'{"imageLayoutVersion":"1.0.0"}'}
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as packed:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            packed.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def _member(archive: tarfile.TarFile, name: str) -> bytes:
+    file = archive.extractfile(name)
+    assert file is not None
+    return file.read()
+
+
+def _descriptor(media_type: str, content: bytes) -> dict[str, object]:
+    return {"mediaType": media_type, "digest": f"sha256:{hashlib.sha256(content).hexdigest()}", "size": len(content)}
+
+
+def test_archives_that_cannot_be_read_are_errors_that_name_them(real_bench: Bench, tmp_path: Path) -> None:
+    broken, owner = tmp_path / "broken.tar", real_bench.owner("Image", "x")
+    broken.write_bytes(b"no archive at all" * 100)
+    references = (f"{real_bench.stack}/x:1",)
+    for path in (broken, tmp_path / "none.tar"):
+        for action in (
+            do.LoadImage(source=ArchiveSource(path=str(path), image_id="sha256:1"), references=references, owner=owner),
+            do.ImportImage(source=RootfsSource(path=str(path), digest="sha256:1"), references=references, owner=owner),
+        ):
+            with pytest.raises(DeclarativeError) as caught:
+                real_bench.do(action)
+            assert str(path) in str(caught.value) or references[0] in str(caught.value)
+    assert references[0] not in real_bench.look().references
+
+
+@pytest.mark.parametrize("program", ["gzip", "xz", "bzip2", "zstd"])
+def test_packed_root_file_systems_become_images(real_bench: Bench, tmp_path: Path, program: str) -> None:
+    path = tmp_path / "root"
+    path.write_bytes(subprocess.run([program, "-c"], input=_root(), stdout=subprocess.PIPE, check=True).stdout)
+    references = (f"{real_bench.stack}/root:{program}",)
+    source = RootfsSource(path=str(path), digest="sha256:abc")
+    real_bench.do(do.ImportImage(source=source, references=references, owner=real_bench.owner("Image", "root")))
+    assert references[0] in real_bench.look().references
+
+
+def _root() -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as packed:
         packed.addfile(tarfile.TarInfo("empty"))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
 import pytest
@@ -110,6 +112,50 @@ def test_a_registry_that_is_down_is_unavailable_and_not_empty(bench: Bench) -> N
     with pytest.raises(Unavailable):
         bench.do(do.PushImage(reference=f"{gone}:1"))
     bench.do(do.UntagImage(reference=f"{gone}:1"))
+
+
+class _Sick(BaseHTTPRequestHandler):
+    """A registry that answers everything with one status."""
+
+    status = 500
+
+    def _answer(self) -> None:
+        self.send_response(self.status)
+        body = b'{"errors":[{"code":"TOOMANYREQUESTS","message":"slow down"}]}' if self.status == 429 else b"oops"
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = _answer  # noqa: N815 - the names that http.server looks for
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.mark.parametrize("status", [500, 503, 429])
+def test_a_registry_in_trouble_is_unavailable_and_not_empty(real_bench: Bench, status: int) -> None:
+    handler = type("Sick", (_Sick,), {"status": status})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        port = server.server_address[1]
+        real_bench.reach(port)
+        _impatient(real_bench)
+        repository = f"127.0.0.1:{port}/{real_bench.stack}/app"
+        try:
+            for ask in (
+                lambda: real_bench.look(repositories=frozenset({repository})),
+                lambda: real_bench.look(refresh=frozenset({f"{repository}:1"})),
+                lambda: real_bench.do(do.PullImage(reference=f"{repository}:1")),
+                lambda: real_bench.do(do.RetagRemote(repository=repository, source="1", tag="2")),
+            ):
+                with pytest.raises(Unavailable):
+                    ask()
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def _impatient(bench: Bench, credential: Credential | None = None) -> None:

@@ -9,21 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 from declarative.core.state import LABEL_BUILD
 from declarative.dockerapi.wire import quote_name
+from declarative.drivers.docker.archives import image_chunks, rootfs_chunks
 from declarative.drivers.docker.labels import owned_labels
 from declarative.drivers.port import Progress
-from declarative.errors import Conflict, Failed, Invalid, NotFound
+from declarative.errors import Conflict, Failed, NotFound
 from declarative.oci.reference import Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from declarative.core.actions import ImportImage, LoadImage, PullImage, PushImage
     from declarative.dockerapi.client import EngineClient
 
     Report = Callable[[Progress], None]
     AuthHeader = Callable[[str], str]  # registry domain → X-Registry-Auth
-
-CHUNK = 1 << 20
 
 
 def path_of(name: str, rest: str = "") -> str:
@@ -123,7 +122,7 @@ def import_image(client: EngineClient, action: ImportImage, report: Report) -> N
     parsed = Reference.parse(first).addressed()
     labels = {**owned_labels(action.owner), LABEL_BUILD: _json({"rootfs": action.source.digest})}
     query: dict[str, Any] = {"fromSrc": "-", "repo": parsed.name, "tag": parsed.tag, "changes": label_changes(labels)}
-    body = _file(action.source.path, report)
+    body = rootfs_chunks(action.source.path, client.facts.api, report)
     for _ in client.stream_lines("POST", "/images/create", query, body=body, headers=TAR):
         pass
     for other in others:
@@ -142,7 +141,7 @@ def _quoted(text: str) -> str:
 
 def load(client: EngineClient, action: LoadImage, report: Report) -> None:
     """Load an archive and tag the image it holds. The tags that the archive brings along come too, as with `docker load`."""
-    body = _file(action.source.path, report)
+    body = image_chunks(action.source.path, action.source.image_id, report)
     for line in client.stream_lines("POST", "/images/load", {"quiet": True}, body=body, headers=TAR):
         if text := str(line.get("stream", "")).strip():
             report(Progress(text=text))
@@ -157,25 +156,7 @@ def load(client: EngineClient, action: LoadImage, report: Report) -> None:
         tag(client, source, reference)
 
 
-def _file(path: str, report: Report) -> Iterator[bytes]:
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123 - pathlib is not loaded on this path otherwise
-            size = file.seek(0, 2)
-            file.seek(0)
-            while chunk := file.read(CHUNK):
-                yield chunk
-                report(Progress(done=file.tell(), total=size))
-    except OSError as error:
-        raise Invalid(path, f"cannot be read: {(error.strerror or '').lower()}", "mend the path") from error
-
-
 def _json(value: dict[str, str]) -> str:
     import json
 
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
-
-
-def consume(lines: Iterable[dict[str, Any]]) -> None:
-    """Read a stream to its end, for the errors in it."""
-    for _ in lines:
-        pass
