@@ -10,6 +10,7 @@ import base64
 import contextlib
 import http.client
 import json
+import re
 import shlex
 import shutil
 import subprocess
@@ -92,6 +93,36 @@ def test_the_one_line_of_the_readme_shows_the_page(examples: Path, declarative_c
     assert ended.returncode == 0, ended.stderr
     assert "hello-web-1  running" in ended.stdout
     assert "Hello from a container" in ended.stdout
+
+
+@pytest.mark.slow
+def test_the_first_two_minutes_of_the_readme_go_as_written(
+    examples: Path, declarative_cli: Cli, docker_engine: Engine
+) -> None:
+    lines = _first_stack()
+    assert len(lines) > 15
+    said: dict[str, str] = {}
+    environment = {**declarative_cli.environment, "DOCKER_HOST": docker_engine.url}
+    for line in lines:
+        wanted = re.search(r"# exit (\d)", line)
+        command = line.replace("curl ", "curl -fsS --retry 10 --retry-connrefused ")
+        ended = subprocess.run(
+            ["bash", "-c", command],
+            check=False, capture_output=True, text=True, cwd=examples.parent, env=environment,
+        )  # fmt: skip
+        said[line.split(" #")[0].strip()] = ended.stdout
+        assert ended.returncode == (int(wanted[1]) if wanted else 0), f"{line}\n{ended.stdout}\n{ended.stderr}"
+    assert said["curl http://localhost:8080/"] == "Hello again.\n"
+    assert "context/index.html" in said["declarative plan -f examples/hello --exit-code"]
+    assert "index.html" in said["declarative exec -f examples/hello web -- ls /srv"]
+    assert not _running(docker_engine, "hello-")
+
+
+def _first_stack() -> list[str]:
+    section = (_ROOT / "README.md").read_text().partition("## A first stack in two minutes")[2]
+    shown = section.partition("For a stack of your own")[0]
+    blocks = re.findall(r"^```sh\n(.*?)^```$", shown, re.MULTILINE | re.DOTALL)
+    return [line for block in blocks for line in block.splitlines() if line]
 
 
 # ---- what single examples promise
