@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
     from declarative.manifest.load import Loaded, LoadOptions
     from declarative.manifest.sources import Source
+    from declarative.manifest.yaml_nodes import Document
     from declarative.manifest.yaml_nodes import Mapping as Node
+    from declarative.manifest.yaml_nodes import Node as AnyNode
+
+INLINED = 1 << 16
+"""Bytes of a file that is kept by its content; a larger one is kept by its path."""
 
 INDEX = "index.json"  # file → the folder that relative paths in it count from, and the name it had
 
@@ -34,7 +39,7 @@ def files_of(loaded: Loaded) -> dict[str, str]:
         if key not in sources:
             sources[key] = []
             about[key] = {"name": key, "folder": str(document.source.folder.resolve())}
-        sources[key].append(document.root)
+        sources[key].append(_with_content(document))
     files = {}
     index = {"stack": loaded.desired.stack, "files": {}}
     for number, (key, roots) in enumerate(sources.items(), start=1):
@@ -43,6 +48,48 @@ def files_of(loaded: Loaded) -> dict[str, str]:
         index["files"][name] = about[key]  # type: ignore[index]
     files[INDEX] = json.dumps(index, indent=2, sort_keys=True)
     return files
+
+
+def _with_content(document: Document) -> Node:
+    """Put the content of a container's `files` in the place of their paths: what is brought back is what was applied.
+
+    Secrets stay where they are, and so does what is no text, or too large for a history that is kept in every engine.
+    """
+    from declarative.manifest.yaml_nodes import Mapping, Sequence
+
+    spec = document.root.get("spec")
+    files = spec.get("files") if isinstance(spec, Mapping) else None
+    if not isinstance(spec, Mapping) or not isinstance(files, Sequence):
+        return document.root
+    entries = Sequence([_inlined(entry, document.source.folder) for entry in files.items], files.line, files.column)
+    return _having(document.root, "spec", _having(spec, "files", entries))
+
+
+def _inlined(entry: AnyNode, folder: Path) -> AnyNode:
+    from declarative.manifest.yaml_nodes import Mapping, Scalar
+
+    path = entry.get("file") if isinstance(entry, Mapping) else None
+    if not isinstance(entry, Mapping) or not isinstance(path, Scalar) or not isinstance(path.value, str):
+        return entry
+    try:
+        content = (folder / path.value).read_bytes()
+        text = content.decode() if len(content) <= INLINED else None
+    except (OSError, UnicodeDecodeError):
+        return entry
+    if text is None:
+        return entry
+    items = {name: node for name, node in entry.items.items() if name != "file"}
+    keys = {name: key for name, key in entry.keys.items() if name != "file"}
+    items["content"] = Scalar(text, path.line, path.column, text)
+    keys["content"] = Scalar("content", path.line, path.column, "content")
+    return Mapping(items, keys, entry.line, entry.column)
+
+
+def _having(node: Node, name: str, value: AnyNode) -> Node:
+    """Copy a mapping with one value replaced."""
+    from declarative.manifest.yaml_nodes import Mapping
+
+    return Mapping({**node.items, name: value}, node.keys, node.line, node.column)
 
 
 def read_back(files: Mapping[str, str], options: LoadOptions) -> Loaded:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from declarative.core.planner.names import familiar, repository_of
-from declarative.core.resources import BuildSource, PullSource
+from declarative.core.resources import BuildSource, KeptSource, PullSource
 from declarative.core.state import SUFFIX_NEW, SUFFIX_OLD, Scope
 from declarative.errors import DeclarativeError
 
@@ -38,10 +38,12 @@ def _references(desired: Desired) -> Iterator[str]:
         yield from map(familiar, image.spec.references)
         if isinstance(image.spec.source, BuildSource):
             yield from map(familiar, image.spec.source.bases)
+        if isinstance(image.spec.source, KeptSource):
+            yield image.spec.source.image_id
         if isinstance(image.spec.source, PullSource):
             yield familiar(image.spec.source.reference)
     for scheme in desired.schemes.values():
-        yield from _written(scheme)
+        yield from written(scheme)
 
 
 def _run_by(spec: ContainerSpec, desired: Desired) -> Iterator[str]:
@@ -58,7 +60,7 @@ def _run_by(spec: ContainerSpec, desired: Desired) -> Iterator[str]:
             return  # the planner says what is wrong with it, at its place
 
 
-def _written(scheme: TagScheme) -> Iterator[str]:
+def written(scheme: TagScheme) -> Iterator[str]:
     """Name the tags of the scheme's version."""
     from declarative.core.tags.rules import Rules
     from declarative.core.tags.scheme import tags_of

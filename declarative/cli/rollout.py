@@ -30,17 +30,20 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Args, context: Context) -> int:
     """Apply the manifests of an earlier revision."""
     from declarative.apply.history import pick
+    from declarative.apply.kept import with_kept_images
     from declarative.apply.manifests import read_back
     from declarative.cli.applying import converge
     from declarative.cli.connection import open_driver
     from declarative.cli.history import stack_of
     from declarative.cli.opening import load_options, policy_of
+    from declarative.record import replace
 
     stack, engine = stack_of(args, context)
     driver = open_driver(args, context, engine=engine, read_only=True)
     try:
         revision = pick(driver, stack, args.to)
         loaded = read_back(driver.revision_files(stack, revision.number), load_options(args, context))
+        loaded = replace(loaded, desired=with_kept_images(loaded.desired, revision))
         if args.dry_run:
             from declarative.apply.run import look
             from declarative.cli.plan import show

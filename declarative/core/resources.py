@@ -99,7 +99,15 @@ class ArchiveSource:
     reference: str = ""
 
 
-ImageSource = BuildSource | PullSource | RootfsSource | ArchiveSource
+@record
+class KeptSource:
+    """An image that an earlier revision made and the engine still has: no manifest says this, `rollout undo` does."""
+
+    image_id: str
+    revision: int
+
+
+ImageSource = BuildSource | PullSource | RootfsSource | ArchiveSource | KeptSource
 
 
 @record

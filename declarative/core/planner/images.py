@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from declarative.core.actions import BuildImage, ImportImage, LoadImage, PullImage, TagImage
 from declarative.core.plan import Change, Step
 from declarative.core.planner.names import familiar, repository_of
-from declarative.core.resources import ArchiveSource, BuildSource, PullSource, RootfsSource
+from declarative.core.resources import ArchiveSource, BuildSource, KeptSource, PullSource, RootfsSource
 from declarative.core.state import LABEL_BUILD, LABEL_KIND, LABEL_NAME, LABEL_STACK, Owner
 from declarative.core.tags.rules import Rules
 from declarative.errors import DeclarativeError, NotFound, Unsupported
@@ -105,6 +105,8 @@ class ImagePlanner:
                 outcome = self._plan_rootfs(image, source)
             case ArchiveSource():
                 outcome = self._plan_archive(image, source)
+            case KeptSource():
+                outcome = self._plan_kept(image, source)
         made_with_names = isinstance(source, (BuildSource, RootfsSource, ArchiveSource)) and outcome.why != ""
         if not made_with_names:
             self._add_tags(image, outcome)
@@ -245,6 +247,16 @@ class ImagePlanner:
             return ImageOutcome(reference=references[0] if references else found.id, id=found.id, config=found.config)
         action = LoadImage(source=source, references=references, owner=self._owner(image))
         return self._add_made(image, "load", "missing", (), action, known=source.image_id)
+
+    def _plan_kept(self, image: Image, source: KeptSource) -> ImageOutcome:
+        found = self._draft.actual.images.get(source.image_id)
+        references = self.references(image)
+        if found is None:
+            problem = f"the image of revision {source.revision} is no longer in the engine ({source.image_id})"
+            remedy = "bring its sources back (git checkout) and apply them"
+            self._draft.problems.append(NotFound(f"Image/{image.name}", problem, remedy, image.places.at("spec")))
+            return ImageOutcome(reference="", id=None, why="it is gone")
+        return ImageOutcome(reference=references[0] if references else found.id, id=found.id, config=found.config)
 
     def _add_made(
         self,

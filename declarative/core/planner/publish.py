@@ -98,7 +98,7 @@ class TagPlanner:
             self._draft.deferred.append(f"TagScheme/{scheme.name}: its version is a label of an image yet to be made")
             return
         rules = self._rules(scheme)
-        remote = self._draft.actual.registry.get(spec.repository, {}) if spec.push else {}
+        remote = self._draft.actual.registry.get(repository_of(spec.repository), {}) if spec.push else {}
         local = self._local(spec.repository, outcome.id)
         here = settle(rules, version, local, remote)
         self.settled.append(Settled(scheme=scheme, version=version, where="engine", place=local, outcome=here))
