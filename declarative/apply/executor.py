@@ -21,7 +21,7 @@ from declarative.apply.script import is_long, script_of
 from declarative.apply.trouble import about, diagnosis
 from declarative.apply.workers import Workers
 from declarative.core.actions import CreateContainer, RestartContainer, StartContainer
-from declarative.errors import DeclarativeError, LockHeld
+from declarative.errors import DeclarativeError, LockHeld, Unavailable
 from declarative.record import field, record, replace
 
 if TYPE_CHECKING:
@@ -224,7 +224,26 @@ class Executor:
 
     def _submit(self, workers: Workers, run: _Run) -> None:
         move = run.move
-        workers.submit(run, lambda: attempt(lambda: self._make(run, move), tell=self.tell, stop=self.stop))
+
+        def call() -> Any:
+            try:
+                return attempt(lambda: self._make(run, move), tell=self.tell, stop=self.stop)
+            except Unavailable:
+                self._stop_if_gone(run.step)
+                raise
+
+        workers.submit(run, call)
+
+    def _stop_if_gone(self, step: Step) -> None:
+        """Where it is the engine that does not answer, and not a registry behind it, nothing else will work either."""
+        try:
+            self.driver.observe(self.plan.stack, [step.name])
+        except Unavailable as error:
+            problem = "the engine does not answer any more"
+            remedy = "see whether it runs, then apply again to go on"
+            self.stop.request(Unavailable(error.subject, problem, remedy))
+        except DeclarativeError:
+            return
 
     def _make(self, run: _Run, move: Move | None) -> Any:
         if isinstance(move, Ask):

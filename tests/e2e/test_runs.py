@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,7 @@ from tests.engines import wait_until
 from tests.recording_proxy import Call, RecordingProxy, Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.cli import Cli
@@ -255,6 +257,34 @@ def test_an_apply_in_sync_makes_no_writing_call(declarative_cli: Cli, docker_eng
         assert proxy.writes == []
 
 
+def test_an_engine_that_dies_in_the_middle_ends_the_apply_soon_and_the_next_one_converges(
+    cli_for: Callable[[Engine], Cli], spare_engine: Engine, stack: Path
+) -> None:
+    stack.write_text(_STACK + "".join(web(name=f"web{number}") for number in range(12)))
+    dying = False
+
+    def die(call: Call) -> Verdict:
+        nonlocal dying
+        if call.path.endswith("/start") and not dying:
+            dying = True
+            spare_engine.kill()
+        return Verdict.CUT if dying else Verdict.PASS
+
+    assert spare_engine.socket_path is not None
+    cli = cli_for(spare_engine)
+    with RecordingProxy(spare_engine.socket_path, stack.parent / "proxy.sock", before=die) as proxy:
+        begun = time.monotonic()
+        ended = cli("apply", "--engine", proxy.url, seconds=100).expect(1)
+        assert time.monotonic() - begun < 60
+    assert "the engine does not answer any more" in ended.err
+    assert "Traceback" not in ended.err
+    spare_engine.start_daemon()
+    cli("apply").expect(0)
+    cli("apply", "--exit-code").expect(0)
+    assert len(names(spare_engine)) == 12
+
+
+@pytest.mark.slow
 def test_killed_at_every_writing_call_the_next_apply_converges(
     declarative_cli: Cli, docker_engine: Engine, stack: Path
 ) -> None:

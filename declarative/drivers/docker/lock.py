@@ -23,6 +23,7 @@ from declarative.core.state import LABEL_KIND, LABEL_NAME, LABEL_STACK, PREFIX, 
 from declarative.dockerapi.wire import quote_name
 from declarative.drivers.docker.containers import remove
 from declarative.drivers.docker.labels import CONTAINER_KINDS, KIND_FILES, KIND_LOCK
+from declarative.drivers.docker.networks import created_volume
 from declarative.drivers.holder import FIELDS, certainly_dead
 from declarative.errors import Conflict, DeclarativeError, LockHeld, NotFound
 
@@ -125,7 +126,7 @@ def _create(client: EngineClient, stack: str, name: str, holder: Mapping[str, st
     """Create a volume of ours, or find the one that is there; who made it."""
     labels = {LABEL_STACK: stack, LABEL_KIND: KIND_LOCK, LABEL_NAME: name}
     labels |= {_FIELD + field: holder.get(field, "") for field in FIELDS}
-    return holder_of(client.post_json("/volumes/create", None, {"Name": name, "Driver": "local", "Labels": labels}))
+    return holder_of(created_volume(client, {"Name": name, "Driver": "local", "Labels": labels}))
 
 
 def holder_of(document: Json) -> dict[str, str]:

@@ -86,9 +86,23 @@ def create_volume(client: EngineClient, action: CreateVolume, salt: Callable[[],
     body = {"Name": action.name, "Driver": action.spec.driver or "local", "Labels": labels}
     if action.spec.options:
         body["DriverOpts"] = dict(action.spec.options)
-    document = client.post_json("/volumes/create", None, body)
+    document = created_volume(client, body)
     if not same_spec(document.get("Labels") or {}, action.owner, action.applied):
         raise Conflict(f"volume {action.name}", "another volume has this name", "remove it, or choose another name")
+
+
+def created_volume(client: EngineClient, body: dict[str, Any]) -> Any:
+    """Create a volume, or find the one that is there; its document.
+
+    Of a volume that is there already an engine that was started since tells no labels here; a look at it does.
+    """
+    document = client.post_json("/volumes/create", None, body)
+    if document.get("Labels"):
+        return document
+    try:
+        return client.get_json(f"/volumes/{quote_name(body['Name'])}")
+    except NotFound:  # removed in between: whoever asks again makes it
+        return document
 
 
 def remove_volume(client: EngineClient, name: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from declarative.apply import executor
+from declarative.apply import executor, retry
 from declarative.apply.events import Outcome, StepEnded, StepStarted
 from declarative.apply.stop import Stop
 from declarative.drivers.memory import MemoryDriver
@@ -17,11 +17,11 @@ from declarative.errors import Failed, Interrupted, LockHeld, Unavailable
 from tests.unit.apply.world import container, job
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
     from declarative.apply.report import Report
     from declarative.core.actions import Action
-    from declarative.drivers.port import Progress
+    from declarative.drivers.port import Observed, Progress
     from tests.unit.apply.world import World
 
 
@@ -154,6 +154,25 @@ def test_failures_on_their_merits_are_not_tried_again(world: World) -> None:
 
     assert tries == 1
     assert failed(report).error.problem == "no such program"  # type: ignore[union-attr]
+
+
+def test_an_engine_that_is_gone_ends_everything(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(call: str) -> None:
+        if call.endswith("shop-a-1"):
+            raise Unavailable("memory", "connection refused")
+
+    def silent(self: MemoryDriver, stack: str, names: Sequence[str]) -> Mapping[str, Observed]:
+        del self, stack, names
+        raise Unavailable("memory", "connection refused")
+
+    world.engine.hook = gone
+    monkeypatch.setattr(MemoryDriver, "observe", silent)
+    monkeypatch.setattr(retry, "FIRST_PAUSE", 0.01)
+    report = world.apply("".join(container(name) for name in "abcdefgh"), parallelism=1)
+
+    assert report.exit_code == 1
+    assert "does not answer any more" in str(report.errors()[-1])
+    assert sum(out.state == "skipped" for out in report.outcomes) > 5
 
 
 # ---- stopping

@@ -62,15 +62,24 @@ def test_it_does_not_mind_what_it_does_not_touch(world: World, tmp_path: Path) -
 
 
 def test_it_refuses_when_what_it_would_do_is_not_what_was_shown(world: World, tmp_path: Path) -> None:
-    (tmp_path / "motd").write_text("one")
-    text = container("web", more="files: [{target: /motd, file: motd}]")
+    (tmp_path / "settings").write_text("A=one")
+    text = container("web", more="env_file: settings")
     world.apply(text)
-    (tmp_path / "motd").write_text("two")
+    (tmp_path / "settings").write_text("A=two")
     saved_to(tmp_path / "plan", world, text)
-    (tmp_path / "motd").write_text("three")
+    (tmp_path / "settings").write_text("A=three")
 
     with pytest.raises(Refused, match="has changed since it was saved"):
         apply_file(tmp_path / "plan", world)
+
+
+def test_it_carries_the_content_of_files_as_it_was_shown(world: World, tmp_path: Path) -> None:
+    (tmp_path / "motd").write_text("one")
+    saved_to(tmp_path / "plan", world, container("web", more="files: [{target: /motd, file: motd}]"))
+    (tmp_path / "motd").write_text("two")
+
+    assert apply_file(tmp_path / "plan", world).done
+    assert "one" in json.loads((tmp_path / "plan").read_text())["files"]["001.yaml"]
 
 
 def test_a_file_fits_its_schema(world: World, tmp_path: Path) -> None:
