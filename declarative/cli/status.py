@@ -45,7 +45,7 @@ def _look(args: Args, context: Context) -> Status:
     from declarative.cli.opening import load_manifests
     from declarative.core.state import Scope
 
-    loaded = None if args.stack and not args.files else load_manifests(args, context)
+    loaded = None if args.stack and not args.files else load_manifests(args, context, names_only=True)
     driver = open_driver(args, context, engine=loaded.stack.engine if loaded else "", read_only=True)
     try:
         if loaded is None:
