@@ -141,7 +141,8 @@ class Driver(Protocol):
 
         `holder` says who we are: host, pid, boot (boot id), pidns, start (process start time), user, command, nonce. A
         lock whose holder is certainly dead (same boot and pid namespace, no such process) is taken over at once; one of
-        another machine when it has not been renewed for 60 s of our own clock.
+        another machine when it has not been renewed for 60 s of our own clock. Taking the lock sweeps away what a killed
+        apply left half made (`Actual.leftovers`); nothing else of the engine changes.
         """
         ...
 
@@ -197,5 +198,5 @@ class Driver(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Let go of connections. Calls that other threads are in end as Unavailable; builds under way are called off."""
         ...

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,7 @@ from declarative.core.secret import Secret
 from declarative.core.state import LABEL_BUILD
 from declarative.drivers.docker.plugin import buildx_environment
 from declarative.drivers.port import BuildFailed, Streams
-from declarative.errors import Denied, NotFound, Unavailable, Unsupported
+from declarative.errors import DeclarativeError, Denied, NotFound, Unavailable, Unsupported
 from tests import engines
 from tests.contract.bench import docker_bench
 from tests.registry_server import free_port, serve_registry
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from declarative.drivers.port import Progress
     from tests.contract.bench import Bench
 
 _DOCKERFILE = """\
@@ -139,6 +141,30 @@ def test_a_base_image_that_cannot_be_had_says_why(build_bench: Bench, tmp_path: 
         absent = f"{registry}/base:1"
         with pytest.raises(NotFound):
             build_bench.do(_action(build_bench, tmp_path, f"FROM {absent}\n", bases=(absent,)))
+
+
+def test_closing_the_driver_ends_a_build_that_is_under_way(build_bench: Bench, tmp_path: Path) -> None:
+    action = _action(build_bench, tmp_path, "FROM busybox\nRUN echo begun; sleep 300\n")
+    driver, errors, begun = build_bench.open(), [], threading.Event()
+
+    def hear(progress: Progress) -> None:
+        if "begun" in progress.text and "RUN" not in progress.text:
+            begun.set()
+
+    def build() -> None:
+        try:
+            driver.execute(action, hear)
+        except DeclarativeError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=build)
+    thread.start()
+    assert begun.wait(30)
+    driver.close()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert len(errors) == 1
+    assert action.references[0] not in build_bench.look().references
 
 
 def test_without_buildx_a_build_that_needs_it_is_refused(real_bench: Bench, tmp_path: Path) -> None:

@@ -6,7 +6,9 @@ reach it through the environment, never through a file or an argument.
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -17,12 +19,15 @@ from declarative.errors import DeclarativeError, Denied, Failed, Unavailable
 from declarative.record import replace
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Mapping
 
     from declarative.core.actions import BuildImage
     from declarative.core.resources import BuildSource
     from declarative.dockerapi.client import EngineClient
     from declarative.drivers.docker.images import Report
+
+    Programs = set[subprocess.Popen[bytes]]  # what runs now, to be ended when the driver is closed
 
 _FAILED_STEP = re.compile(r"^ > \[(?P<where>[^\]]*)\] (?P<text>.*?):?$", re.MULTILINE)
 _ERROR = re.compile(r"^ERROR: (?P<text>.*)$", re.MULTILINE)
@@ -53,17 +58,24 @@ def build(
     labels: Mapping[str, str],
     environment: Mapping[str, str],
     report: Report,
+    programs: Programs,
 ) -> None:
     """Build and load. `environment` is what the docker client shall run with; the engine's address is added here."""
     source = action.source
     options = [*arguments(source, action.references, labels), "--file", source.dockerfile or "-", source.context]
-    code, output = _run(client, source, options, source.dockerfile_inline, environment, report)
+    code, output = _run(client, source, options, source.dockerfile_inline, environment, report, programs)
     if code != 0:
         raise _failure(action, output, code)
 
 
 def last_good(
-    client: EngineClient, source: BuildSource, text: str, line: int, environment: Mapping[str, str], report: Report
+    client: EngineClient,
+    source: BuildSource,
+    text: str,
+    line: int,
+    environment: Mapping[str, str],
+    report: Report,
+    programs: Programs,
 ) -> str:
     """Build what comes before `line` of the Dockerfile `text`, which is in the builder's cache; the image's id, or ""."""
     import tempfile
@@ -73,7 +85,8 @@ def last_good(
     with tempfile.TemporaryDirectory(prefix="declarative-") as folder:
         told = Path(folder, "iid")
         options = [*arguments(replace(source, target="", no_cache=False), (), {}), "--iidfile", str(told)]
-        code, _ = _run(client, source, [*options, "--file", "-", source.context], before, environment, report)
+        options += ["--file", "-", source.context]
+        code, _ = _run(client, source, options, before, environment, report, programs)
         return told.read_text(encoding="ascii").strip() if code == 0 else ""
 
 
@@ -84,6 +97,7 @@ def _run(
     dockerfile: str,
     environment: Mapping[str, str],
     report: Report,
+    programs: Programs,
 ) -> tuple[int, str]:
     """Run buildx to its end; exit code, and what it printed."""
     import subprocess
@@ -98,6 +112,7 @@ def _run(
         env=env,
         start_new_session=True,  # Ctrl-C is ours to handle, for every step alike
     ) as process:
+        programs.add(process)
         try:
             with suppress(BrokenPipeError):
                 process.stdin.write(dockerfile.encode(errors="surrogateescape"))  # type: ignore[union-attr]  # both are pipes
@@ -108,9 +123,17 @@ def _run(
                 if text := line.rstrip("\n"):
                     report(Progress(text=text))
         except BaseException:
-            process.terminate()
+            end(process)
             raise
+        finally:
+            programs.discard(process)
     return process.returncode, "".join(output)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a build: the docker command and the plugin that it started, which cancels the work in the engine."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
 
 
 def arguments(source: BuildSource, references: tuple[str, ...], labels: Mapping[str, str]) -> list[str]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from declarative.core.state import Actual, ContainerState, Revision, Scope
     from declarative.dockerapi.transport import Endpoint
     from declarative.drivers.docker.build import ContextTar
+    from declarative.drivers.docker.buildx import Programs
     from declarative.drivers.port import BuildFailed, FileChange, Lease, LogLine, Observed, Progress, Streams
     from declarative.registry.client import RegistryClient
 
@@ -55,6 +56,7 @@ class DockerDriver:
         self.client = EngineClient(endpoint, timeout=timeout, read_only=read_only)
         self._around = surroundings
         self._registries: dict[str, RegistryClient] = {}
+        self._programs: Programs = set()
         self._guard = threading.Lock()
 
     @property
@@ -140,7 +142,7 @@ class DockerDriver:
         client, around = self.client, self._around
         labels = build.build_labels(client, action, around.auth_header, progress)
         if around.buildx is not None and client.facts.api >= snapshot.BUILDKIT_API:
-            buildx.build(client, action, labels, around.buildx, progress)
+            buildx.build(client, action, labels, around.buildx, progress, self._programs)
             return
         if around.open_context is None:
             raise Unsupported("", "this driver was made without a way to read build contexts")
@@ -156,7 +158,7 @@ class DockerDriver:
         if failure.layer or not failure.line or self._around.buildx is None:
             return failure.layer
         text = build.dockerfile_text(source)
-        return buildx.last_good(self.client, source, text, failure.line, self._around.buildx, progress)
+        return buildx.last_good(self.client, source, text, failure.line, self._around.buildx, progress, self._programs)
 
     def _registry(self, domain: str) -> RegistryClient:
         if self._around.registry is None:
@@ -256,7 +258,12 @@ class DockerDriver:
             return terminal.run(self.client, image, command, streams)
 
     def close(self) -> None:
-        """Let go of connections."""
+        """Let go of connections, and end builds that are under way."""
+        if self._programs:
+            from declarative.drivers.docker import buildx
+
+            for program in tuple(self._programs):
+                buildx.end(program)
         self.client.close()
         for client in self._registries.values():
             client.close()
