@@ -63,10 +63,15 @@ def run(args: Args, context: Context) -> int:
 
 def read_bare_file(args: Args) -> None:
     """Tell `-f stack.yaml` from `-f` and from `-f web`."""
-    files = [name for name in args.files if name in {"-", ".", ".."} or "/" in name or name.endswith(_ENDINGS)]
+    files = [name for name in args.files if names_file(name)]
     args.follow = args.follow or len(files) < len(args.files)
     args.names = [name for name in args.files if name and name not in files] + args.names
     args.files = files
+
+
+def names_file(name: str) -> bool:
+    """Whether what stands behind -f is meant as a manifest."""
+    return name in {"-", ".", ".."} or "/" in name or name.endswith(_ENDINGS)
 
 
 def _print(stack: str, since: str, driver: Driver, args: Args, context: Context) -> int:

@@ -10,7 +10,7 @@ import gc
 import sys
 from typing import TYPE_CHECKING
 
-from declarative.cli.verbs import VERBS
+from declarative.cli.verbs import HIDDEN, VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,9 +97,9 @@ def _dispatch(arguments: list[str], context: Context) -> int:
     verb, rest = hoist(arguments)
     if verb == "help":
         verb, rest = (rest[0] if rest else ""), ["--help"]
-    if verb not in VERBS:
+    if verb not in VERBS and verb not in HIDDEN:
         raise _unknown(verb)
-    module = load(verb)
+    module = load(HIDDEN.get(verb, verb))
     parser = Parser(prog=f"declarative {verb}", description=module.HELP)
     module.add_arguments(parser)
     args = parser.parse_args(rest)

@@ -34,3 +34,6 @@ VERBS: dict[str, str] = {
     "version": "print the version",
     "completion": "print the completion script of a shell",
 }
+
+HIDDEN: dict[str, str] = {"__complete": "complete"}
+"""Verbs that programs call and no list shows, with the file of each."""
