@@ -77,6 +77,8 @@ def test_any_other_manifest_is_valid_by_itself(folder: Path) -> None:
 def test_a_command_is_one_that_the_program_takes(command: str) -> None:
     words = shlex.split(re.split(r" [|>] |\s+#", command)[0])[1:]
     verb, rest = hoist(words)
+    if verb == "help":
+        return
     assert verb in VERBS
     module = load(verb)
     parser = Parser(prog=f"declarative {verb}")
