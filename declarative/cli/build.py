@@ -39,7 +39,10 @@ def run(args: Args, context: Context) -> int:
     """Build, or show what would be built."""
     from declarative.cli.connection import open_driver
     from declarative.cli.opening import load_manifests
+    from declarative.errors import Usage
 
+    if args.debug and context.json:
+        raise Usage("build", "-o json is one document, and --debug is a conversation", "leave one of them out")
     loaded = load_manifests(args, context)
     policy = _policy(loaded.desired, args)
     desired = only_images(loaded.desired)

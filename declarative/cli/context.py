@@ -39,13 +39,14 @@ class Context:
         import sys
 
         environ = dict(os.environ)
+        stdin, stdout, stderr = (stream or _nowhere() for stream in (sys.stdin, sys.stdout, sys.stderr))
         return cls(
             environ=environ,
-            folder=Path.cwd(),
-            stdin=sys.stdin.buffer,
-            out=_screen(sys.stdout, environ),
-            err=_screen(sys.stderr, environ),
-            interactive=sys.stdin.isatty() and sys.stderr.isatty(),
+            folder=_working_folder(environ),
+            stdin=stdin.buffer,
+            out=_screen(stdout, environ),
+            err=_screen(stderr, environ),
+            interactive=stdin.isatty() and stderr.isatty(),
         )
 
     def adopt(self, args: Args) -> None:
@@ -71,6 +72,25 @@ class Context:
         """Write what is left; whether nobody reads standard output any more."""
         self.out.write("")
         return self.out.broken
+
+
+def _nowhere() -> TextIO:
+    """Stand in for a standard stream that was closed when we were started: cron and daemons do that.
+
+    The null device takes the lowest free number, which is the stream's: no connection of ours comes to be written to by mistake.
+    """
+    import io
+    import os
+
+    return io.TextIOWrapper(io.FileIO(os.open(os.devnull, os.O_RDWR), "r+"), encoding="utf-8")
+
+
+def _working_folder(environ: Mapping[str, str]) -> Path:
+    """Give the working folder; where it was removed under us, the name it had: what is looked for in it will not be found."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path(environ.get("PWD") or "/")
 
 
 def _screen(stream: TextIO, environ: Mapping[str, str]) -> Screen:

@@ -9,6 +9,8 @@ import os
 from contextlib import contextmanager, nullcontext, suppress
 from typing import TYPE_CHECKING
 
+from declarative.errors import Interrupted
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -46,16 +48,24 @@ def descriptor(context: Context) -> int | None:
 
 @contextmanager
 def _raw(number: int) -> Iterator[None]:
-    """Put a terminal into raw mode: each key goes to the program, Ctrl-C too."""
+    """Put a terminal into raw mode: each key goes to the program, Ctrl-C too; whoever ends us gets it back as it was."""
+    import signal
     import termios
     import tty
 
+    def end(signaled: int, frame: object) -> None:
+        del frame
+        raise Interrupted("", f"interrupted by {signal.Signals(signaled).name}")
+
     before = termios.tcgetattr(number)
+    handlers = {signaled: signal.signal(signaled, end) for signaled in (signal.SIGTERM, signal.SIGHUP)}
     tty.setraw(number)
     try:
         yield
     finally:
         termios.tcsetattr(number, termios.TCSADRAIN, before)
+        for signaled, handler in handlers.items():
+            signal.signal(signaled, handler)
 
 
 def _writer(screen: Screen) -> Callable[[bytes], None]:

@@ -20,7 +20,7 @@ from declarative.manifest import schema
 from tests.cli import PROGRAM
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.cli import Cli
@@ -127,25 +127,44 @@ def test_exec_passes_input_output_settings_and_the_exit_code(stack: Path, declar
 
 
 @pytest.fixture
-def terminal(stack: Path, declarative_cli: Cli) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    """Run a shell in web-1 at a terminal of 33 rows and 99 columns."""
+def terminal() -> Iterator[tuple[int, int]]:
+    """Return both ends of a terminal of 33 rows and 99 columns: a person's, and the program's."""
     ours, theirs = pty.openpty()
     ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 99, 0, 0))
-    process = subprocess.Popen(
-        [PROGRAM, "exec", "web-1", "--", "sh"],
-        stdin=theirs, stdout=theirs, stderr=theirs, cwd=stack,
-        env={**declarative_cli.environment, "TERM": "xterm"}, start_new_session=True,
-    )  # fmt: skip
-    yield ours, process
-    process.kill()
-    process.wait()
+    yield ours, theirs
     os.close(ours)
     os.close(theirs)
 
 
-def test_exec_at_a_terminal_is_interactive(terminal: tuple[int, subprocess.Popen[bytes]]) -> None:
-    ours, process = terminal
+@pytest.fixture
+def shell(
+    stack: Path, declarative_cli: Cli, terminal: tuple[int, int]
+) -> Iterator[Callable[[], subprocess.Popen[bytes]]]:
+    """Return what starts a shell in web-1 at the terminal."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
+            [PROGRAM, "exec", "web-1", "--", "sh"],
+            stdin=terminal[1], stdout=terminal[1], stderr=terminal[1], cwd=stack,
+            env={**declarative_cli.environment, "TERM": "xterm"}, start_new_session=True,
+        )  # fmt: skip
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def test_exec_at_a_terminal_is_interactive(
+    shell: Callable[[], subprocess.Popen[bytes]], terminal: tuple[int, int]
+) -> None:
+    ours, _ = terminal
+    process = shell()
     _read_until(ours, b"# ")
+    assert not termios.tcgetattr(ours)[3] & termios.ICANON
     os.write(ours, b"stty size\r")
     assert b"33 99" in _read_until(ours, b"99")
     ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 44, 55, 0, 0))
@@ -158,7 +177,15 @@ def test_exec_at_a_terminal_is_interactive(terminal: tuple[int, subprocess.Popen
     _read_until(ours, b"# ")
     os.write(ours, b"exit 9\r")
     assert process.wait(20) == 9
-    assert termios.tcgetattr(ours)[3] & termios.ICANON  # ours again, and cooked
+    assert termios.tcgetattr(ours)[3] & termios.ICANON  # ours again
+    # also where we are ended from outside
+    while select.select([ours], [], [], 0.2)[0]:
+        os.read(ours, 4096)
+    process = shell()
+    _read_until(ours, b"# ")
+    process.terminate()
+    assert process.wait(20) == 130
+    assert termios.tcgetattr(ours)[3] & termios.ICANON
 
 
 def _read_until(number: int, text: bytes, seconds: float = 15) -> bytes:

@@ -1,0 +1,50 @@
+"""Standard streams as cron, daemons and pipes leave them: closed, full, or with nobody at the other end."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.cli import PROGRAM
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def run(words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["sh", "-c", f"exec {PROGRAM} {words}"],
+        check=False, capture_output=True, text=True, cwd=folder, timeout=60,
+        env={"PATH": "/usr/bin:/bin", "HOME": str(folder), "LANG": "C.UTF-8", "TOKEN": "x"},
+    )  # fmt: skip
+
+
+@pytest.mark.usefixtures("stack")
+@pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- 2>&-", ">&- <&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_no_matter(closed: str, tmp_path: Path) -> None:
+    ended = run(f"graph {closed}", tmp_path)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.startswith("" if ">&- " in closed else "Container/side\n")
+
+
+def test_an_error_with_nowhere_to_go_is_still_an_exit_code(tmp_path: Path) -> None:
+    assert run("validate <&- >&- 2>&-", tmp_path).returncode == 64
+
+
+def test_a_folder_that_was_removed_is_an_error_and_no_crash(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    ended = subprocess.run(
+        ["sh", "-c", f"rmdir ../gone; exec {PROGRAM} validate"],
+        check=False, capture_output=True, text=True, cwd=gone, timeout=60, env={"PATH": "/usr/bin:/bin", "HOME": "/"},
+    )  # fmt: skip
+    assert ended.returncode == 64
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.usefixtures("stack")
+def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
+    ended = run("explain --list | head -n 1; echo", tmp_path)
+    assert (ended.stdout, ended.stderr) == ("Stack\n\n", "")
