@@ -160,13 +160,23 @@ class Executor:
         except StopIteration:
             self._finish(run, "done")
         except DeclarativeError as failure:
-            stopped = failure is self.stop.error or (self.stop.requested and type(failure) is type(self.stop.error))
-            self._finish(run, "interrupted" if stopped else "failed", self.mask.error(about(run.step, failure)))
+            self._finish(
+                run,
+                "interrupted" if self._is_stop(run, failure) else "failed",
+                self.mask.error(about(run.step, failure)),
+            )
         except Exception as failure:  # noqa: BLE001 - a fault of ours: the others end in good order, then it is raised
             self._crashed(failure)
             self._finish(run, "failed")
         else:
             self._place(run, started=started)
+
+    def _is_stop(self, run: _Run, failure: DeclarativeError) -> bool:
+        """Whether a step ended because of the stop. A builder in our terminal hears Ctrl-C too, and fails of itself."""
+        if not self.stop.requested:
+            return False
+        cut = isinstance(run.move, Do) and is_long(run.move.action)
+        return cut or type(failure) is type(self.stop.error)
 
     def _place(self, run: _Run, *, started: bool) -> None:
         match run.move:

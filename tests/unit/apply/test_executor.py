@@ -213,6 +213,21 @@ def test_a_stop_ends_waiting_at_once(world: World) -> None:
     assert outcomes(report)["wait db"] == "interrupted"
 
 
+def test_a_builder_that_hears_ctrl_c_too_was_interrupted_and_did_not_fail(world: World) -> None:
+    stop = Stop()
+
+    def cut(call: str) -> None:
+        if call.startswith("before PullImage"):
+            stop.request(Interrupted("", "interrupted by Ctrl-C"))
+            raise Failed("image nginx", "signal: interrupt")
+
+    world.engine.hook = cut
+    report = world.apply(container("web").replace("image: busybox", "image: nginx"), stop=stop)
+
+    assert report.exit_code == 130
+    assert [out.state for out in report.outcomes if out.step.verb == "pull"] == ["interrupted"]
+
+
 def test_a_lost_lock_stops_everything_and_undoes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(executor, "CHECK_SECONDS", 0.0)
 
