@@ -1,60 +1,27 @@
-"""Containers: for every replica one verdict — keep, create, start, update in place, or replace — and then its steps.
+"""Containers: from the verdict on every replica to its steps.
 
-Verdicts first, for all replicas; then what sharing a namespace drags along; then steps. Least disruption (DESIGN 4): a
-difference that the engine can change on a living container is changed there.
+A replica is replaced after the one before it, created ones are awaited together, and what an interrupted replacement left
+behind is removed once all is well.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from declarative.core import canonical
 from declarative.core.actions import CreateContainer, RemoveContainer, RenameContainer, RestartContainer, StartContainer
-from declarative.core.defaults import effective, observed
-from declarative.core.diff import combined, differences
-from declarative.core.plan import Await, Change, Finding, Rollout, Step
-from declarative.core.planner.inplace import is_in_place, update_actions
-from declarative.core.planner.names import bind, shared
-from declarative.core.state import SUFFIX_NEW, SUFFIX_OLD, Owner
+from declarative.core.plan import Await, Rollout, Step
+from declarative.core.planner.inplace import update_actions
+from declarative.core.planner.names import shared
+from declarative.core.planner.verdicts import NEEDS, Judge, broken, owner_of
+from declarative.core.state import SUFFIX_NEW, SUFFIX_OLD
 from declarative.errors import Conflict
-from declarative.record import record
+from declarative.record import replace
 
 if TYPE_CHECKING:
-    from declarative.core.plan import Origin
     from declarative.core.planner.draft import Draft
-    from declarative.core.planner.images import ImageOutcome
     from declarative.core.planner.resolve import ImageResolver
-    from declarative.core.resources import Container, ContainerSpec
-    from declarative.core.state import Canonical, ContainerState
-
-NEEDS = "@needs"  # in the label: the engine names a container depends on, so that removal can go in reverse
-Fate = Literal["keep", "create", "start", "restart", "update", "replace", "recreate"]
-_NEW_ID: frozenset[Fate] = frozenset({"create", "replace", "recreate"})
-
-
-@record
-class Wanted:
-    """What all replicas of one Container ask for, worked out once."""
-
-    container: Container
-    spec: ContainerSpec  # in engine names
-    flat: Canonical
-    target: ImageOutcome
-    needs: tuple[str, ...]
-
-
-@record(frozen=False)
-class Verdict:
-    """What becomes of one replica. `name` is its engine name, `state` what is there now (perhaps under another name)."""
-
-    wanted: Wanted
-    index: int
-    name: str
-    state: ContainerState | None
-    fate: Fate
-    cause: str = ""
-    changes: tuple[Change, ...] = ()
-    origin: Origin = "change"
+    from declarative.core.planner.verdicts import Verdict, Wanted
+    from declarative.core.resources import Container, Update
 
 
 class ContainerPlanner:
@@ -64,170 +31,14 @@ class ContainerPlanner:
         self._draft = draft
         self._images = images
         self._recreated = recreated_volumes
-        self._verdicts: dict[str, list[Verdict]] = {}
-        self._owned: dict[tuple[str, int], list[str]] = {}
-        for engine_name, owner in draft.actual.owned("Container"):
-            self._owned.setdefault((owner.name, owner.index), []).append(engine_name)
+        self._verdicts = Judge(draft, images, recreated_volumes).judge()
 
     def plan(self) -> None:
         """Plan all replicas of all Containers."""
-        for container in self._draft.desired.containers.values():
-            wanted = self._wanted(container)
-            self._verdicts[container.name] = [self._judge(wanted, index) for index in range(1, container.replicas + 1)]
-        self._follow_namespaces()
         for verdicts in self._verdicts.values():
             self._add_steps(verdicts)
         for container in self._draft.desired.containers.values():
             self._await_dependencies(container)
-
-    def _wanted(self, container: Container) -> Wanted:
-        stack = self._draft.desired.stack
-        target = self._images.resolve(container.spec.image, f"Container/{container.name}", container.places)
-        spec = bind(container, self._draft.desired, target.reference)
-        needs = {
-            other.engine_name(stack, 1)
-            for name in (*container.depends_on, *shared(container.spec, self._draft.desired))
-            if (other := self._draft.desired.containers.get(name)) is not None
-        }
-        return Wanted(
-            container=container,
-            spec=spec,
-            flat=canonical.container(spec),
-            target=target,
-            needs=tuple(sorted(needs)),
-        )
-
-    # ---- verdicts ------------------------------------------------------------------------------------------------
-
-    def _judge(self, wanted: Wanted, index: int) -> Verdict:
-        container = wanted.container
-        name = container.engine_name(self._draft.desired.stack, index)
-        self._draft.objects[f"Container/{name}"] = ""
-        state = self._current(container, index, name)
-        verdict = Verdict(wanted=wanted, index=index, name=name, state=state, fate="keep")
-        holder = self._draft.actual.containers.get(name)
-        if holder is not None and holder.owner != self._owner(wanted, index):
-            return self._judge_foreign(verdict, holder)
-        if state is None or state.state == "removing":
-            verdict.fate, verdict.cause = "create", "missing"
-            verdict.origin = "drift" if self._draft.remembered(f"Container/{name}") else "change"
-        else:
-            self._compare(verdict, state)
-        return verdict
-
-    def _current(self, container: Container, index: int, name: str) -> ContainerState | None:
-        """Find the replica: under its name, else under the name it had (renamed in the manifest), else kept as NAME.old."""
-        there = self._owned.get((container.name, index), ())
-        if name in there:
-            return self._draft.actual.containers[name]
-        plain = [other for other in there if not other.endswith((SUFFIX_NEW, SUFFIX_OLD))]
-        kept = [other for other in there if other.endswith(SUFFIX_OLD)]
-        found = plain or kept
-        return self._draft.actual.containers[found[0]] if found else None
-
-    def _judge_foreign(self, verdict: Verdict, holder: ContainerState) -> Verdict:
-        label = f"Container/{verdict.wanted.container.name}"
-        if label in self._draft.policy.adopt:
-            verdict.state, verdict.fate, verdict.cause = holder, "replace", "adopted from somebody else"
-            return verdict
-        whose = f"of stack {holder.owner.stack!r}" if holder.owner else "that is not ours"
-        remedy = f"rename or remove it, choose another container_name, or take it over with --adopt {label}"
-        place = verdict.wanted.container.places.at("spec.container_name")
-        problem = f"there is a container {verdict.name!r} {whose}"
-        self._draft.problems.append(Conflict(label, problem, remedy, place))
-        return verdict
-
-    def _compare(self, verdict: Verdict, state: ContainerState) -> None:
-        wanted = verdict.wanted
-        verdict.changes = (*self._image_change(wanted, state), *self._spec_changes(wanted, state))
-        if state.name != verdict.name:
-            verdict.changes = (*verdict.changes, self._name_change(verdict, state))
-        broken = _broken(state)
-        replace = [change for change in verdict.changes if not is_in_place(change, wanted.spec, state.spec)]
-        verdict.origin = combined(verdict.changes) if verdict.changes else "change"
-        if any(mount.source in self._recreated for mount in state.spec.volumes):
-            verdict.fate, verdict.cause = "recreate", "its volume is recreated"
-        elif replace or state.state == "dead":
-            verdict.fate, verdict.cause = "replace", _cause(replace) if replace else "dead"
-        elif verdict.changes:
-            verdict.fate, verdict.cause = "update", _cause(verdict.changes)
-        elif broken:
-            verdict.cause, verdict.fate, verdict.origin = broken
-        else:
-            self._note_restart(verdict, state)
-
-    def _image_change(self, wanted: Wanted, state: ContainerState) -> tuple[Change, ...]:
-        if wanted.target.id == state.image_id:
-            return ()
-        after = f"{wanted.target.reference} ({_short(wanted.target.id) or wanted.target.why})"
-        before = f"{state.spec.image.reference} ({_short(state.image_id)})"
-        place = wanted.container.places.at("spec.image")
-        return (Change(path="spec.image", before=before, after=after, source=place),)
-
-    def _spec_changes(self, wanted: Wanted, state: ContainerState) -> tuple[Change, ...]:
-        """Compare three ways, image defaults merged in. What the engine cannot show (files) is taken as applied."""
-        applied = dict(state.applied or {})
-        applied.pop(NEEDS, None)
-        revision = self._draft.actual.revision
-        if revision is not None and state.name in revision.updates:
-            applied |= {path: value for path, value in revision.updates[state.name].items() if value is not None}
-        actual = canonical.container(state.spec)
-        actual |= canonical.unseen(applied)
-        own = self._draft.actual.images.get(state.image_id)
-        config = own.config if own is not None else None
-        if config is None or wanted.target.id is None:
-            # One of the images is not known: its part of the comparison is left out, the image change says it all.
-            return _stated_changes(wanted, actual, applied)
-        have = observed(actual, (wanted.flat, applied))
-        want = effective(wanted.flat, wanted.target.config or config)
-        if want == have:
-            return ()
-        changes = differences(want, have, effective(applied, config), wanted.container.places)
-        return tuple(change for change in changes if not _ignored(change, wanted.container.ignore))
-
-    def _name_change(self, verdict: Verdict, state: ContainerState) -> Change:
-        kept = state.name == verdict.name + SUFFIX_OLD
-        place = verdict.wanted.container.places.at("spec.container_name")
-        origin: Origin = "change" if kept or not self._draft.remembered(f"Container/{verdict.name}") else "drift"
-        return Change(path="spec.container_name", before=state.name, after=verdict.name, origin=origin, source=place)
-
-    def _note_restart(self, verdict: Verdict, state: ContainerState) -> None:
-        """Find what was stopped and started since the last apply, not by a restart policy: somebody did it by hand."""
-        revision = self._draft.actual.revision
-        if revision is None or state.restarts or not state.finished or state.started <= revision.applied_at:
-            return
-        self._draft.findings.append(
-            Finding(
-                kind="Container",
-                name=verdict.name,
-                cause=f"restarted by hand at {state.started}",
-                source=verdict.wanted.container.places.at(""),
-            )
-        )
-
-    # ---- shared namespaces ---------------------------------------------------------------------------------------
-
-    def _follow_namespaces(self) -> None:
-        """Replace or restart who lives in the namespaces of what gets another id, or was stopped; to the end of chains."""
-        moved = True
-        while moved:
-            moved = False
-            for verdicts in self._verdicts.values():
-                for verdict in verdicts:
-                    moved |= self._follow(verdict)
-
-    def _follow(self, verdict: Verdict) -> bool:
-        for name in sorted(shared(verdict.wanted.container.spec, self._draft.desired)):
-            owner = self._verdicts[name][0]
-            if owner.fate in _NEW_ID and verdict.fate not in _NEW_ID:
-                verdict.fate, verdict.cause = "replace", f"shares a namespace with {name}, which gets a new container"
-                return True
-            if owner.fate in ("start", "restart") and verdict.fate == "keep":
-                verdict.fate, verdict.cause = "restart", f"shares a namespace with {name}, which was not running"
-                return True
-        return False
-
-    # ---- steps ---------------------------------------------------------------------------------------------------
 
     def _add_steps(self, verdicts: list[Verdict]) -> None:
         awaits = []
@@ -292,11 +103,26 @@ class ContainerPlanner:
             actions.append(RenameContainer(name=verdict.state.name, to=verdict.name))
         if new in self._draft.actual.containers:
             actions.append(RemoveContainer(name=new, volumes=True))
-        rollout = Rollout(name=verdict.name, create=self._create(verdict, new, inherit=verdict.name), update=update)
+        create = self._create(verdict, new, inherit=verdict.name)
+        rollout = Rollout(name=verdict.name, create=create, update=self._possible(verdict))
         provides = (f"ready:{verdict.wanted.container.name}", done)
         self._check_ports(verdict)
         self._add(verdict, "replace", tuple(actions), rollout=rollout, provides=provides, needs=before)
         replaced.append(done)
+
+    def _possible(self, verdict: Verdict) -> Update:
+        """Give the rollout's rules; two containers cannot hold one port or address, so such a one is stopped first."""
+        wanted = verdict.wanted
+        fixed = any(port.published for port in wanted.spec.ports) or any(
+            attachment.ipv4_address or attachment.ipv6_address for attachment in wanted.spec.networks.values()
+        )
+        update = wanted.container.update
+        if update.order != "start-first" or not fixed:
+            return update
+        note = f"Container/{wanted.container.name} has a fixed port or address: it is stopped first, not started first"
+        if note not in self._draft.notes:
+            self._draft.notes.append(note)
+        return replace(update, order="stop-first")
 
     def _add_recreate(self, verdict: Verdict) -> None:
         """Remove the old container before its volume goes, and make the new one after the new volume came."""
@@ -328,12 +154,12 @@ class ContainerPlanner:
         actions, kept = update_actions(verdict.name, verdict.changes, verdict.wanted.spec, state)
         if kept:
             self._draft.updates[verdict.name] = kept
-        broken = _broken(state)
-        if broken:
-            start = StartContainer if broken[1] == "start" else RestartContainer
+        trouble = broken(state)
+        if trouble:
+            start = StartContainer if trouble[1] == "start" else RestartContainer
             actions = (*actions, start(name=verdict.name))
         self._add(verdict, "update", actions)
-        if broken:
+        if trouble:
             self._add_wait(verdict.wanted, [verdict.name])
 
     def _add_wait(self, wanted: Wanted, names: list[str]) -> None:
@@ -371,7 +197,11 @@ class ContainerPlanner:
         """Remove what an interrupted replacement left: NAME.new unless a replacement removes it, NAME.old once all is well."""
         for name in (verdict.name + SUFFIX_NEW, verdict.name + SUFFIX_OLD):
             state = self._draft.actual.containers.get(name)
-            if state is None or state.owner != self._owner(verdict.wanted, verdict.index) or state is verdict.state:
+            if (
+                state is None
+                or state.owner != owner_of(self._draft.desired.stack, verdict.wanted, verdict.index)
+                or state is verdict.state
+            ):
                 continue
             if name.endswith(SUFFIX_NEW) and verdict.fate == "replace":
                 continue
@@ -397,7 +227,7 @@ class ContainerPlanner:
         applied = dict(wanted.flat)
         if wanted.needs:
             applied[NEEDS] = list(wanted.needs)
-        owner = self._owner(wanted, verdict.index)
+        owner = owner_of(self._draft.desired.stack, wanted, verdict.index)
         return CreateContainer(name=name, spec=wanted.spec, owner=owner, applied=applied, inherit=inherit)
 
     def _needs(self, wanted: Wanted) -> tuple[str, ...]:
@@ -431,53 +261,12 @@ class ContainerPlanner:
                 )
                 return
 
-    def _owner(self, wanted: Wanted, index: int) -> Owner:
-        return Owner(stack=self._draft.desired.stack, kind="Container", name=wanted.container.name, index=index)
-
-
-def _stated_changes(wanted: Wanted, actual: Canonical, applied: Canonical) -> tuple[Change, ...]:
-    """Compare only what was stated, now or at the last apply: without its image nobody knows what else belongs there."""
-    stated = wanted.flat.keys() | applied.keys()
-    have = {path: value for path, value in observed(actual, (wanted.flat, applied)).items() if path in stated}
-    return differences(effective(wanted.flat, None), have, effective(applied, None), wanted.container.places)
-
-
-def _broken(state: ContainerState) -> tuple[str, Fate, Origin] | None:
-    """Say why a container that should run does not, and what to do about it."""
-    match state.state:
-        case "created":
-            return "created, never started", "start", "change"
-        case "exited":
-            return f"stopped (exit code {state.exit_code})", "start", "drift"
-        case "paused":
-            return "paused", "start", "drift"
-        case "restarting":
-            return f"keeps exiting (exit code {state.exit_code})", "restart", "drift"
-        case _:
-            return ("unhealthy", "restart", "drift") if state.health == "unhealthy" else None
-
-
-def _ignored(change: Change, ignore: tuple[str, ...]) -> bool:
-    if change.origin != "drift":
-        return False
-    return any(change.path == path or change.path.startswith(path + ".") for path in ignore)
-
 
 def _clash(one: tuple[str, int, str], other: tuple[str, int, str]) -> bool:
     everywhere = {"", "0.0.0.0", "::"}  # noqa: S104  # addresses compared, not bound
     return one[1:] == other[1:] and (one[0] == other[0] or one[0] in everywhere or other[0] in everywhere)
 
 
-def _cause(changes: list[Change] | tuple[Change, ...]) -> str:
-    names = [change.path.removeprefix("spec.") for change in changes]
-    shown = ", ".join(names[:3])
-    return f"{shown}{f' and {len(names) - 3} more' if len(names) > 3 else ''} changed"
-
-
 def _place(verdict: Verdict) -> str:
     first = verdict.changes[0].source if verdict.changes else ""
     return first or verdict.wanted.container.places.at("")
-
-
-def _short(image_id: str | None) -> str:
-    return image_id.removeprefix("sha256:")[:12] if image_id else ""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from declarative.core.actions import RemoveContainer, RemoveNetwork, RemoveVolume, RenameContainer, UntagImage
 from declarative.core.plan import Change, Step
-from declarative.core.planner.containers import NEEDS
+from declarative.core.planner.verdicts import NEEDS
 from declarative.core.state import LABEL_NAME, LABEL_STACK, SUFFIX_NEW, SUFFIX_OLD
 from declarative.errors import Conflict
 
