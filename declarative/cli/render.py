@@ -31,7 +31,7 @@ def run(args: Args, context: Context) -> int:
     from declarative.manifest.yaml_nodes import to_plain
 
     with alarm(args.timeout):
-        loaded = load_manifests(args, context)
+        loaded = load_manifests(args, context, names_only=True)  # what no document shows is not needed
     chosen = _chosen(loaded.documents, frozenset(args.target))
     if context.json:
         context.print_json({"stack": loaded.desired.stack, "documents": [to_plain(item.root) for item in chosen]})

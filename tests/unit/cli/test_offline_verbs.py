@@ -62,6 +62,12 @@ def test_render_shows_where_a_secret_comes_from_and_not_what_it_is(console: Cons
         assert "hunter2" not in ran.out
 
 
+def test_render_needs_no_secret_and_no_build_context(console: Console, stack: Path) -> None:
+    stack.write_text(stack.read_text().replace("TOKEN}", "NOT_SET}").replace("context: .", "context: ./none"))
+    assert console("render").code == 0
+    assert console("validate").code == 1
+
+
 def test_render_gives_documents_that_fit_their_schemas(console: Console) -> None:
     document = console("render", "-o", "json").json("render")
     assert [item["kind"] for item in document["documents"]][:2] == ["Stack", "Image"]
