@@ -25,7 +25,7 @@ from tests.engines import wait_until
 from tests.registry_server import serve_registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.cli import Cli
     from tests.engines import Engine
@@ -138,6 +138,17 @@ def test_the_shop_reads_its_database_and_shows_no_password(
     assert "open-sesame" not in shown
     assert "new-word" not in shown
     assert "*** → ***" in changed.out
+
+
+@pytest.mark.slow
+def test_a_newer_engine_takes_the_shop_too(examples: Path, docker26: Engine, cli_for: Callable[[Engine], Cli]) -> None:
+    cli = cli_for(docker26)
+    cli("apply", "-f", examples / "shop", env=_ENVIRONMENT).expect(0)
+    assert _page(docker26, 8081, "/cgi-bin/page") == "In the shop:\napples\n"
+    cli("plan", "-f", examples / "shop", "--exit-code", env=_ENVIRONMENT).expect(0)
+    cli("destroy", "--stack", "shop", "--yes", "--delete-volumes").expect(0)
+    held = docker26.contents()
+    assert not {name for name in held.containers | held.networks | held.volumes if name.startswith("shop")}
 
 
 def test_a_job_runs_once_for_each_version_of_it(examples: Path, declarative_cli: Cli, docker_engine: Engine) -> None:
