@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from declarative.core.actions import BuildImage
     from declarative.core.plan import Policy
     from declarative.core.resources import Desired
+    from declarative.drivers.docker import DockerDriver
     from declarative.drivers.port import BuildFailed, Driver, Progress
 
 HELP = (
@@ -106,7 +107,7 @@ def _show(desired: Desired, policy: Policy, driver: Driver, context: Context) ->
     return 0
 
 
-def _build(desired: Desired, policy: Policy, driver: Driver, args: Args, context: Context) -> int:
+def _build(desired: Desired, policy: Policy, driver: DockerDriver, args: Args, context: Context) -> int:
     from declarative.cli.applying import conclude, execute, options_of
 
     report = execute(desired, driver, options_of(args, context, policy, "build"), args, context)
@@ -128,24 +129,20 @@ def failed_build(report: Report) -> tuple[BuildImage, BuildFailed] | None:
     return None
 
 
-def _open_shell(action: BuildImage, failure: BuildFailed, driver: Driver, context: Context) -> None:
+def _open_shell(action: BuildImage, failure: BuildFailed, driver: DockerDriver, context: Context) -> None:
     """Run a shell in the state before the failed step. Raises Unsupported where the builder kept none."""
     from declarative.cli.terminal import streams
-    from declarative.core.actions import UntagImage
+    from declarative.drivers.docker.debug import state_before
     from declarative.errors import Unsupported
 
-    image = driver.debug_image(action, failure, _silent)
-    if not image:
-        problem = "the builder kept no state before the step that failed"
-        raise Unsupported(failure.subject, problem, "mend the first instructions of the Dockerfile")
-    before = f"before `{failure.step}`" if failure.step else "before the step that failed"
-    context.err.line(context.err.paint(f"a shell in {image}, the state {before}; `exit` ends it", "bold"))
-    try:
+    with state_before(driver, action, failure, _silent) as image:
+        if not image:
+            problem = "the builder kept no state before the step that failed"
+            raise Unsupported(failure.subject, problem, "mend the first instructions of the Dockerfile")
+        before = f"before `{failure.step}`" if failure.step else "before the step that failed"
+        context.err.line(context.err.paint(f"a shell in {image}, the state {before}; `exit` ends it", "bold"))
         with streams(context) as ends:
             driver.run(image, SHELL, ends)
-    finally:
-        if image != failure.layer:  # made for this shell; a layer of the builder's is its cache, and stays
-            driver.execute(UntagImage(reference=image), _silent)
 
 
 def _silent(word: Progress) -> None:

@@ -102,6 +102,18 @@ def test_a_failed_build_says_where_and_opens_a_shell_before_it(
     assert {row["Id"] for row in docker_engine.api("GET", "/images/json?all=1")[1]} == {row["Id"] for row in before}
 
 
+def test_a_state_that_is_a_base_image_is_not_taken_away(
+    stack: Path, builder: dict[str, str], declarative_cli: Cli, docker_engine: Engine
+) -> None:
+    stack.write_text(_STACK.replace("mason/base", "busybox:latest"))
+    (stack.parent / "ctx/Dockerfile").write_text("FROM busybox:latest\nRUN false\n")
+    before = docker_engine.contents().images
+    ended = declarative_cli("build", "-f", stack, "app", "--debug", stdin="echo here", env=builder).expect(1)
+    assert ended.out.endswith("here\n")
+    assert docker_engine.contents().images == before
+    declarative_cli("build", "-f", stack, "app", "--debug", "-o", "json", env=builder).expect(64)
+
+
 def test_what_is_not_built_cannot_be_named(stack: Path, declarative_cli: Cli) -> None:
     assert "did you mean `app`" in declarative_cli("build", "-f", stack, "ap").expect(1).err
     assert "is not built" in declarative_cli("build", "-f", stack, "other").expect(1).err
