@@ -33,7 +33,7 @@ def run(args: Args, context: Context) -> int:
     from declarative.errors import Invalid
 
     with alarm(args.timeout):
-        graph = drawing.graph_of(load_manifests(args, context).desired)
+        graph = drawing.graph_of(load_manifests(args, context, secrets=False).desired)
     for target in args.target:
         if target not in graph.nodes:
             raise Invalid(target, "no such resource to draw", f"the stack has {', '.join(graph.nodes) or 'nothing'}")

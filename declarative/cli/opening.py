@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 DEFAULT_FILES = ("stack.yaml", "stack.yml", "declarative.yaml", "declarative.yml")
 
 
-def load_options(args: Args, context: Context, *, names_only: bool = False) -> LoadOptions:
+def load_options(args: Args, context: Context, *, names_only: bool = False, secrets: bool = True) -> LoadOptions:
     """Give what reading manifests needs of the world."""
     from declarative.manifest.load import LoadOptions
 
@@ -31,14 +31,17 @@ def load_options(args: Args, context: Context, *, names_only: bool = False) -> L
         stack=args.stack,
         stdin=context.stdin,
         names_only=names_only,
+        secrets=secrets,
     )
 
 
-def load_manifests(args: Args, context: Context, *, names_only: bool = False) -> Loaded:
-    """Read what -f names, or the default file. Warnings go to standard error. `names_only`: see LoadOptions."""
+def load_manifests(args: Args, context: Context, *, names_only: bool = False, secrets: bool = True) -> Loaded:
+    """Read what -f names, or the default file. Warnings go to standard error. For the options see LoadOptions."""
     from declarative.manifest.load import load_stack
 
-    loaded = load_stack(manifest_files(args, context), load_options(args, context, names_only=names_only))
+    loaded = load_stack(
+        manifest_files(args, context), load_options(args, context, names_only=names_only, secrets=secrets)
+    )
     for warning in loaded.warnings:
         context.err.line(context.err.paint("warning: ", "yellow") + str(warning))
     return loaded

@@ -55,7 +55,7 @@ def _look(args: Args, context: Context) -> tuple[str, str, TagPreview]:
     from declarative.core.plan import Policy
     from declarative.core.planner.preview import preview
 
-    loaded = load_manifests(args, context)
+    loaded = load_manifests(args, context, secrets=False)
     desired = _chosen(loaded.desired, args)
     driver = open_driver(args, context, engine=loaded.stack.engine, read_only=True)
     try:

@@ -31,7 +31,7 @@ def run(args: Args, context: Context) -> int:
     from declarative.cli.opening import load_manifests
 
     with alarm(args.timeout):
-        loaded = load_manifests(args, context)
+        loaded = load_manifests(args, context, secrets=False)
     counts = {kind: len(pool) for kind, pool in pools(loaded.desired).items()}
     if context.json:
         warnings = [_as_json(warning) for warning in loaded.warnings]

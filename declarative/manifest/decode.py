@@ -46,11 +46,12 @@ BAD: Final = _Bad()
 
 @record
 class Outside:
-    """What a manifest may draw on beside itself, handed in by the command line. `names_only`: see LoadOptions."""
+    """What a manifest may draw on beside itself, handed in by the command line. `names_only`, `secrets`: see LoadOptions."""
 
     environ: AbstractMapping[str, str] = field(default_factory=dict)
     home: str = ""
     names_only: bool = False
+    secrets: bool = True
 
 
 @record(frozen=False)

@@ -122,6 +122,8 @@ class _SecretSource(Record):
     def _read(self, values: dict[str, Any], node: Mapping, reading: Reading) -> Any:
         if len(values) != 1:
             return reading.complain(node, "a secret has one source", "write either env or file")
+        if reading.outside.names_only or not reading.outside.secrets:
+            return Secret("")
         if "env" in values:
             return _from_environment(values["env"], node.items["env"], reading)
         content = read_bytes(Path(values["file"]), node.items["file"], reading)
@@ -151,8 +153,8 @@ _SOURCE_FIELDS = (
 
 def _from_environment(name: str, node: Node, reading: Reading) -> Any:
     environ = reading.outside.environ
-    if name in environ or reading.outside.names_only:
-        return Secret(environ.get(name, ""))
+    if name in environ:
+        return Secret(environ[name])
     near = did_you_mean(name, environ)
     return reading.complain(
         node, f"the environment variable {name} is not set", near or f"export {name}=… and run again"

@@ -154,3 +154,13 @@ Container/side
       ├─ Image/site (image) …
       └─ Network/front (network)
 """
+
+
+@pytest.mark.parametrize("verb", ["validate", "render", "graph"])
+def test_no_secret_has_to_be_there_for_looking(verb: str, console: Console, stack: Path) -> None:
+    secret = "\n  environment: {PASSWORD: {secret: {env: NOT_SET_ANYWHERE}}}"
+    spec = "\n---\napiVersion: declarative/v1\nkind: Container\nmetadata: {name: hidden}\nspec:\n  image: busybox"
+    stack.write_text(stack.read_text() + spec + secret + "\n")
+
+    assert console(verb).code == 0
+    assert "NOT_SET_ANYWHERE" in console("plan").err
