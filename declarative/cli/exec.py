@@ -37,7 +37,10 @@ def run(args: Args, context: Context) -> int:
     from declarative.cli.connection import open_driver
     from declarative.cli.history import stack_of
     from declarative.cli.terminal import streams
+    from declarative.errors import Usage
 
+    if context.json:
+        raise Usage("exec", "prints what the command prints, which is no JSON document", "leave -o json out")
     name, command = split(args.words)
     stack, engine = stack_of(args, context)
     driver = open_driver(args, context, engine=engine)

@@ -117,6 +117,13 @@ def test_every_verb_has_its_file_and_its_words() -> None:
         assert callable(module.run)
 
 
+def test_every_verb_that_prints_json_has_a_published_schema() -> None:
+    printed = {"apply": "report", "destroy": "report", "rollout": "report", "build": "report"}
+    for verb in completion.verbs():
+        takes = any("-o" in option.flags for option in verb.options) and verb.name != "exec"  # which refuses it
+        assert not takes or printed.get(verb.name, verb.name) in schema.names(), verb.name
+
+
 @pytest.mark.parametrize("kind", ["fields", "schemas", "targets", "containers", "images", "schemes"])
 def test_what_is_asked_for_is_answered_one_a_line(kind: str, console: Console) -> None:
     ran = console("__complete", kind, "plan", "")

@@ -115,5 +115,6 @@ def test_a_bare_f_follows(files: list[str], names: list[str], meant: tuple[bool,
 
 def test_an_endless_document_is_refused(console: Console) -> None:
     assert console("logs", "--stack", "shop", "--follow", "-o", "json").code == 64
+    assert console("exec", "--stack", "shop", "-o", "json", "web", "ls").code == 64
     assert console("logs", "--stack", "shop", "--tail", "many").code == 64
     assert console("exec", "--stack", "shop", "-e", "=x", "web", "ls").code == 64
