@@ -284,6 +284,28 @@ def test_an_engine_that_dies_in_the_middle_ends_the_apply_soon_and_the_next_one_
     assert len(names(spare_engine)) == 12
 
 
+def test_a_newer_engine_goes_through_the_same_life(
+    cli_for: Callable[[Engine], Cli], docker26: Engine, stack: Path
+) -> None:
+    cli = cli_for(docker26)
+    update = "  update: {order: start-first, monitor: 100ms}\n  restart: always\n"
+    stack.write_text(_STACK + web(more=update))
+    cli("apply", "--exit-code").expect(2)
+    cli("apply", "--exit-code").expect(0)
+    stack.write_text(_STACK + web("exec sleep 1001", more=update))
+    cli("apply").expect(0)
+    stack.write_text(_STACK + web("exec sleep 1001", more=update.replace("always", "unless-stopped")))
+    assert "update Container/runs-web-1" in cli("apply").expect(0).out
+    docker26.docker("stop", "-t", "0", "runs-web-1")
+    cli("drift").expect(3)
+    cli("rollout", "undo", "--to", "1").expect(0)
+    assert inspect(docker26, "runs-web-1")["Config"]["Cmd"][-1] == "exec sleep 1000"
+    assert len(cli("history", "-o", "json").expect(0).json()["revisions"]) == 4
+    cli("destroy", "--yes").expect(0)
+    assert names(docker26) == []
+    assert cli("history").expect(0).out == "runs: nothing was applied yet\n"
+
+
 @pytest.mark.slow
 def test_killed_at_every_writing_call_the_next_apply_converges(
     declarative_cli: Cli, docker_engine: Engine, stack: Path
