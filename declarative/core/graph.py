@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from declarative.core.planner.names import familiar
 from declarative.core.resources import BuildSource
+from declarative.core.tags.rules import Rules
+from declarative.core.tags.scheme import releases_of
 from declarative.record import record
 
 if TYPE_CHECKING:
@@ -80,14 +83,22 @@ def _edges(desired: Desired) -> Iterator[Edge]:
 
 
 def _makers(desired: Desired) -> dict[str, str]:
-    """Give reference → the Image that is known under it, so that a build FROM it finds it."""
-    return {reference: image.name for image in desired.images.values() for reference in image.spec.references}
+    """Give reference → the Image that makes it: its own references, or the full tags of its schemes, as a plan has it."""
+    made = {familiar(reference): image.name for image in desired.images.values() for reference in image.spec.references}
+    for scheme in desired.schemes.values():
+        spec = scheme.spec
+        if not spec.version or desired.images[spec.image].spec.references:
+            continue
+        rules = Rules.of(spec)
+        for release in releases_of(rules, spec.version):
+            made[familiar(f"{spec.repository}:{rules.write(release.full)}")] = spec.image
+    return made
 
 
 def _bases(image: Image, made: Mapping[str, str]) -> Iterator[Edge]:
     source = image.spec.source
     for base in source.bases if isinstance(source, BuildSource) else ():
-        name = made.get(base) or made.get(f"{base}:latest")
+        name = made.get(familiar(base))
         if name is not None:
             yield Edge(source=f"Image/{image.name}", target=f"Image/{name}", reason="base")
 

@@ -120,6 +120,14 @@ def test_graph_as_json_names_every_reason(console: Console) -> None:
     assert {end for edge in edges for end in edge} <= {node["id"] for node in document["nodes"]}
 
 
+def test_graph_knows_an_image_by_the_tags_of_its_scheme(console: Console, stack: Path) -> None:
+    more = "---\napiVersion: declarative/v1\nkind: Image\nmetadata: {name: top}\n"
+    more += 'spec: {build: {context: ., dockerfile_inline: "FROM shop/site:1.9.2\\n"}}\n'
+    stack.write_text(stack.read_text() + more)
+    edges = console("graph", "-o", "json").json("graph")["edges"]
+    assert {"from": "Image/top", "to": "Image/site", "reason": "base"} in edges
+
+
 def test_graph_for_graphviz_and_mermaid(console: Console) -> None:
     dot = console("graph", "--format", "dot").out
     assert '"Image/site" -> "TagScheme/release" [label="image"];' in dot
