@@ -85,6 +85,12 @@ def observed(flat: Canonical, stated: tuple[Canonical, ...]) -> dict[str, Any]:
     return _strip({path: value for path, value in flat.items() if path not in silent})
 
 
+def last_applied(applied: Canonical, have: Canonical, image: ImageConfig | None) -> dict[str, Any]:
+    """Give `applied` in the form of `effective`, with what the engine chose where it said nothing: that is no drift."""
+    chosen = {path: value for path, value in have.items() if path in _CHOSEN or path.startswith(_CHOSEN_PREFIXES)}
+    return chosen | effective(applied, image)
+
+
 def _strip(flat: dict[str, Any]) -> dict[str, Any]:
     memory = flat.get("spec.resources.memory")
     # The engine sets swap to twice the memory where nobody said otherwise (documented with `docker run --memory-swap`).

@@ -175,7 +175,7 @@ class ImagePlanner:
         for reference in self.references(image):
             if (state := self._state(reference)) is not None:
                 return state
-        own = self._own_images(image)
+        own = sorted(self._own_images(image), key=lambda state: (not state.references, state.references, state.id))
         return own[0] if own else None
 
     def _refuse_buildkit(self, image: Image, source: BuildSource) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from declarative.core import canonical
 from declarative.core.actions import CreateContainer, RemoveContainer, StartContainer
-from declarative.core.defaults import effective, observed
+from declarative.core.defaults import effective, last_applied, observed
 from declarative.core.diff import combined, differences
 from declarative.core.plan import Await, Change, Step
 from declarative.core.planner.names import bind, shared
@@ -131,7 +131,7 @@ def _changes(job: Job, flat: Canonical, target: ImageOutcome, state: ContainerSt
     actual |= canonical.unseen(applied)
     config = target.config
     have = observed(actual, (flat, applied))
-    return differences(effective(flat, config), have, effective(applied, config), job.places)
+    return differences(effective(flat, config), have, last_applied(applied, have, config), job.places)
 
 
 def _fingerprint(draft: Draft, job: Job, flat: Canonical, target: ImageOutcome) -> str:

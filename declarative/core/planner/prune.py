@@ -39,7 +39,7 @@ def _prune_containers(draft: Draft) -> list[str]:
         if isinstance(action, (RemoveContainer, RenameContainer))
     }
     gone: dict[str, Owner] = {}
-    for name, owner in (*actual.owned("Container"), *actual.owned("Job")):
+    for name, owner in sorted((*actual.owned("Container"), *actual.owned("Job")), key=_name):
         plain = name.removesuffix(SUFFIX_NEW).removesuffix(SUFFIX_OLD)
         known = f"{owner.kind}/{name}" in wanted or f"{owner.kind}/{plain}" in wanted
         if not known and name not in handled:
@@ -71,7 +71,7 @@ def _prune_containers(draft: Draft) -> list[str]:
 
 
 def _prune_networks(draft: Draft, containers: list[str]) -> None:
-    for name, owner in draft.actual.owned("Network"):
+    for name, owner in sorted(draft.actual.owned("Network"), key=_name):
         if f"Network/{name}" in draft.objects:
             continue
         attached = draft.actual.networks[name].attached
@@ -99,6 +99,11 @@ def _prune_networks(draft: Draft, containers: list[str]) -> None:
         draft.deletes.append(f"Network/{name}")
 
 
+def _name(owned: tuple[str, Owner]) -> str:
+    """Sort by name: engines list in any order, and a plan reads the same on all of them."""
+    return owned[0]
+
+
 def _changed(draft: Draft, names: list[str]) -> list[str]:
     """Name the steps that take these containers off a network before it goes."""
     owners = {draft.actual.containers[name].owner for name in names if name in draft.actual.containers}
@@ -106,7 +111,7 @@ def _changed(draft: Draft, names: list[str]) -> list[str]:
 
 
 def _prune_volumes(draft: Draft, containers: list[str]) -> None:
-    for name, owner in draft.actual.owned("Volume"):
+    for name, owner in sorted(draft.actual.owned("Volume"), key=_name):
         if f"Volume/{name}" in draft.objects:
             continue
         if not draft.policy.delete_volumes:

@@ -54,7 +54,7 @@ def plan_networks(draft: Draft) -> None:
 def _plan_network(draft: Draft, network: Network, state: NetworkState, create: CreateNetwork, flat: Canonical) -> None:
     applied = state.applied or {}
     actual = _observed(canonical.network(state.spec), flat, applied, "Network")
-    changes = differences(_plain(flat, "Network"), actual, _plain(applied, "Network"), network.places)
+    changes = differences(_plain(flat, "Network"), actual, _last(actual, applied, "Network"), network.places)
     if not changes:
         return
     strangers = [name for name in state.attached if not _is_ours(draft, name)]
@@ -141,7 +141,7 @@ def plan_volumes(draft: Draft) -> set[str]:
 def _plan_volume(draft: Draft, volume: Volume, state: VolumeState, create: CreateVolume, flat: Canonical) -> bool:
     applied = state.applied or {}
     actual = _observed(canonical.volume(state.spec), flat, applied, "Volume")
-    changes = differences(_plain(flat, "Volume"), actual, _plain(applied, "Volume"), volume.places)
+    changes = differences(_plain(flat, "Volume"), actual, _last(actual, applied, "Volume"), volume.places)
     if not changes:
         return False
     if not draft.policy.delete_volumes:
@@ -171,12 +171,17 @@ def _plan_volume(draft: Draft, volume: Volume, state: VolumeState, create: Creat
 
 def _observed(flat: dict[str, Any], desired: Canonical, applied: Canonical, kind: str) -> dict[str, Any]:
     """Leave out what the engine chose and nobody stated."""
-    kept = {
-        path: value
-        for path, value in flat.items()
-        if path in desired or path in applied or not (path in _CHOSEN_NETWORK or path.startswith("spec.options."))
-    }
+    kept = {path: value for path, value in flat.items() if path in desired or path in applied or not _is_chosen(path)}
     return _plain(kept, kind)
+
+
+def _last(actual: Canonical, applied: Canonical, kind: str) -> dict[str, Any]:
+    """Give what was applied last, with what the engine chose where that said nothing: it is no drift."""
+    return {path: value for path, value in actual.items() if _is_chosen(path)} | _plain(applied, kind)
+
+
+def _is_chosen(path: str) -> bool:
+    return path in _CHOSEN_NETWORK or path.startswith("spec.options.")
 
 
 def _plain(flat: Canonical, kind: str) -> dict[str, Any]:
