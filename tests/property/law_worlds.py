@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from declarative.core.plan import Plan
     from declarative.core.state import Actual
     from declarative.drivers.port import Driver
+    from declarative.manifest.load import Loaded
 
 # Everything a person can allow: random changes lose volumes and move versions.
 ALLOWED = Policy(allow_deletes=10_000, delete_volumes=True, allow_retag=True)
@@ -63,19 +64,25 @@ class World:
     folder: Path
     engine: MemoryEngine = field(default_factory=stocked)
     stack: str = "law"
+    real: Driver | None = None  # instead of the one in memory
     count: int = 0
 
     @property
     def driver(self) -> Driver:
-        return MemoryDriver(self.engine)
+        return self.real or MemoryDriver(self.engine)
 
-    def look(self, documents: list[Document], policy: Policy = ALLOWED) -> tuple[Plan, Actual]:
+    def load(self, documents: list[Document] | str) -> Loaded:
+        """Read manifests."""
+        text = documents if isinstance(documents, str) else text_of(documents)
+        return read(text, self.folder, self.stack)
+
+    def look(self, documents: list[Document] | str, policy: Policy = ALLOWED) -> tuple[Plan, Actual]:
         """Plan."""
-        return look(read(text_of(documents), self.folder, self.stack).desired, self.driver, policy)
+        return look(self.load(documents).desired, self.driver, policy)
 
-    def apply(self, documents: list[Document], policy: Policy = ALLOWED) -> Report:
+    def apply(self, documents: list[Document] | str, policy: Policy = ALLOWED) -> Report:
         """Apply, with history."""
-        loaded = read(text_of(documents), self.folder, self.stack)
+        loaded = self.load(documents)
         self.count += 1
         nonce = f"nonce {self.count}"
         options = ApplyOptions(
@@ -86,13 +93,13 @@ class World:
         )
         return apply(loaded.desired, self.driver, options)
 
-    def converge(self, documents: list[Document]) -> None:
+    def converge(self, documents: list[Document] | str) -> None:
         """Apply, and insist that it succeeds and that nothing is left to do."""
         report = self.apply(documents)
         assert report.done, [f"{o.step.verb} {o.step.label}: {o.error}" for o in report.failures]
         self.expect_in_sync(documents)
 
-    def expect_in_sync(self, documents: list[Document]) -> None:
+    def expect_in_sync(self, documents: list[Document] | str) -> None:
         plan, _ = self.look(documents)
         assert plan.in_sync, plan_text(plan)
         assert not plan.drifted, plan_text(plan)

@@ -1,0 +1,253 @@
+"""Scenes of containers and jobs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from declarative.core.plan import Policy
+from declarative.core.resources import ContainerSpec, ImageRef, Port, Resources
+from declarative.core.state import Owner
+from declarative.drivers.memory import Program
+from declarative.record import replace
+from tests.unit.planner.scenes import Scene, build, doc, job, run
+
+if TYPE_CHECKING:
+    from declarative.drivers.memory import MemoryEngine
+
+_TWO_NETS = doc("Network", "front") + doc("Network", "back")
+_WEB = run("web")
+_SHARING = run("db") + run("side", "network_mode: container:db")
+_SECRET = "environment: {{PASSWORD: {{secret: {{env: {}}}}}}}"
+
+
+def _stop(engine: MemoryEngine) -> None:
+    engine.stop("law-web-1")
+
+
+def _pause(engine: MemoryEngine) -> None:
+    engine.box("law-web-1").paused = True
+
+
+def _remove(engine: MemoryEngine) -> None:
+    engine.remove("law-web-1", volumes=False)
+
+
+def _exit(engine: MemoryEngine) -> None:
+    engine.box("law-web-1").program = Program(exits_after=0.0, exit_code=3)
+
+
+def _sicken(engine: MemoryEngine) -> None:
+    engine.box("law-web-1").program = Program(unhealthy_after=0.0)
+
+
+def _limit(engine: MemoryEngine) -> None:
+    engine.update("law-web-1", Resources(memory=96 << 20), None)
+
+
+def _environment(engine: MemoryEngine) -> None:
+    box = engine.box("law-web-1")
+    box.spec = replace(box.spec, environment={**box.spec.environment, "A": "theirs"})
+
+
+def _detach(engine: MemoryEngine) -> None:
+    engine.disconnect("law-web-1", "law_default")
+
+
+def _interrupted_before_the_names(engine: MemoryEngine) -> None:
+    web = engine.box("law-web-1")
+    engine.create(
+        "law-web-1.new", replace(web.spec, image=ImageRef(reference="busybox:latest")), {}, web.owner, web.applied
+    )
+
+
+def _interrupted_between_the_names(engine: MemoryEngine) -> None:
+    engine.stop("law-web-1")
+    engine.rename("law-web-1", "law-web-1.old")
+
+
+def _interrupted_after_the_names(engine: MemoryEngine) -> None:
+    _interrupted_before_the_names(engine)
+    engine.stop("law-web-1")
+    engine.rename("law-web-1", "law-web-1.old")
+    engine.rename("law-web-1.new", "law-web-1")
+
+
+def _stranger(engine: MemoryEngine) -> None:
+    spec = ContainerSpec(
+        image=ImageRef(reference="busybox:latest"), command=("sleep", "1"), ports=(Port(target=80, published=8080),)
+    )
+    engine.create("law-web-1", spec, {}, None, None)
+    engine.start("law-web-1")
+
+
+def _neighbour(engine: MemoryEngine) -> None:
+    spec = ContainerSpec(
+        image=ImageRef(reference="busybox:latest"), command=("sleep", "1"), ports=(Port(target=80, published=8080),)
+    )
+    engine.create("other-web-1", spec, {}, Owner(stack="other", kind="Container", name="web", index=1), {})
+    engine.start("other-web-1")
+
+
+def _stop_db(engine: MemoryEngine) -> None:
+    engine.stop("law-db-1")
+
+
+def _remove_job(engine: MemoryEngine) -> None:
+    engine.remove("law-seed-1", volumes=False)
+
+
+def _fail_job(engine: MemoryEngine) -> None:
+    engine.box("law-seed-1").program = Program(exits_after=0.0, exit_code=9)
+
+
+def _go_on_with_job(engine: MemoryEngine) -> None:
+    engine.box("law-seed-1").program = Program()
+
+
+SCENES = (
+    Scene(name="nothing-yet", now=_WEB),
+    Scene(name="in-sync", applied=(_WEB,), now=_WEB),
+    Scene(
+        name="replicas-and-dependencies",
+        now=run("web", "replicas: 3\ndepends_on: {db: {condition: healthy}, seed: {condition: completed}}")
+        + run("db")
+        + job("seed", "depends_on: [db]"),
+    ),
+    Scene(name="scale-up", applied=(_WEB,), now=run("web", "replicas: 3")),
+    Scene(name="scale-down", applied=(run("web", "replicas: 3"),), now=_WEB),
+    Scene(
+        name="environment-changed",
+        applied=(run("web", "environment: {A: '1', B: '1'}"),),
+        now=run("web", "environment: {A: '2', C: '1'}"),
+    ),
+    Scene(
+        name="rolling-replacement", applied=(run("web", "replicas: 3"),), now=run("web", "replicas: 3\nlabels: {a: b}")
+    ),
+    Scene(
+        name="many-fields-changed",
+        applied=(_WEB,),
+        now=run("web", "hostname: h\nread_only: true\nuser: nobody\nworking_dir: /tmp\nports: ['8080:80']"),
+    ),
+    Scene(
+        name="changed-in-place",
+        applied=(_TWO_NETS + run("web", "networks: [front]\nresources: {memory: 32m, pids: 10}"),),
+        now=_TWO_NETS
+        + run("web", "networks: {back: {aliases: [w]}}\nresources: {memory: 64m, pids: -1}\nrestart: always"),
+    ),
+    Scene(
+        name="aliases-changed",
+        applied=(doc("Network", "back") + run("web", "networks: {back: {aliases: [a]}}"),),
+        now=doc("Network", "back") + run("web", "networks: {back: {aliases: [b]}}"),
+    ),
+    Scene(name="limit-lifted", applied=(run("web", "resources: {memory: 32m}"),), now=_WEB),
+    Scene(name="pids-limit-lifted", applied=(run("web", "resources: {pids: 9}"),), now=_WEB),
+    Scene(
+        name="drift-in-place",
+        applied=(run("web", "resources: {memory: 32m}"),),
+        since=_limit,
+        now=run("web", "resources: {memory: 32m}"),
+    ),
+    Scene(
+        name="change-and-drift",
+        applied=(run("web", "resources: {memory: 32m}"),),
+        since=_limit,
+        now=run("web", "resources: {memory: 64m}"),
+    ),
+    Scene(
+        name="change-meets-drift",
+        applied=(run("web", "resources: {memory: 32m}"),),
+        since=_limit,
+        now=run("web", "resources: {memory: 96m}"),
+    ),
+    Scene(
+        name="drift-that-replaces",
+        applied=(run("web", "environment: {A: '1'}"),),
+        since=_environment,
+        now=run("web", "environment: {A: '1'}"),
+    ),
+    Scene(
+        name="drift-ignored",
+        applied=(run("web", "resources: {memory: 32m}\ndrift: {ignore: [spec.resources]}"),),
+        since=_limit,
+        now=run("web", "resources: {memory: 32m}\ndrift: {ignore: [spec.resources]}"),
+    ),
+    Scene(name="network-taken-off", applied=(_WEB,), since=_detach, now=_WEB),
+    Scene(name="stopped", applied=(_WEB,), since=_stop, now=_WEB),
+    Scene(name="paused", applied=(_WEB,), since=_pause, now=_WEB),
+    Scene(name="removed", applied=(_WEB,), since=_remove, now=_WEB),
+    Scene(name="exited", applied=(_WEB,), since=_exit, now=_WEB),
+    Scene(
+        name="keeps-exiting", applied=(run("web", "restart: always"),), since=_exit, now=run("web", "restart: always")
+    ),
+    Scene(
+        name="unhealthy",
+        applied=(run("web", "healthcheck: {test: 'true'}"),),
+        since=_sicken,
+        now=run("web", "healthcheck: {test: 'true'}"),
+    ),
+    Scene(name="stopped-and-changed-in-place", applied=(_WEB,), since=_stop, now=run("web", "restart: always")),
+    Scene(
+        name="namespace-owner-replaced",
+        applied=(_SHARING,),
+        now=_SHARING.replace("update", "labels: {a: b}\n  update", 1),
+    ),
+    Scene(name="namespace-owner-stopped", applied=(_SHARING,), since=_stop_db, now=_SHARING),
+    Scene(name="leftover-new", applied=(_WEB,), since=_interrupted_before_the_names, now=_WEB),
+    Scene(
+        name="leftover-new-and-replace",
+        applied=(_WEB,),
+        since=_interrupted_before_the_names,
+        now=run("web", "labels: {a: b}"),
+    ),
+    Scene(name="leftover-old-alone", applied=(_WEB,), since=_interrupted_between_the_names, now=_WEB),
+    Scene(name="leftover-old", applied=(_WEB,), since=_interrupted_after_the_names, now=_WEB),
+    Scene(name="renamed", applied=(_WEB,), now=run("web", "container_name: the-web")),
+    Scene(name="foreign-container", since=_stranger, now=_WEB),
+    Scene(name="adopted", since=_stranger, now=_WEB, policy=Policy(adopt=frozenset({"Container/web"}))),
+    Scene(name="port-of-a-stranger", since=_neighbour, now=run("web", "ports: ['8080:80']")),
+    Scene(
+        name="secret-changed",
+        applied=(run("web", _SECRET.format("PASSWORD")),),
+        now=run("web", _SECRET.format("TOKEN")),
+    ),
+    Scene(
+        name="secret-becomes-plain",
+        applied=(run("web", _SECRET.format("PASSWORD")),),
+        now=run("web", "environment: {PASSWORD: plain}"),
+    ),
+    Scene(
+        name="file-changed",
+        applied=(run("web", "files: [{target: /etc/a, content: one}]"),),
+        now=run("web", "files: [{target: /etc/a, content: two, mode: '0400'}]"),
+    ),
+    Scene(
+        name="secret-file-changed",
+        applied=(run("web", "files: [{target: /etc/a, secret: {env: PASSWORD}}]"),),
+        now=run("web", "files: [{target: /etc/a, secret: {env: TOKEN}}]"),
+    ),
+    Scene(
+        name="targets",
+        applied=(_WEB,),
+        now=run("web", "labels: {a: b}\ndepends_on: [db]") + run("db") + run("other"),
+        policy=Policy(targets=frozenset({"Container/web"})),
+    ),
+    Scene(name="unknown-target", now=_WEB, policy=Policy(targets=frozenset({"Job/web", "Container/wbe"}))),
+    Scene(name="job-done", applied=(job("seed"),), now=job("seed")),
+    Scene(name="job-changed", applied=(job("seed"),), now=job("seed", command="'true', again")),
+    Scene(
+        name="job-with-a-new-image",
+        applied=(build("app") + job("seed", image="{image: app}"),),
+        now=build("app", "ENV A=2") + job("seed", image="{image: app}"),
+    ),
+    Scene(name="job-record-removed", applied=(job("seed"),), since=_remove_job, now=job("seed")),
+    Scene(
+        name="job-record-removed-and-changed",
+        applied=(job("seed"),),
+        since=_remove_job,
+        now=job("seed", command="'true', again"),
+    ),
+    Scene(
+        name="job-failed", applied=(job("seed"),), since=_fail_job, now=job("seed") + run("web", "depends_on: [seed]")
+    ),
+    Scene(name="job-goes-on", applied=(job("seed"),), since=_go_on_with_job, now=job("seed")),
+)

@@ -1,0 +1,174 @@
+"""Scenes of images, tags, networks, volumes and removals."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from declarative.core.plan import Policy
+from declarative.core.resources import ContainerSpec, ImageRef, NetworkSpec, VolumeSpec
+from declarative.core.state import ImageConfig
+from declarative.drivers.memory.engine import Net
+from tests.property.manifest_strategies import PULLED, REGISTRY
+from tests.unit.planner.scenes import Scene, build, doc, released, run
+
+if TYPE_CHECKING:
+    from declarative.drivers.memory import MemoryEngine
+
+_PULL = "pull: {}\npolicy: {}\ntags: [one]"
+_PUSH = f"push: true\nrepository: {REGISTRY}/app"
+_NETWORK = doc("Network", "back")
+_ON_IT = run("web", "networks: [back]") + run("db", "networks: {back: {aliases: [d]}}")
+_VOLUME = doc("Volume", "data") + run("db", "volumes: ['data:/data']")
+_CHANGED_VOLUME = _VOLUME.replace("{name: data}\n", "{name: data}\nspec: {labels: {a: b}}\n", 1)
+_STACK = run("web", "networks: [back]\ndepends_on: [db]") + run("db", "networks: [back]\nvolumes: ['data:/data']")
+_WHOLE = _NETWORK + doc("Volume", "data") + _STACK
+_CROWD = "".join(run(f"c{number}") for number in range(9))
+
+
+def _newer(engine: MemoryEngine) -> None:
+    engine.registry.publish(PULLED, ImageConfig(command=("sleep", "1")))
+
+
+def _move_tag(engine: MemoryEngine) -> None:
+    engine.references["law/app:1"] = engine.references["busybox:latest"]
+
+
+def _untag(engine: MemoryEngine) -> None:
+    engine.drop_reference("law/app:latest")
+
+
+def _move_remote_tag(engine: MemoryEngine) -> None:
+    repository = engine.registry.repositories[f"{REGISTRY}/app"]
+    repository["latest"] = repository["1.9.1"]
+
+
+def _newer_base(engine: MemoryEngine) -> None:
+    engine.add_image("busybox:latest", ImageConfig(command=("newer",)))
+
+
+def _strangers_network(engine: MemoryEngine) -> None:
+    engine.networks["law_back"] = Net(id="x", spec=NetworkSpec(driver="bridge"))
+
+
+def _strangers_volume(engine: MemoryEngine) -> None:
+    engine.add_volume("law_data").spec = VolumeSpec(driver="local")
+
+
+def _stranger_on_it(engine: MemoryEngine) -> None:
+    spec = ContainerSpec(image=ImageRef(reference="busybox:latest"), command=("sleep", "1"))
+    engine.create("somebodys", spec, {}, None, None)
+    from declarative.core.resources import Attachment
+
+    engine.connect("somebodys", "law_back", Attachment())
+
+
+def _remove_network(engine: MemoryEngine) -> None:
+    engine.remove_network("law_back")
+
+
+def _all(number: str) -> str:
+    return build("app", f"ENV V={number}", "") + released(number)
+
+
+def _pushed(number: str) -> str:
+    return build("app", f"ENV V={number}", "") + released(number, _PUSH)
+
+
+SCENES = (
+    Scene(name="whole-stack", now=_WHOLE),
+    Scene(name="build-first", now=build("app", spec="tags: [latest, one]") + run("web", image="{image: app}")),
+    Scene(
+        name="build-in-sync",
+        applied=(build("app") + run("web", image="{image: app}"),),
+        now=build("app") + run("web", image="{image: app}"),
+    ),
+    Scene(
+        name="build-changed",
+        applied=(build("app") + run("web", image="{image: app}"),),
+        now=build("app", "ENV A=2") + run("web", image="{image: app}"),
+    ),
+    Scene(name="build-on-a-newer-base", applied=(build("app"),), since=_newer_base, now=build("app")),
+    Scene(name="build-untagged", applied=(build("app"),), since=_untag, now=build("app")),
+    Scene(name="another-tag", applied=(build("app", spec="tags: [one]"),), now=build("app", spec="tags: [two]")),
+    Scene(name="build-that-needs-buildkit", now=build("app", "RUN --mount=type=cache,target=/c true")),
+    Scene(name="plain-reference-missing", now=run("web", image=PULLED)),
+    Scene(name="pull-missing", now=doc("Image", "given", _PULL.format(PULLED, "missing"))),
+    Scene(
+        name="pull-always-in-sync",
+        applied=(doc("Image", "given", _PULL.format(PULLED, "always")),),
+        now=doc("Image", "given", _PULL.format(PULLED, "always")),
+    ),
+    Scene(
+        name="pull-always-newer",
+        applied=(doc("Image", "given", _PULL.format(PULLED, "always")) + run("web", image="{image: given}"),),
+        since=_newer,
+        now=doc("Image", "given", _PULL.format(PULLED, "always")) + run("web", image="{image: given}"),
+    ),
+    Scene(
+        name="pull-missing-is-content",
+        applied=(doc("Image", "given", _PULL.format(PULLED, "missing")),),
+        since=_newer,
+        now=doc("Image", "given", _PULL.format(PULLED, "missing")),
+    ),
+    Scene(name="pull-never", now=doc("Image", "given", _PULL.format(PULLED, "never"))),
+    Scene(name="tags-first-version", now=_all("1.9.1")),
+    Scene(
+        name="tags-next-version",
+        applied=(_all("1.9.1"),),
+        now=_all("1.9.2") + run("web", image="{scheme: release, track: '1'}"),
+    ),
+    Scene(name="tags-next-major", applied=(_all("1.9.1"), _all("1.9.2")), now=_all("2.0.0")),
+    Scene(name="tags-backport", applied=(_all("1.9.1"), _all("2.0.0")), now=_all("1.9.2")),
+    Scene(name="tags-prerelease", applied=(_all("1.9.1"),), now=_all("2.0.0-rc.1")),
+    Scene(name="tags-moved-by-hand", applied=(_all("1.9.1"),), since=_move_tag, now=_all("1.9.1")),
+    Scene(
+        name="tags-same-version-other-content", applied=(_all("1.9.1"),), now=_all("1.9.1").replace("ENV V", "ENV W")
+    ),
+    Scene(
+        name="tags-retag-allowed",
+        applied=(_all("1.9.1"),),
+        now=_all("1.9.1").replace("ENV V", "ENV W"),
+        policy=Policy(allow_retag=True),
+    ),
+    Scene(name="push-first-version", now=_pushed("1.9.1")),
+    Scene(name="push-backport", applied=(_pushed("1.9.1"), _pushed("2.0.0")), now=_pushed("1.9.2")),
+    Scene(name="push-in-sync", applied=(_pushed("1.9.1"), _pushed("1.9.2")), now=_pushed("1.9.2")),
+    Scene(
+        name="push-moved-by-hand",
+        applied=(_pushed("1.9.1"), _pushed("1.9.2")),
+        since=_move_remote_tag,
+        now=_pushed("1.9.2"),
+    ),
+    Scene(
+        name="track-without-a-tag",
+        applied=(_all("1.9.1"),),
+        now=_all("2.0.0-rc.1") + run("web", image="{scheme: release, track: '2'}"),
+    ),
+    Scene(name="network-recreated", applied=(_NETWORK + _ON_IT,), now=_NETWORK + "spec: {internal: true}\n" + _ON_IT),
+    Scene(
+        name="network-recreated-under-a-stranger",
+        applied=(_NETWORK + _ON_IT,),
+        since=_stranger_on_it,
+        now=_NETWORK + "spec: {internal: true}\n" + _ON_IT,
+    ),
+    Scene(name="network-removed-by-hand", applied=(_NETWORK + _ON_IT,), since=_remove_network, now=_NETWORK + _ON_IT),
+    Scene(name="network-foreign", since=_strangers_network, now=_NETWORK),
+    Scene(name="network-external-missing", now=doc("Network", "back", "external: true")),
+    Scene(name="volume-foreign", since=_strangers_volume, now=_VOLUME),
+    Scene(name="volume-changed", applied=(_VOLUME,), now=_CHANGED_VOLUME),
+    Scene(name="volume-recreated", applied=(_VOLUME,), now=_CHANGED_VOLUME, policy=Policy(delete_volumes=True)),
+    Scene(name="volume-external-missing", now=doc("Volume", "data", "external: true")),
+    Scene(name="prune", applied=(_WHOLE,), now=run("web")),
+    Scene(name="prune-with-volumes", applied=(_WHOLE,), now=run("web"), policy=Policy(delete_volumes=True)),
+    Scene(name="prune-off", applied=(_WHOLE,), now=run("web"), policy=Policy(prune=False)),
+    Scene(name="prune-image-tags", applied=(build("app", spec="tags: [one, two]") + run("web"),), now=run("web")),
+    Scene(name="delete-budget", applied=(_CROWD,), now=run("c1")),
+    Scene(
+        name="delete-budget-allowed",
+        applied=(run("a") + run("b") + run("web"),),
+        now=run("web"),
+        policy=Policy(allow_deletes=2),
+    ),
+    Scene(name="nothing-asked-for", applied=(run("web"),), now=""),
+    Scene(name="destroy", applied=(_WHOLE,), now="", policy=Policy(destroy=True)),
+)
