@@ -297,7 +297,7 @@ class TagPlanner:
                 name=scheme.name,
                 cause="no longer a level" if removing else ", ".join(dict.fromkeys(move.cause.value for move in moves)),
                 origin=_origin(moves),
-                changes=_changes(scheme, moves, where="registry"),
+                changes=_changes(scheme, moves, where="registry", removing=removing),
                 source=scheme.places.at("spec.push"),
                 actions=actions,
                 touches=tuple(f"RemoteTag/{scheme.spec.repository}:{move.tag}" for move in moves),
@@ -313,9 +313,18 @@ def _origin(moves: list[TagMove]) -> Origin:
     return "both" if len(origins) > 1 else "drift" if origins == {"drift"} else "change"
 
 
-def _changes(scheme: TagScheme, moves: list[TagMove], where: str = "tags") -> tuple[Change, ...]:
+def _changes(
+    scheme: TagScheme, moves: list[TagMove], where: str = "tags", *, removing: bool = False
+) -> tuple[Change, ...]:
+    """Say where tags move; content that is yet to be made goes by its version."""
     place = scheme.places.at("spec.version")
     return tuple(
-        Change(path=f"{where}.{move.tag}", before=move.before, after=move.after, origin=move.origin, source=place)
+        Change(
+            path=f"{where}.{move.tag}",
+            before=move.before,
+            after=move.after or (None if removing else f"{move.version} (yet to be made)"),
+            origin=move.origin,
+            source=place,
+        )
         for move in moves
     )
