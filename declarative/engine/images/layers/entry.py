@@ -1,0 +1,48 @@
+"""What a tar archive says of one file, in a form that both the reader and the writer of layers speak.
+
+The rule that keeps it simple: names are bytes exactly as the archive has them; whoever acts on one cleans it first.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from declarative.record import field, record
+
+LONGEST_NAME = 4095
+"""Bytes. Linux takes no path longer (PATH_MAX less its NUL), so neither is a name or a link target."""
+
+
+class Kind(Enum):
+    """What an entry makes."""
+
+    FILE = "file"
+    HARDLINK = "hard link"
+    SYMLINK = "symlink"
+    CHARACTER = "character device"
+    BLOCK = "block device"
+    DIRECTORY = "directory"
+    FIFO = "fifo"
+
+
+@record
+class Entry:
+    """One file of an archive. `size` is the file's, `stored` what the archive holds of it, both in bytes.
+
+    `extents` (offset, length) say where the stored bytes belong, in order; None: the file has no holes. `mtime` in
+    nanoseconds since 1970. `mode` is the twelve permission bits.
+    """
+
+    name: bytes
+    kind: Kind = Kind.FILE
+    mode: int = 0o644
+    uid: int = 0
+    gid: int = 0
+    size: int = 0
+    stored: int = 0
+    mtime: int = 0
+    target: bytes = b""
+    major: int = 0
+    minor: int = 0
+    xattrs: tuple[tuple[bytes, bytes], ...] = ()
+    extents: tuple[tuple[int, int], ...] | None = field(default=None)
