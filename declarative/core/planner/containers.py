@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from declarative.core.actions import CreateContainer, RemoveContainer, RenameContainer, RestartContainer, StartContainer
 from declarative.core.plan import Await, Rollout, Step
 from declarative.core.planner.inplace import update_actions
-from declarative.core.planner.names import shared
+from declarative.core.planner.names import leaves, shared
 from declarative.core.planner.verdicts import NEEDS, Judge, broken, owner_of
 from declarative.core.state import SUFFIX_NEW, SUFFIX_OLD
 from declarative.errors import Conflict
@@ -87,7 +87,7 @@ class ContainerPlanner:
             ),
             resource=f"Container/{container.name}",
             provides=provides,
-            needs=(*self._needs(verdict.wanted), *more.pop("needs", ())),
+            needs=(*self._needs(verdict.wanted), *leaves(verdict.state), *more.pop("needs", ())),
         )
 
     def _add_replace(self, verdict: Verdict, replaced: list[str]) -> None:
@@ -142,7 +142,8 @@ class ContainerPlanner:
                 ),
                 resource=f"Container/{verdict.wanted.container.name}",
                 provides=(f"gone:{state.name}", *(f"released:{name}" for name in volumes)),
-                needs=tuple(f"network:{name}" for name in state.spec.networks),  # a new network attaches what is there
+                # a network that is made anew attaches who is wanted on it, and comes after who is not
+                needs=tuple(f"network:{name}" for name in state.spec.networks if name in verdict.wanted.spec.networks),
             )
         actions = (self._create(verdict, verdict.name), StartContainer(name=verdict.name))
         self._add(verdict, "create", actions, needs=(f"gone:{verdict.name}",))
@@ -205,7 +206,7 @@ class ContainerPlanner:
                 continue
             if name.endswith(SUFFIX_NEW) and verdict.fate == "replace":
                 continue
-            needs = [f"ready:{verdict.wanted.container.name}"] if name.endswith(SUFFIX_OLD) else []
+            needs = [f"ready:{verdict.wanted.container.name}", *leaves(state)] if name.endswith(SUFFIX_OLD) else []
             self._draft.add(
                 Step(
                     id=0,

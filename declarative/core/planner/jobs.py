@@ -14,11 +14,13 @@ from declarative.core.actions import CreateContainer, RemoveContainer, StartCont
 from declarative.core.defaults import effective, last_applied, observed
 from declarative.core.diff import combined, differences
 from declarative.core.plan import Await, Change, Step
-from declarative.core.planner.names import bind, shared
+from declarative.core.planner.names import bind, leaves, shared
 from declarative.core.state import Owner
 from declarative.errors import Conflict
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from declarative.core.plan import Origin
     from declarative.core.planner.draft import Draft
     from declarative.core.planner.images import ImageOutcome
@@ -69,7 +71,7 @@ def _plan_job(
     fresh = (create, StartContainer(name=name))
     remove = (RemoveContainer(name=name, volumes=True),) if state is not None and not held else ()
     if state is not None and held:
-        _let_go(draft, job, state, held)
+        _let_go(draft, job, state, held, spec.networks)
     draft.add(
         Step(
             id=0,
@@ -86,11 +88,11 @@ def _plan_job(
         ),
         resource=f"Job/{job.name}",
         provides=(f"done:{job.name}", f"container:{job.name}", f"ready:{job.name}"),
-        needs=(*_needs(draft, images, job, spec), f"gone:{name}"),
+        needs=(*_needs(draft, images, job, spec), *leaves(state), f"gone:{name}"),
     )
 
 
-def _let_go(draft: Draft, job: Job, state: ContainerState, volumes: set[str]) -> None:
+def _let_go(draft: Draft, job: Job, state: ContainerState, volumes: set[str], wanted: Collection[str]) -> None:
     """Remove the job's container before the volumes that it holds go."""
     draft.add(
         Step(
@@ -105,7 +107,7 @@ def _let_go(draft: Draft, job: Job, state: ContainerState, volumes: set[str]) ->
         ),
         resource=f"Job/{job.name}",
         provides=(f"gone:{state.name}", *(f"released:{name}" for name in sorted(volumes))),
-        needs=tuple(f"network:{name}" for name in state.spec.networks),
+        needs=tuple(f"network:{name}" for name in state.spec.networks if name in wanted),
     )
 
 

@@ -11,6 +11,7 @@ from declarative.record import replace
 
 if TYPE_CHECKING:
     from declarative.core.resources import Container, ContainerSpec, Desired, Job, Mount
+    from declarative.core.state import ContainerState
 
 # Networks that every engine has and that know no aliases.
 _BUILT_IN = ("bridge", "host", "none")
@@ -52,6 +53,11 @@ def shared(spec: ContainerSpec, desired: Desired) -> set[str]:
     modes = (spec.network_mode, spec.pid, spec.ipc)
     names = {mode.partition(":")[2] for mode in modes if mode and mode.startswith("container:")}
     return {name for name in names if name in desired.containers}
+
+
+def leaves(state: ContainerState | None) -> tuple[str, ...]:
+    """Name the needs of who may leave networks: one that is made anew lets go of it first, or engines trip over both."""
+    return tuple(f"network:{name}" for name in state.spec.networks) if state is not None else ()
 
 
 def _named(attachment: Attachment, name: str) -> Attachment:

@@ -88,6 +88,7 @@ def _plan_network(draft: Draft, network: Network, state: NetworkState, create: C
         ),
         resource=f"Network/{network.name}",
         provides=(f"network:{create.name}",),
+        needs=tuple(f"gone:{name}" for name, on in attached.items() if on is None and not name.endswith(SUFFIX_OLD)),
     )
 
 
@@ -106,6 +107,8 @@ def _attached(draft: Draft, network: str) -> dict[str, Attachment | None]:
         if network in state.spec.networks and _is_ours(draft, name):
             kept = name.removesuffix(SUFFIX_OLD)
             found[name] = wanted.get(name if kept in draft.actual.containers else kept)
+            if found[name] is None and name not in wanted and not draft.policy.prune:
+                found[name] = state.spec.networks[network]  # it stays, so it stays on the network
     return found
 
 
