@@ -49,7 +49,7 @@ class Engine:
 
     registry: bool = True
     schemes: bool = True
-    archives: bool = False
+    privileged: bool = True  # a machine that is a container itself may have no such powers to give
     workloads: tuple[tuple[str, str], ...] = _WORKLOADS
 
 
@@ -86,7 +86,9 @@ def stacks(draw: st.DrawFn, engine: Engine = MEMORY) -> list[Document]:
     scheme = draw(_schemes(builds[0], engine)) if engine.schemes and builds and draw(st.booleans()) else None
     if scheme is not None:
         images[scheme["image"]].pop("tags", None)
-    around = _Around(networks=networks, volumes=volumes, images=sorted(images), scheme=scheme)
+    around = _Around(
+        networks=networks, volumes=volumes, images=sorted(images), scheme=scheme, privileged=engine.privileged
+    )
     documents = [document("Network", name, spec) for name, spec in networks.items()]
     documents += [document("Volume", name, spec) for name, spec in volumes.items()]
     documents += [document("Image", name, spec) for name, spec in images.items()]
@@ -107,6 +109,7 @@ class _Around:
     volumes: dict[str, Spec]
     images: list[str]
     scheme: Spec | None
+    privileged: bool
 
 
 def _some(*names: str) -> st.SearchStrategy[list[str]]:
@@ -189,6 +192,10 @@ def _workloads(draw: st.DrawFn, kind: str, number: int, around: _Around, earlier
     spec = draw(_basics())
     shared = [made["metadata"]["name"] for made in earlier if _can_share(made)]
     spec |= draw(_attachments(number, around, shared))
+    if spec.get("network_mode", "").startswith("container:"):
+        spec.pop("expose", None)  # engines refuse it: the ports are those of the other container
+    if not around.privileged:
+        spec.pop("privileged", None)
     if mounts := draw(_mounts(around)):
         spec["volumes"] = mounts
     if needs := draw(_dependencies(earlier)):
