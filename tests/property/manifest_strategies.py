@@ -79,7 +79,7 @@ def document(kind: str, name: str, spec: Spec, labels: dict[str, str] | None = N
 @st.composite
 def stacks(draw: st.DrawFn, engine: Engine = MEMORY) -> list[Document]:
     """Draw a whole stack; now and then nothing but one container."""
-    networks = {name: draw(_networks(number)) for number, name in enumerate(draw(_some("back", "front")), start=1)}
+    networks = {name: draw(_networks(1 if name == "back" else 2)) for name in draw(_some("back", "front"))}
     volumes = {name: draw(_volumes()) for name in draw(_some("data", "cache"))}
     images = {name: draw(_images(engine)) for name in draw(_some("app", "tool"))}
     builds = [name for name, spec in images.items() if "build" in spec]
