@@ -93,7 +93,7 @@ class Replacement:
     def _settle(self) -> Generator[Move, Any, bool]:
         """Make sure that NAME is the good container and NAME.old is free; gives whether NAME runs.
 
-        A NAME.old beside a NAME is what a killed rollout left. If NAME runs, it is the one that counts; if not, it never
+        A NAME.old beside a NAME is what a killed rollout left. If NAME is well, it is the one that counts; if not, it never
         became ready, and the old one is what served last.
         """
         seen = yield Ask(question=lambda: self.look((self.name, self.old)))
@@ -101,11 +101,11 @@ class Replacement:
         runs = there is not None and there.state in ("running", "paused", "restarting")
         if self.old not in seen:
             return runs
-        if runs:
+        if there is not None and there.state == "running" and there.health in ("", "healthy"):
             yield Do(action=RemoveContainer(name=self.old))
             return True
         if there is not None:
-            yield Do(action=RemoveContainer(name=self.name))
+            yield Do(action=RemoveContainer(name=self.name, volumes=True))
         yield Do(action=RenameContainer(name=self.old, to=self.name))
         return True  # it served before, so it is started again if this rollout fails
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from declarative.core import canonical
-from declarative.core.defaults import effective, observed
-from declarative.core.diff import combined, differences
+from declarative.core.defaults import effective, last_applied, observed
+from declarative.core.diff import combined, differences, origin
 from declarative.core.plan import Change, Finding
 from declarative.core.planner.inplace import is_in_place
 from declarative.core.planner.names import bind, shared
@@ -145,10 +145,25 @@ class Judge:
             verdict.fate, verdict.cause = "replace", _cause(replace) if replace else "dead"
         elif verdict.changes:
             verdict.fate, verdict.cause = "update", _cause(verdict.changes)
+        elif self._is_half_replaced(verdict, state):
+            verdict.fate, verdict.cause = "replace", "its replacement was interrupted"
         elif trouble:
             verdict.cause, verdict.fate, verdict.origin = trouble
         else:
             self._note_restart(verdict, state)
+        if verdict.changes and trouble and trouble[2] == "drift":
+            verdict.cause += f"; {trouble[0]}"
+            verdict.origin = origin(changed=verdict.origin != "drift", drifted=True)
+
+    def _is_half_replaced(self, verdict: Verdict, state: ContainerState) -> bool:
+        """Whether a killed replacement handed the name over, and nobody has seen the new container ready.
+
+        Replaced once more, it has the old one to come back if it never gets ready.
+        """
+        kept = self._draft.actual.containers.get(verdict.name + SUFFIX_OLD)
+        if kept is None or kept.owner != state.owner:
+            return False
+        return state.state != "running" or state.health not in ("", "healthy")
 
     def _image_change(self, wanted: Wanted, state: ContainerState) -> tuple[Change, ...]:
         if wanted.target.id == state.image_id:
@@ -176,7 +191,7 @@ class Judge:
         want = effective(wanted.flat, wanted.target.config or config)
         if want == have:
             return ()
-        changes = differences(want, have, effective(applied, config), wanted.container.places)
+        changes = differences(want, have, last_applied(applied, have, config), wanted.container.places)
         return tuple(change for change in changes if not _ignored(change, wanted.container.ignore))
 
     def _name_change(self, verdict: Verdict, state: ContainerState) -> Change:
@@ -231,7 +246,7 @@ def _stated_changes(wanted: Wanted, actual: Canonical, applied: Canonical) -> tu
     """Compare only what was stated, now or at the last apply: without its image nobody knows what else belongs there."""
     stated = wanted.flat.keys() | applied.keys()
     have = {path: value for path, value in observed(actual, (wanted.flat, applied)).items() if path in stated}
-    return differences(effective(wanted.flat, None), have, effective(applied, None), wanted.container.places)
+    return differences(effective(wanted.flat, None), have, last_applied(applied, have, None), wanted.container.places)
 
 
 def broken(state: ContainerState) -> tuple[str, Fate, Origin] | None:

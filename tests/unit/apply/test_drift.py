@@ -34,6 +34,15 @@ def test_a_pending_change_is_none(world: World) -> None:
     assert not drift(world, container("web", "sleep 9001") + container("db")).drifted
 
 
+def test_a_pending_change_hides_no_drift(world: World) -> None:
+    world.apply(container("web"))
+    world.engine.stop("shop-web-1")
+    (step,) = drift(world, container("web", "sleep 9001")).steps
+
+    assert "stopped" in step.cause
+    assert step.changes == ()
+
+
 @pytest.mark.parametrize("what", ["removed", "stopped", "renamed", "disconnected", "network removed"])
 def test_what_was_done_by_hand_is(world: World, what: str) -> None:
     world.apply(container("web"))

@@ -201,6 +201,35 @@ def test_a_kill_at_every_call_and_then_yet_another_manifest_converges(tmp_path: 
         assert world.apply(third).outcomes == (), number
 
 
+def test_a_killed_replacement_that_is_no_good_lets_the_old_one_come_back(world: World) -> None:
+    world.apply(web("sleep 9000"))
+    world.engine.hook = killed_after("RenameContainer shop-web-1.new")
+    with pytest.raises(Killed):
+        world.apply(web("sh -c exit\\u00203"))
+    world.engine.hook = lambda _: None
+    world.engine.locks.clear()
+    assert world.names() == ["shop-web-1", "shop-web-1.old"]
+    report = world.apply(web("sh -c exit\\u00203"))
+
+    assert "the old container is back" in str(report.errors()[0])
+    assert world.names() == ["shop-web-1"]
+    assert world.command("shop-web-1") == ("sleep", "9000")
+    assert world.driver.inspect("shop-web-1").state == "running"
+
+
+def killed_after(call: str) -> Callable[[str], None]:
+    """Give a hook that kills after this call."""
+    dead = False
+
+    def hook(now: str) -> None:
+        nonlocal dead
+        dead = dead or now == f"after {call}"
+        if dead:
+            raise Killed(now)
+
+    return hook
+
+
 def served(world: World) -> bool:
     """Whether a container with a known good program is there under one of the three names."""
     names = {name for name in world.names() if name.startswith("shop-web-1")}
