@@ -212,7 +212,7 @@ SHARED = (*_BEFORE, *_AFTER)
 """What a Container and a Job have in common."""
 
 
-OWN_NAMESPACE = frozenset({"ports", "hostname", "dns", "extra_hosts"})
+OWN_NAMESPACE = frozenset({"ports", "expose", "hostname", "dns", "extra_hosts"})
 """Fields of the network namespace: what shares that of another container cannot have its own."""
 
 
