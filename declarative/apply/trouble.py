@@ -63,12 +63,14 @@ def diagnosis(driver: Driver, step: Step, answer: Never) -> Callable[[], Failed]
             output = ""
         if answer.name not in (step.name, f"{step.name}.new"):
             problem = f"{answer.name}: {problem}"
-        return Failed(step.label, problem, _way_out(answer, step), output=output)
+        return Failed(step.label, problem, _way_out(answer, step, output), output=output)
 
     return find_out
 
 
-def _way_out(answer: Never, step: Step) -> str:
+def _way_out(answer: Never, step: Step, output: str) -> str:
     if answer.timed_out:
         return "give it more time (update.deadline), or look at `declarative logs`"
-    return "its last output is below" if step.kind != "Job" else "the next apply runs the job again"
+    if step.kind == "Job":
+        return "the next apply runs the job again"
+    return "its last output is below" if output.strip() else "it printed nothing: look at its command"
