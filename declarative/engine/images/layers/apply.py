@@ -10,6 +10,7 @@ import errno
 import hashlib
 import os
 import stat
+from contextlib import suppress
 from enum import Enum
 from typing import TYPE_CHECKING
 
@@ -152,9 +153,10 @@ class _Applier:
         """Give the folders their times, now that nothing is put into them any more."""
         for path, time in [*self._tree.implicit, *self._times.items()]:
             self._tree.trim()
-            folder = self._tree.folder(path)
-            if folder is not None and folder.path == path and folder.fd >= 0:
-                os.utime(folder.fd, ns=(time, time))
+            with suppress(Invalid):  # a later entry put something else in its place
+                folder = self._tree.folder(path)
+                if folder is not None and folder.path == path and folder.fd >= 0:
+                    os.utime(folder.fd, ns=(time, time))
 
     def _apply(self, member: Member) -> None:
         entry = member.entry

@@ -22,7 +22,9 @@ def parse_records(content: bytes, subject: str) -> Records:
     while at < len(content) and content[at : at + 1] != b"\0":
         space = content.find(b" ", at, at + 10)
         digits = content[at:space] if space > 0 else b""
-        end = at + (int(digits) if digits.isdigit() else 0)
+        if not digits.isdigit():
+            raise Invalid(subject, "a damaged pax header", "make the archive again")
+        end = at + int(digits)
         key, equals, value = content[space + 1 : end - 1].partition(b"=")
         if not (space + 3 <= end <= len(content)) or content[end - 1 : end] != b"\n" or not equals or not key:
             raise Invalid(subject, "a damaged pax header", "make the archive again")
