@@ -73,11 +73,19 @@ def remove_network(client: EngineClient, name: str) -> None:
         except NotFound:
             return
         except DeclarativeError as error:
-            if _ENDPOINTS not in error.problem or not pause:
+            if _ENDPOINTS not in error.problem:
                 raise
+            if not pause:
+                raise _miscounted(name, error) from error
             time.sleep(pause)
         else:
             return
+
+
+def _miscounted(name: str, error: DeclarativeError) -> DeclarativeError:
+    """Explain a network that nobody is on and that the engine holds on to: starved dockerds lose count of endpoints."""
+    remedy = "if `docker network inspect` shows nobody on it, the engine has lost count: restart it, then try again"
+    return Conflict(f"network {name}", error.problem, remedy)
 
 
 def create_volume(client: EngineClient, action: CreateVolume, salt: Callable[[], str]) -> None:
