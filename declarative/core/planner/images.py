@@ -175,8 +175,9 @@ class ImagePlanner:
         for reference in self.references(image):
             if (state := self._state(reference)) is not None:
                 return state
-        own = sorted(self._own_images(image), key=lambda state: (not state.references, state.references, state.id))
-        return own[0] if own else None
+        # What has lost its names is not current any more; engines keep it or not as they like.
+        named = sorted((state for state in self._own_images(image) if state.references), key=lambda s: s.references)
+        return named[0] if named else None
 
     def _refuse_buildkit(self, image: Image, source: BuildSource) -> None:
         where = "; ".join(source.needs_buildkit[:3])
