@@ -243,7 +243,7 @@ class Resources:
 
 @record
 class Update:
-    """How a rollout goes. Durations in nanoseconds. The words and defaults are Swarm's, save the failure action.
+    """How a rollout goes. Durations in nanoseconds. The words are Swarm's. A replica that fails comes back as it was, and the rollout ends.
 
     `monitor` is how long a container must stay well to count as ready; `deadline` is how long it may take to get there.
     """
@@ -253,7 +253,6 @@ class Update:
     delay: int = 0
     monitor: int = 1_000_000_000
     deadline: int = 300_000_000_000
-    failure_action: Literal["rollback", "pause", "continue"] = "rollback"
 
 
 @record

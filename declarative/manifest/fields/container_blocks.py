@@ -202,13 +202,6 @@ UPDATE = Record(
             default="1s",
         ),
         Field(name="deadline", type=Duration(), doc="How long it may take to get ready.", example="2m", default="5m"),
-        Field(
-            name="failure_action",
-            type=Enum("rollback", "pause", "continue"),
-            doc="What to do when a new replica does not get ready.",
-            example="rollback",
-            default="rollback",
-        ),
     ),
     lambda values, _node, _reading: Update(**values),
 )
