@@ -243,9 +243,10 @@ class Resources:
 
 @record
 class Update:
-    """How a rollout goes. Durations in nanoseconds. The words are Swarm's. A replica that fails comes back as it was, and the rollout ends.
+    """How a rollout goes, in Swarm's words. Durations in nanoseconds.
 
-    `monitor` is how long a container must stay well to count as ready; `deadline` is how long it may take to get there.
+    A replica that fails comes back as it was, and the rollout ends. `monitor` is how long a container must stay well to
+    count as ready; `deadline` is how long it may take to get there.
     """
 
     order: Literal["stop-first", "start-first"] = "stop-first"
