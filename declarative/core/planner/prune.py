@@ -153,7 +153,8 @@ def _prune_tags(draft: Draft, containers: list[str]) -> None:
     objects = revision.objects if revision is not None else {}
     for name, image_id in objects.items():
         reference = name.removeprefix("Tag/")
-        kept = not name.startswith("Tag/") or name in draft.objects or f"Version/{reference}" in objects
+        version = f"Version/{reference}"  # published before, or taken over by a scheme now
+        kept = not name.startswith("Tag/") or name in draft.objects or version in objects or version in draft.objects
         if kept or draft.actual.references.get(reference) != image_id:
             continue
         gone.setdefault(image_id, []).append(reference)
@@ -178,8 +179,13 @@ def _prune_tags(draft: Draft, containers: list[str]) -> None:
                 touches=tuple(f"Tag/{reference}" for reference in references),
             ),
             resource=f"Image/{owner}",
-            needs=tuple(f"gone:{other}" for other in containers),
+            needs=(*(f"gone:{other}" for other in containers), *_tagging(draft)),
         )
+
+
+def _tagging(draft: Draft) -> list[str]:
+    """Name the steps that give names: an image that lost its last name before it got the next one would be gone."""
+    return [*(f"image:{name}" for name in draft.desired.images), *(f"tags:{name}" for name in draft.desired.schemes)]
 
 
 def _cause(draft: Draft) -> str:

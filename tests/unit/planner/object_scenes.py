@@ -111,6 +111,11 @@ SCENES = (
         now=doc("Image", "given", _PULL.format(PULLED, "missing")),
     ),
     Scene(name="pull-never", now=doc("Image", "given", _PULL.format(PULLED, "never"))),
+    Scene(
+        name="tags-taken-over-by-a-scheme",
+        applied=(build("app", spec="tags: [latest, mine]"),),
+        now=build("app", spec="") + released("1.9.1"),
+    ),
     Scene(name="tags-first-version", now=_all("1.9.1")),
     Scene(
         name="tags-next-version",
