@@ -16,6 +16,7 @@ from declarative.manifest.decode_collections import ByShape, ListOf, MapOf
 from declarative.manifest.decode_scalars import Boolean, Duration, Integer, Text
 from declarative.manifest.suggest import did_you_mean
 from declarative.manifest.yaml_nodes import Scalar
+from declarative.oci.ulimit import NAMES
 
 if TYPE_CHECKING:
     from declarative.manifest.decode import Reading
@@ -132,23 +133,7 @@ HEALTHCHECK = Record(
 )
 
 # getrlimit(2), under the names that the engine takes.
-_LIMITS = (
-    "core",
-    "cpu",
-    "data",
-    "fsize",
-    "locks",
-    "memlock",
-    "msgqueue",
-    "nice",
-    "nofile",
-    "nproc",
-    "rss",
-    "rtprio",
-    "rttime",
-    "sigpending",
-    "stack",
-)
+_LIMITS = tuple(sorted(NAMES))
 
 
 class _Ulimits(MapOf):

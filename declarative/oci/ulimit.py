@@ -30,7 +30,7 @@ NAMES = frozenset(
     }
 )
 # int64, as the engine's API has it.
-_FORM = re.compile(r"(?P<name>[^=]+)=(?P<soft>-?[0-9]{1,18})(?::(?P<hard>-?[0-9]{1,18}))?", re.ASCII)
+_FORM = r"(?P<name>[^=]+)=(?P<soft>-?[0-9]{1,18})(?::(?P<hard>-?[0-9]{1,18}))?"
 
 
 @record(order=True)
@@ -44,7 +44,7 @@ class Ulimit:
     @classmethod
     def parse(cls, text: str) -> Ulimit:
         """Parse `nofile=1024` or `nofile=1024:2048`; raise Invalid."""
-        match = _FORM.fullmatch(text)
+        match = re.fullmatch(_FORM, text, re.ASCII)
         if match is None:
             raise Invalid(repr(text[:80]), "not a limit", "write NAME=SOFT[:HARD], as in nofile=1024:2048")
         soft = int(match["soft"])

@@ -219,7 +219,7 @@ class ContainerPlanner:
                     touches=(f"Container/{name}",),
                 ),
                 resource=f"Container/{verdict.wanted.container.name}",
-                provides=(f"gone:{name}", f"leftover:{verdict.name}" if name.endswith(SUFFIX_NEW) else f"gone:{name}"),
+                provides=(f"gone:{name}",),
                 needs=needs,
             )
 
