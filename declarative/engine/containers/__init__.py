@@ -1,0 +1,1 @@
+"""Containers as the API knows them: records, life cycle, health, restarts."""

@@ -1,0 +1,1 @@
+"""The daemon: the Docker Engine API over sockets, one file per noun."""

@@ -1,0 +1,1 @@
+"""Networks: bridges, namespaces, addresses, published ports, names."""
