@@ -7,6 +7,8 @@ made. What a file of tests leaves in an engine fails that file; what the run lea
   has it without asking.
 - `docker26`: dockerd 26.1 in a network of its own (`docker26.http_get(port)`, `docker26.reach(port)`).
 - `spare_engine`: a dockerd of the test's own, to kill, pause or fill.
+- `embedded_engine`: the embedded engine's daemon in a network of its own, with the base image in it; `spare_embedded`: one of the
+  test's own; others (in the tests' network, with options) with `embedded.EmbeddedEngine`.
 - `registry`: the address of an empty registry that engine and test share.
 - `declarative_cli`: the program under test, against `docker_engine`; `cli_for(engine)` against another.
 """
@@ -15,12 +17,12 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 from hypothesis import settings
 
-from tests import engines, leaks, sandbox
+from tests import embedded, engines, leaks, sandbox
 from tests.base_image import BASE_IMAGE
 from tests.cli import Cli, clean_environment
 from tests.registry_server import serve_registry
@@ -33,6 +35,7 @@ _BEFORE = pytest.StashKey[leaks.Traces]()
 _LEFT = pytest.StashKey[list[str]]()
 _RUNNING = pytest.StashKey[list[engines.Engine]]()
 _GRACE_SECONDS = 3.0
+_Engine = TypeVar("_Engine", bound=engines.Engine)
 
 
 # a busy machine is slow, not wrong: pytest-timeout guards against hanging
@@ -111,6 +114,20 @@ def spare_engine() -> Iterator[engines.Engine]:
         yield engine
 
 
+@pytest.fixture(scope="session")
+def embedded_engine(pytestconfig: pytest.Config) -> Iterator[embedded.EmbeddedEngine]:
+    """Start the embedded engine, with the base image in it, driven by the stock client of Debian 12."""
+    with embedded.EmbeddedEngine() as engine:
+        yield from _known(pytestconfig, engine)
+
+
+@pytest.fixture
+def spare_embedded() -> Iterator[embedded.EmbeddedEngine]:
+    """Start an embedded engine for this test alone, in a network of its own."""
+    with embedded.EmbeddedEngine() as engine:
+        yield engine
+
+
 @pytest.fixture
 def engine_url(docker_engine: engines.Engine) -> str:
     """Return the value for DOCKER_HOST."""
@@ -176,7 +193,7 @@ def _remains(engine: engines.Engine, before: engines.Contents | None) -> list[st
     return left
 
 
-def _known(config: pytest.Config, engine: engines.Engine) -> Iterator[engines.Engine]:
+def _known(config: pytest.Config, engine: _Engine) -> Iterator[_Engine]:
     config.stash[_RUNNING].append(engine)
     yield engine
     config.stash[_RUNNING].remove(engine)

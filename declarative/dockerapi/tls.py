@@ -80,13 +80,13 @@ def tls_fault(address: str, error: OSError) -> DeclarativeError:
 
 
 class TlsLink(Link):
-    """A TLS connection on a plain socket."""
+    """A TLS connection on a plain socket: to the engine at `host`, or, without one, the engine's own end of it."""
 
-    def __init__(self, sock: socket.socket, address: str, made: ssl.SSLContext, host: str) -> None:
+    def __init__(self, sock: socket.socket, address: str, made: ssl.SSLContext, host: str | None) -> None:
         super().__init__(sock, address)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
-        self._machine = made.wrap_bio(self._incoming, self._outgoing, server_hostname=host)
+        self._machine = made.wrap_bio(self._incoming, self._outgoing, server_side=host is None, server_hostname=host)
         self._records = bytearray()
         self._lock = threading.Lock()  # guards the machine; never held while reading from the socket
         self._sending = threading.Lock()  # keeps records in order on the socket
@@ -118,6 +118,12 @@ class TlsLink(Link):
                     return b""
             self.flush()  # a key update may ask for an answer
             self._feed()
+
+    @property
+    def pending(self) -> bool:
+        """Whether bytes that came already may wait in the machine."""
+        with self._lock:
+            return bool(self._machine.pending() or self._incoming.pending)
 
     def send_some(self, data: memoryview) -> int:
         """Encrypt some of `data`, once what was encrypted before is out."""

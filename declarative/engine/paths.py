@@ -64,3 +64,8 @@ class Paths:
     def socket(self) -> Path:
         """Where the daemon listens by default."""
         return self.run / "engine.sock"
+
+    @property
+    def pid(self) -> Path:
+        """The process id of the daemon that serves."""
+        return self.run / "engine.pid"

@@ -1,0 +1,25 @@
+"""What a person can say about an engine when it is started.
+
+The rule that keeps it simple: each is an option of `declarative engine serve` with a default that suits most; there is no file.
+"""
+
+from __future__ import annotations
+
+from declarative.engine.paths import Paths
+from declarative.record import field, record
+
+
+@record
+class Settings:
+    """`mirrors`: registries asked before Docker Hub, as URLs. `insecure`: registries (HOST[:PORT]) spoken to without TLS.
+
+    `cgroup_parent`: the control group that holds the containers'. `pools`: (network, prefix length) that networks without a
+    subnet are cut from, () for the engine's own. `nameservers`: of containers whose host has none that they can reach.
+    """
+
+    paths: Paths = field(default_factory=Paths)
+    mirrors: tuple[str, ...] = ()
+    insecure: tuple[str, ...] = ()
+    cgroup_parent: str = "declarative"
+    pools: tuple[tuple[str, int], ...] = ()
+    nameservers: tuple[str, ...] = ()
