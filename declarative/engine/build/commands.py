@@ -119,10 +119,11 @@ class Arg:
 
 @record
 class Label:
-    """Labels, in the order written."""
+    """Labels, in the order written. `literal`: of the command line, with neither quotes nor variables in them."""
 
     span: Span
     pairs: tuple[Pair, ...]
+    literal: bool = False
 
 
 @record

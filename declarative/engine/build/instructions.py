@@ -250,7 +250,8 @@ def _onbuild(of: _Reading) -> c.OnBuild:
     if trigger.name in ("FROM", "MAINTAINER"):
         raise of.wrong(f"{trigger.name} isn't allowed as an ONBUILD trigger", "leave it out")
     read(trigger, of.span.file)  # for its refusals: an image must not carry what no build can run
-    return c.OnBuild(span=of.span, text=of.text.rest)
+    bodies = "".join(f"\n{heredoc.content}{heredoc.name}" for heredoc in trigger.heredocs)
+    return c.OnBuild(span=of.span, text=of.text.rest + bodies)
 
 
 _FILES = ("chown", "chmod")
