@@ -149,8 +149,9 @@ def _check_sum(block: bytes, subject: str) -> None:
         expected = int(block[148:156].strip(b"\0 ") or b"0", 8)
     except ValueError:
         raise Invalid(subject, "not a tar archive: a header without a checksum") from None
-    rest = block[:148] + block[156:]
-    if expected not in (sum(rest) + 256, sum(rest) + 256 - 256 * sum(byte > 127 for byte in rest)):
+    total = sum(block) - sum(block[148:156]) + 256
+    # where it differs, the sum of signed bytes counts too, as some old archivers had it
+    if expected != total and expected != total - 256 * sum(byte > 127 for byte in block[:148] + block[156:]):
         raise Invalid(subject, "damaged archive: the checksum of a header is wrong", "fetch it again")
 
 
