@@ -3,6 +3,9 @@
 The rule that keeps it simple: a name under `blobs` appears by one rename, after its bytes were verified and are on the disk.
 So a crash at any instant leaves whole blobs and, in `ingest`, what had not become one. There, `HEX.partial` may be continued;
 any other leftover goes when the store is opened. Whoever writes such a file holds its flock.
+
+With a `Settler` nobody waits for the disk: a blob that may not be on it yet has mode 0600, a settled one 0644. After a reboot
+those of the first kind are read again, and go where they are not what they were.
 """
 
 from __future__ import annotations
@@ -11,10 +14,12 @@ import fcntl
 import hashlib
 import os
 import secrets
+import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 from declarative.engine.images.disk import is_full, saying
+from declarative.engine.images.settle import boot_id
 from declarative.errors import Failed, Invalid, NotFound
 from declarative.oci.digest import REGISTERED, Digest, DigestMismatch
 
@@ -23,6 +28,10 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
+    from declarative.engine.images.settle import Settler
+
+_UNSETTLED = 0o600
+_SETTLED = 0o644
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 _CHUNK = 1 << 20
 
@@ -32,11 +41,22 @@ def _random_name() -> str:
 
 
 class BlobStore:
-    """The blobs below one folder. `name` makes names for temporary files. Safe to use from several threads."""
+    """The blobs below one folder. `name` makes names for temporary files. Safe to use from several threads.
 
-    def __init__(self, root: Path, name: Callable[[], str] = _random_name) -> None:
+    Without a `settler`, every blob is on the disk before it has its name. `boot` names the run of the kernel.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        name: Callable[[], str] = _random_name,
+        *,
+        settler: Settler | None = None,
+        boot: str | None = None,
+    ) -> None:
         """Open the store below `root`, made if it is missing; remove what a crash left. Failed where the disk is full."""
-        self._root = root
+        self.root = root
+        self._settler = settler
         self._blobs = root / "blobs"
         self._ingest = root / "ingest"
         self._name = name
@@ -44,7 +64,8 @@ class BlobStore:
             for folder in (root, self._blobs, self._blobs / "sha256", self._ingest):
                 _make_folder(folder)
             self._check_layout()
-            self._sweep(partials=False)
+            rebooted = self._check_boot(boot_id() if boot is None else boot)
+            self._sweep(partials=rebooted)
 
     def has(self, digest: Digest) -> bool:
         """Tell whether the blob is here, whole."""
@@ -69,6 +90,22 @@ class BlobStore:
         except FileNotFoundError:
             raise NotFound(str(digest), "no such blob in this store") from None
 
+    def read(self, digest: Digest) -> bytes:
+        """Read a small blob, such as a manifest, and check it. NotFound, DigestMismatch."""
+        with self.open(digest) as file:
+            return digest.check(file.read(), f"blob {digest}")
+
+    def damage(self, digest: Digest) -> str:
+        """Read a blob to its end and say what is wrong with it, "" where nothing is."""
+        try:
+            with self.open(digest) as file:
+                found = Digest.of_chunks(iter(lambda: file.read(_CHUNK), b""), digest.algorithm)
+        except NotFound:
+            return "missing"
+        except OSError as error:
+            return f"cannot be read: {error.strerror}"
+        return "" if found == digest else "damaged: its bytes are others"
+
     def remove(self, digest: Digest) -> bool:
         """Remove a blob; tell whether it was here. Who has it open reads on."""
         path = self.path(digest)
@@ -76,7 +113,8 @@ class BlobStore:
             path.unlink()
         except FileNotFoundError:
             return False
-        _sync_folder(path.parent)
+        if self._settler is None:
+            _sync_folder(path.parent)
         return True
 
     def __iter__(self) -> Iterator[Digest]:
@@ -114,14 +152,41 @@ class BlobStore:
         return self._sweep(partials=True)
 
     def _check_layout(self) -> None:
-        layout = self._root / "oci-layout"
+        layout = self.root / "oci-layout"
         if not layout.exists() or not layout.stat().st_size:
             temporary = self._ingest / f"{self._name()}.tmp"
             temporary.write_bytes(_LAYOUT)
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             temporary.rename(layout)
-            _sync_folder(self._root)
+            _sync_folder(self.root)
+
+    def _check_boot(self, boot: str) -> bool:
+        """Read again what may not have reached the disk before a reboot; tell whether there was one."""
+        file = self.root / "boot"
+        rebooted = not file.is_file() or file.read_text() != boot
+        for digest in self:
+            path = self.path(digest)
+            if stat.S_IMODE(path.stat().st_mode) != _UNSETTLED:
+                continue
+            if rebooted and self.damage(digest):
+                path.unlink()
+            else:
+                self._settle_later(digest)
+        if rebooted:
+            temporary = self._ingest / f"{self._name()}.tmp"
+            temporary.write_text(boot)
+            temporary.rename(file)
+        return rebooted
+
+    def _settle_later(self, digest: Digest) -> None:
+        if self._settler is not None:
+            self._settler.note(self._settled, digest)
+
+    def _settled(self, digests: list[Digest]) -> None:
+        for digest in digests:
+            with suppress(FileNotFoundError):
+                self.path(digest).chmod(_SETTLED)
 
     def _begin(self, expected: Digest | None, subject: str) -> Ingest:
         if expected is not None:
@@ -136,11 +201,13 @@ class BlobStore:
         return Ingest(fd, temporary, expected, subject)
 
     def _publish(self, ingest: Ingest) -> None:
-        digest = ingest.finish()
+        digest = ingest.finish(sync=self._settler is None)
         target = self.path(digest)
         _make_folder(target.parent)
         ingest.path.rename(target)  # over a blob of the same content, where two took it in at once
-        _sync_folder(target.parent)
+        if self._settler is None:
+            _sync_folder(target.parent)
+        self._settle_later(digest)
         ingest.close()
 
     def _sweep(self, *, partials: bool) -> int:
@@ -194,12 +261,13 @@ class Ingest:
         self.offset = 0
         self._hasher = hashlib.new(self._hasher.name)
 
-    def finish(self) -> Digest:
-        """Verify the bytes and bring them to the disk."""
+    def finish(self, *, sync: bool) -> Digest:
+        """Verify the bytes; with `sync`, bring them to the disk."""
         if self._expected is not None:
             self._expected.require(self.digest, self._subject)
-        os.fchmod(self._fd, 0o644)
-        os.fsync(self._fd)
+        if sync:
+            os.fchmod(self._fd, _SETTLED)
+            os.fsync(self._fd)
         return self.digest
 
     def abandon(self, *, keep: bool) -> None:

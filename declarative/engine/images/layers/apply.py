@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from declarative.engine.images.disk import disk_error
 from declarative.engine.images.layers.compression import unpacked
-from declarative.engine.images.layers.entry import Entry, Kind
+from declarative.engine.images.layers.entry import Entry, Kind, files_size
 from declarative.engine.images.layers.reader import Member, members
 from declarative.engine.images.layers.source import Source
 from declarative.engine.images.layers.tree import OPAQUE, Folder, Tree, copy_metadata, stat_in
@@ -52,11 +52,16 @@ class Limits:
 
 @record
 class Applied:
-    """A layer that was applied: the digest of the unpacked stream, its size in bytes, how many entries it had."""
+    """A layer that was applied: the digest of the unpacked stream, its size in bytes, how many entries it had.
+
+    `files` is the size of its files, each counted once, as engines tell the size of a layer; links are as long as their
+    target.
+    """
 
     diff_id: Digest
     size: int
     entries: int
+    files: int
 
 
 def apply_layer(
@@ -86,6 +91,17 @@ def apply_layer(
     return gauge.applied()
 
 
+def place_members(found: Iterable[Member], tree: Tree, subject: str, limits: Limits | None = None) -> None:
+    """Make the files of these members in a tree. Whiteouts mean nothing here: `.wh.name` is a name like any other.
+
+    Errors as of `apply_layer`. `found` may look at the tree between two members, but keep no folder of it.
+    """
+    applier = _Applier(tree, _Gauge(limits or Limits(), subject), subject, devices=True, literal=True)
+    for member in found:
+        applier.apply(member)
+    applier.finish()
+
+
 class _Gauge:
     """Counts and hashes what goes by, and stops at the limits."""
 
@@ -96,6 +112,7 @@ class _Gauge:
         self._size = 0
         self._copied = 0
         self._entries = 0
+        self._files = 0
 
     def measured(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
@@ -108,8 +125,9 @@ class _Gauge:
         self._copied += size
         self._check()
 
-    def entry(self) -> None:
+    def entry(self, entry: Entry) -> None:
         self._entries += 1
+        self._files += files_size(entry)
         if self._entries > self._limits.entries:
             raise Invalid(
                 self._subject, f"more than {self._limits.entries} entries", "raise the limit, if you trust it"
@@ -117,7 +135,7 @@ class _Gauge:
 
     def applied(self) -> Applied:
         digest = Digest(algorithm="sha256", hex=self._hasher.hexdigest())
-        return Applied(diff_id=digest, size=self._size, entries=self._entries)
+        return Applied(diff_id=digest, size=self._size, entries=self._entries, files=self._files)
 
     def _check(self) -> None:
         if self._size + self._copied > self._limits.size:
@@ -128,19 +146,20 @@ class _Gauge:
 class _Applier:
     """One layer on its way into one tree."""
 
-    def __init__(self, tree: Tree, gauge: _Gauge, subject: str, *, devices: bool) -> None:
+    def __init__(self, tree: Tree, gauge: _Gauge, subject: str, *, devices: bool, literal: bool = False) -> None:
         self._tree = tree
         self._gauge = gauge
         self._subject = subject
         self._devices = devices
+        self._literal = literal
         self._times: dict[bytes, int] = {}
         self._made: set[bytes] = set()
 
     def apply(self, member: Member) -> None:
         """Do one entry."""
-        self._gauge.entry()
-        self._tree.trim()
         entry = member.entry
+        self._gauge.entry(entry)
+        self._tree.trim()
         try:
             self._apply(member)
         except OSError as error:
@@ -170,7 +189,7 @@ class _Applier:
             self._times[b""] = entry.mtime
             return
         parent, _, base = path.rpartition(b"/")
-        if base.startswith(_WHITEOUT):
+        if base.startswith(_WHITEOUT) and not self._literal:
             self._whiteout(parent, base, entry)
             return
         folder = self._parent(parent, entry)

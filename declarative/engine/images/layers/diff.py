@@ -10,14 +10,14 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from declarative.engine.images.layers.entry import Entry, Kind
+from declarative.engine.images.layers.entry import Entry, Kind, files_size
 from declarative.engine.images.layers.tree import is_opaque
 from declarative.engine.images.layers.write import END, header, padding
 from declarative.errors import Failed, Invalid
 from declarative.record import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 _CHUNK = 1 << 20
@@ -32,12 +32,13 @@ _KINDS = {
 }
 
 
-def layer_of(upper: Path, subject: str = "layer") -> Iterator[bytes]:
+def layer_of(upper: Path, subject: str = "layer", tally: Callable[[int], None] | None = None) -> Iterator[bytes]:
     """Give the layer (a tar stream, not compressed) of what is in `upper`, an upper folder of overlayfs.
 
-    Sockets are left out. Invalid for a name that a layer cannot have, Failed where a file changes under our hands.
+    Sockets are left out. `tally` is told the size of each file. Invalid for a name that a layer cannot have, Failed where a
+    file changes under our hands.
     """
-    walk = _Walk(subject)
+    walk = _Walk(subject, tally or (lambda _: None))
     fd = os.open(upper, _DIRECTORY)
     try:
         yield from walk.folder(fd, b"")
@@ -49,8 +50,9 @@ def layer_of(upper: Path, subject: str = "layer") -> Iterator[bytes]:
 class _Walk:
     """One walk over one folder; remembers where it met the files that have several names."""
 
-    def __init__(self, subject: str) -> None:
+    def __init__(self, subject: str, tally: Callable[[int], None]) -> None:
         self._subject = subject
+        self._tally = tally
         self._links: dict[tuple[int, int], bytes] = {}
 
     def folder(self, fd: int, path: bytes) -> Iterator[bytes]:
@@ -85,6 +87,7 @@ class _Walk:
             return
         if status.st_nlink > 1:
             self._links[status.st_dev, status.st_ino] = path
+        self._tally(files_size(entry))
         if entry.kind is Kind.FILE:
             yield from self._content(fd, name, entry)
         else:

@@ -46,3 +46,10 @@ class Entry:
     minor: int = 0
     xattrs: tuple[tuple[bytes, bytes], ...] = ()
     extents: tuple[tuple[int, int], ...] | None = field(default=None)
+
+
+def files_size(entry: Entry) -> int:
+    """Give what an entry adds to the size of a layer's files, in bytes: a symlink is as long as its target."""
+    if entry.kind is Kind.FILE:
+        return entry.size
+    return len(entry.target) if entry.kind is Kind.SYMLINK else 0

@@ -1,0 +1,101 @@
+"""`index.json` of the image layout (image-spec, image-layout.md): every image that has a name, for other tools to read.
+
+The rule that keeps it simple: it is written anew, whole, from the records whenever a name changes; the records win where they
+know a name. A name that only the file knows was put there by another tool, or by us before the records were lost.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+
+from declarative.errors import Invalid
+from declarative.oci import media
+from declarative.oci.config_write import encode_document
+from declarative.oci.documents import Descriptor, parse_index
+from declarative.oci.reference import Reference
+from declarative.record import record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+REF_NAME = "org.opencontainers.image.ref.name"
+IMAGE_NAME = "io.containerd.image.name"
+
+
+@record
+class Listed:
+    """One entry: a name in full, and the manifest it is for."""
+
+    reference: Reference
+    manifest: Descriptor
+
+
+class IndexFile:
+    """The file `index.json` in the folder `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self.path = root / "index.json"
+        self._written = b""
+        self._lock = threading.Lock()
+
+    def write(self, entries: Iterable[Listed]) -> None:
+        """Write the file anew, if anything changed. OSError where the disk is full: then the old one stays."""
+        content = encode_document(
+            {
+                "schemaVersion": 2,
+                "mediaType": media.OCI_INDEX,
+                "manifests": [_described(entry) for entry in entries],
+            }
+        )
+        with self._lock:
+            if content == self._written:
+                return
+            temporary = self.path.with_name("index.json.new")
+            temporary.write_bytes(content)
+            temporary.rename(self.path)
+            self._written = content
+
+    def read(self) -> tuple[Listed, ...]:
+        """Read what the file lists; nothing where it is missing. Invalid where it is damaged."""
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            return ()
+        found = []
+        for entry in parse_index(content, subject=str(self.path)).manifests:
+            text = entry.annotations.get(IMAGE_NAME) or entry.annotations.get(REF_NAME) or ""
+            try:
+                reference = Reference.parse(text)
+            except Invalid:
+                continue  # without a name it is no image of ours
+            found.append(Listed(reference=named(reference), manifest=entry))
+        return tuple(found)
+
+    def damage(self) -> str:
+        """Say what is wrong with the file, "" where nothing is."""
+        try:
+            json.loads(self.path.read_bytes())
+            self.read()
+        except FileNotFoundError:
+            return "missing"
+        except (ValueError, Invalid) as error:
+            return f"damaged: {error}"
+        return ""
+
+
+def named(reference: Reference) -> Reference:
+    """Give a name as it is recorded: with a digest alone, or with a tag, `latest` where none is said."""
+    return reference.addressed()
+
+
+def _described(entry: Listed) -> dict[str, Any]:
+    name = entry.reference.canonical()
+    return {
+        "mediaType": entry.manifest.media_type,
+        "digest": str(entry.manifest.digest),
+        "size": entry.manifest.size,
+        "annotations": {IMAGE_NAME: name, REF_NAME: name},
+    }

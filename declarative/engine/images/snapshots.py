@@ -1,0 +1,357 @@
+"""Unpacked layers: folders for overlayfs, one for each chain ID, below the layers' root.
+
+    l/NAME      a layer's own files, whiteouts as overlayfs has them; NAME has eight letters, since the kernel limits the
+                mount options of a stack of layers to a page
+    new/NAME    one that is being unpacked, or on its way out
+
+The rule that keeps it simple: a folder gets its name under `l` by one rename when it is whole, then its record. Everything
+here can be made again out of the blobs; so what a crash or a reboot leaves in doubt is thrown away.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from declarative.engine.images.disk import saying
+from declarative.engine.images.layers.apply import apply_layer
+from declarative.engine.images.layers.diff import layer_of
+from declarative.engine.images.layers.tree import remove_tree
+from declarative.engine.images.pack import pack
+from declarative.engine.images.records import LayerBlob
+from declarative.engine.images.settle import boot_id
+from declarative.errors import Failed, Invalid
+from declarative.oci import media
+from declarative.oci.config import chain_ids
+from declarative.oci.digest import Digest
+from declarative.oci.documents import Descriptor
+from declarative.record import record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from declarative.engine.db import Database
+    from declarative.engine.images.blobs import BlobStore
+    from declarative.engine.images.image import Image
+    from declarative.engine.images.leases import Leases
+    from declarative.engine.images.records import ImageRecords
+    from declarative.engine.images.settle import Settler
+
+_READ = 1 << 20
+
+
+@record
+class Layer:
+    """A layer: the digest of its tar stream, its blob, the size of its files in bytes, and what it is on those below."""
+
+    diff_id: Digest
+    descriptor: Descriptor
+    size: int
+    chain: Digest
+
+
+@record
+class _Snapshot:
+    """One unpacked layer. `parent` is the chain ID below it."""
+
+    folder: Path
+    parent: Digest | None
+
+
+def _random_name() -> str:
+    return secrets.token_hex(4)
+
+
+class Snapshots:
+    """The unpacked layers below `root`. Safe to use from several threads; one process at a time."""
+
+    def __init__(
+        self,
+        root: Path,
+        blobs: BlobStore,
+        db: Database,
+        records: ImageRecords,
+        *,
+        leases: Leases,
+        settler: Settler,
+        name: Callable[[], str] = _random_name,
+        boot: str | None = None,
+    ) -> None:
+        """Open what is there; what was unpacked less than whole goes. `boot` names the run of the kernel."""
+        self.root = root
+        self._folders = root / "l"
+        self._new = root / "new"
+        self._blobs = blobs
+        self._db = db
+        self._records = records
+        self._leases = leases
+        self._settler = settler
+        self._name = name
+        self._lock = threading.Lock()
+        self._busy: dict[Digest, _Turn] = {}
+        self._known: dict[Digest, _Snapshot] = {}
+        with saying(str(root)):
+            for folder in (root, self._folders, self._new):
+                folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+            self._load(boot_id() if boot is None else boot)
+
+    def lowers(self, image: Image) -> tuple[Path, ...]:
+        """Give the folders of an image for overlayfs, the uppermost first; those that are missing are unpacked now.
+
+        Failed where a blob is missing or the disk is full.
+        """
+        return self.unpack(image.layers, image.config.diff_ids)
+
+    def unpack(self, layers: Sequence[Descriptor], diff_ids: Sequence[Digest]) -> tuple[Path, ...]:
+        """As `lowers`, for layers that are no image yet."""
+        lowers: tuple[Path, ...] = ()
+        below: Digest | None = None
+        for layer, diff_id, chain in zip(layers, diff_ids, chain_ids(diff_ids), strict=True):
+            lowers = (self.ensure(layer, diff_id, chain, below, lowers), *lowers)
+            below = chain
+        return lowers
+
+    def ensure(
+        self,
+        layer: Descriptor,
+        diff_id: Digest,
+        chain: Digest,
+        below: Digest | None,
+        lowers: tuple[Path, ...],
+        *,
+        source: Callable[[], Iterable[bytes]] | None = None,
+    ) -> Path:
+        """Give the folder of one layer on `lowers`; unpack it once, however many ask at the same time.
+
+        `source` opens the layer's blob where it is not in the store yet. Errors as of `apply_layer`; DigestMismatch where
+        it unpacks to something else.
+        """
+        self._leases.touch(chain)
+        if (known := self._known.get(chain)) is not None:
+            return known.folder
+        with self._turn(chain):
+            if (known := self._known.get(chain)) is not None:
+                return known.folder
+            with saying(f"layer {layer.digest.short}"), self._fresh(lowers) as folder:
+                chunks = source() if source is not None else self._read(layer.digest)
+                applied = apply_layer(chunks, folder, lowers, subject=f"layer {layer.digest.short}")
+                diff_id.require(applied.diff_id, f"layer {layer.digest}")
+                blob = LayerBlob(digest=layer.digest, diff_id=diff_id, size=applied.files)
+                return self._publish(folder, chain, below, blob)
+
+    def commit(self, upper: Path, lowers: tuple[Path, ...], subject: str = "layer", *, move: bool = True) -> Layer:
+        """Make a layer of `upper`, which overlayfs wrote over `lowers` (folders of this store, the uppermost first).
+
+        With `move`, `upper` becomes the unpacked layer and is gone afterwards: nothing may be mounted on it any more.
+        Without, it is read as it stands. The layer is safe from collection for an hour; then an image must have it.
+        """
+        below = self.chain_of(lowers[0]) if lowers else None
+        sizes: list[int] = []
+        with saying(subject), self._blobs.ingest(subject=subject) as ingest:
+            diff_id = pack(layer_of(upper, subject, sizes.append), ingest.write)
+            digest = ingest.digest
+            self._leases.touch(digest)
+        chain = chain_on(below, diff_id)
+        self._leases.touch(chain)
+        descriptor = Descriptor(media_type=media.OCI_LAYER_GZIP, digest=digest, size=self._blobs.size(digest))
+        blob = LayerBlob(digest=digest, diff_id=diff_id, size=sum(sizes))
+        with self._turn(chain):
+            if not move:
+                self._records.learn(blob)
+            elif chain in self._known:
+                self._records.learn(blob)
+                self._discard(upper)
+            else:
+                self._adopt(upper, chain, below, blob)
+        return Layer(diff_id=diff_id, descriptor=descriptor, size=blob.size, chain=chain)
+
+    def chain_of(self, folder: Path) -> Digest:
+        """Give the chain ID of a folder that `lowers` gave. Invalid for any other."""
+        with self._lock:
+            found = next((chain for chain, known in self._known.items() if known.folder == folder), None)
+        if found is None:
+            raise Invalid(str(folder), "is no unpacked layer of this engine")
+        return found
+
+    def has(self, chain: Digest) -> bool:
+        """Tell whether a layer is unpacked."""
+        return chain in self._known
+
+    def chains(self) -> dict[Digest, Path]:
+        """Give all unpacked layers."""
+        with self._lock:
+            return {chain: known.folder for chain, known in self._known.items()}
+
+    def below(self, chain: Digest) -> Digest | None:
+        """Give the chain ID of the layer below one that is unpacked."""
+        known = self._known.get(chain)
+        return known.parent if known is not None else None
+
+    def take_out(self, chain: Digest) -> Path | None:
+        """Forget an unpacked layer and give what is left of it, for `erase`; None where it is not there.
+
+        Whether it is needed is the caller's business.
+        """
+        with self._turn(chain):
+            with self._lock:
+                known = self._known.pop(chain, None)
+            if known is None:
+                return None
+            with self._db.transaction() as connection:
+                connection.execute("DELETE FROM snapshots WHERE chain = ?", (str(chain),))
+            return self._out_of_sight(known.folder)
+
+    def orphans(self) -> tuple[Path, ...]:
+        """Give folders without a record, which a crash left."""
+        with self._lock:
+            known = {snapshot.folder for snapshot in self._known.values()}
+        return tuple(path for path in sorted(self._folders.iterdir()) if path not in known)
+
+    def erase(self, folder: Path) -> None:
+        """Remove a folder that has no record (any more)."""
+        self._discard(folder)
+
+    # ---- inside
+
+    def _load(self, boot: str) -> None:
+        """Read the records; after a reboot, what may not have reached the disk goes."""
+        file = self.root / "boot"
+        rebooted = not file.is_file() or file.read_text() != boot
+        for row in self._db.rows("SELECT chain, parent, folder, settled FROM snapshots"):
+            chain = Digest.parse(row["chain"])
+            folder = self._folders / row["folder"]
+            if (row["settled"] or not rebooted) and folder.is_dir():
+                parent = Digest.parse(row["parent"]) if row["parent"] else None
+                self._known[chain] = _Snapshot(folder=folder, parent=parent)
+                if not row["settled"]:
+                    self._settler.note(self._settled, chain)
+            else:
+                with self._db.transaction() as connection:
+                    connection.execute("DELETE FROM snapshots WHERE chain = ?", (row["chain"],))
+        for folder in self.orphans():
+            self._discard(folder)
+        for folder in self._new.iterdir():
+            _remove(folder)
+        if rebooted:
+            written = self._new / f"{self._name()}.boot"
+            written.write_text(boot)
+            written.rename(file)
+
+    def _read(self, digest: Digest) -> Iterator[bytes]:
+        with self._blobs.open(digest) as file:
+            while chunk := file.read(_READ):
+                yield chunk
+
+    @contextmanager
+    def _fresh(self, lowers: tuple[Path, ...]) -> Iterator[Path]:
+        """Give a new folder to unpack into, the root's owner and mode as below; it goes after an error."""
+        folder = self._new / self._name()
+        folder.mkdir()
+        try:
+            if lowers:
+                status = lowers[0].stat()
+                os.chown(folder, status.st_uid, status.st_gid)
+            folder.chmod(stat.S_IMODE(status.st_mode) if lowers else 0o755)
+            yield folder
+        except BaseException:
+            _remove(folder)
+            raise
+
+    def _publish(self, folder: Path, chain: Digest, below: Digest | None, blob: LayerBlob) -> Path:
+        while True:
+            target = self._folders / self._name()
+            if not target.exists():
+                break
+        folder.rename(target)
+        try:
+            with self._db.transaction() as connection:
+                connection.execute(
+                    "INSERT INTO snapshots (chain, parent, folder) VALUES (?, ?, ?)",
+                    (str(chain), str(below or ""), target.name),
+                )
+                self._records.learn(blob)
+        except BaseException:
+            self._discard(target)
+            raise
+        with self._lock:
+            self._known[chain] = _Snapshot(folder=target, parent=below)
+        self._settler.note(self._settled, chain)
+        return target
+
+    def _adopt(self, upper: Path, chain: Digest, below: Digest | None, blob: LayerBlob) -> None:
+        """Make an upper folder the unpacked layer."""
+        with self._lock:
+            deep = below is None or below in self._known
+        if not deep:
+            raise Failed(str(upper), "a layer below it is gone", "build again")
+        try:
+            self._publish(upper, chain, below, blob)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            self._records.learn(blob)  # on another disk: it is unpacked from its blob when it is needed
+            self._discard(upper)
+
+    def _settled(self, chains: list[Digest]) -> None:
+        with self._db.transaction() as connection:
+            connection.executemany("UPDATE snapshots SET settled = 1 WHERE chain = ?", [(str(it),) for it in chains])
+
+    def _discard(self, folder: Path) -> None:
+        with suppress(FileNotFoundError):
+            _remove(self._out_of_sight(folder))
+
+    def _out_of_sight(self, folder: Path) -> Path:
+        """Rename a folder to where a crash leaves nothing for good."""
+        gone = self._new / f"{self._name()}.gone"
+        try:
+            return folder.rename(gone)
+        except FileNotFoundError:
+            return gone
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            return folder
+
+    @contextmanager
+    def _turn(self, chain: Digest) -> Iterator[None]:
+        """Let one thread at a time work on a layer."""
+        with self._lock:
+            turn = self._busy.setdefault(chain, _Turn())
+            turn.waiting += 1
+        try:
+            with turn.lock:
+                yield
+        finally:
+            with self._lock:
+                turn.waiting -= 1
+                if not turn.waiting:
+                    self._busy.pop(chain, None)
+
+
+class _Turn:
+    """A lock, and how many want it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.waiting = 0
+
+
+def chain_on(below: Digest | None, diff_id: Digest) -> Digest:
+    """Give the chain ID of a layer on top of `below` (image-spec, config.md, "Layer ChainID")."""
+    return chain_ids((below, diff_id) if below is not None else (diff_id,))[-1]
+
+
+def _remove(path: Path) -> None:
+    fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        remove_tree(fd, os.fsencode(path.name))
+    except NotADirectoryError:
+        path.unlink()
+    finally:
+        os.close(fd)
