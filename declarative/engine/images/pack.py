@@ -38,7 +38,7 @@ def compressor() -> _Compressor:
     return made
 
 
-def pack(chunks: Iterable[bytes], write: Callable[[bytes], None]) -> Digest:
+def pack(chunks: Iterable[bytes], write: Callable[[bytes], object]) -> Digest:
     """Compress a stream and `write` it, from one thread at a time; give the digest of the stream itself."""
     hasher = hashlib.sha256()
     made = compressor()
