@@ -51,11 +51,9 @@ class Log:
         """Tell of something amiss that the engine got around."""
         self._write("warning", event, keys)
 
-    def error(self, event: str, error: BaseException | None = None, **keys: object) -> None:
-        """Tell of something that should not have happened; with the trace of `error`."""
-        if error is not None:
-            keys["trace"] = "".join(traceback.format_exception(error)).rstrip()
-        self._write("error", event, keys)
+    def fault(self, event: str, error: BaseException, **keys: object) -> None:
+        """Tell of something that should not have happened, with the trace of `error`."""
+        self._write("error", event, {**keys, "trace": "".join(traceback.format_exception(error)).rstrip()})
 
     def _write(self, level: Level, event: str, keys: dict[str, object]) -> None:
         if _LEVELS.index(level) < self._least:

@@ -38,6 +38,7 @@ HEAD_SECONDS = 30.0
 _RECEIVE = 128 * 1024
 _LINGER_SECONDS = 0.1  # a client that runs several calls makes the next one within this; then the thread is given back
 _DRAIN_BYTES = 1 << 20  # of a body nobody read: less is read and forgotten, so that the connection lives on
+_DRAIN_SECONDS = 5.0
 _CLOSE_SECONDS = 1.0  # how long the other side may take to read what was sent last
 _POLL_EDGE = select.POLLIN | select.POLLHUP | select.POLLERR
 
@@ -86,7 +87,7 @@ class Connection:
         except (Gone, OSError):
             return False
         except h11.LocalProtocolError as error:  # we broke the protocol: that is a fault of this daemon
-            self._log.error("response not sent", error)
+            self._log.fault("response not sent", error)
             return False
 
     def close(self) -> None:
@@ -104,7 +105,7 @@ class Connection:
     def _exchange(self) -> bool:
         """Answer one request; whether another may follow."""
         try:
-            event = self._event(time.monotonic() + HEAD_SECONDS)
+            event = self.next_event(time.monotonic() + HEAD_SECONDS)
         except h11.RemoteProtocolError as error:
             self._refuse(error)
             return False
@@ -120,8 +121,9 @@ class Connection:
         if isinstance(response, Hijack):
             self._hijack(response, body, upgrade=_asks_to_upgrade(headers))
             return False
+        waits = self._http.they_are_waiting_for_100_continue  # for leave to send a body that nobody wants
         self._respond(response, method)
-        return self._finish(body)
+        return not waits and self._finish(body)
 
     def gone(self) -> bool:
         """Tell whether the client has closed its side and nothing more of it is to be read, or the daemon ends."""
@@ -136,24 +138,24 @@ class Connection:
         except OSError:
             return True
 
-    def next_event(self) -> Any:
-        """Give the next event of h11; used by the body. Raises Gone, h11.RemoteProtocolError."""
-        return self._event(None)
-
-    def continue_body(self) -> None:
-        """Tell a client that waits for it to go on with its body (RFC 9110 section 10.1.1)."""
-        if self._http.they_are_waiting_for_100_continue:
-            go_on: Any = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
-            self._send(self._http.send(go_on))
-
-    def _event(self, deadline: float | None) -> Any:
+    def next_event(self, deadline: float | None = None) -> Any:
+        """Give the next event of the body. Raises Gone, h11.RemoteProtocolError."""
         while True:
             event = self._http.next_event()
             if event is not h11.NEED_DATA:
                 return event
             if deadline is not None and not self._readable(deadline - time.monotonic()):
                 raise Gone
-            self._http.receive_data(self._receive())
+            data = self._receive()
+            if not data:
+                raise Gone
+            self._http.receive_data(data)
+
+    def continue_body(self) -> None:
+        """Tell a client that waits for it to go on with its body (RFC 9110 section 10.1.1)."""
+        if self._http.they_are_waiting_for_100_continue:
+            go_on: Any = h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
+            self._send(self._http.send(go_on))
 
     def _more_soon(self) -> bool:
         return bool(self._http.trailing_data[0]) or self._readable(_LINGER_SECONDS)
@@ -209,7 +211,7 @@ class Connection:
         except Exception as error:  # the head is out: all that is left to say is that this is not whole
             if self.gone():
                 raise Gone from error
-            self._log.error("stream broke off", error)
+            self._log.fault("stream broke off", error)
             raise Gone from error
         finally:
             close = getattr(chunks, "close", None)
@@ -234,9 +236,7 @@ class Connection:
 
     def _finish(self, body: _Body) -> bool:
         """Bring both sides to the end of this exchange; False where the connection has to go."""
-        if self._http.they_are_waiting_for_100_continue or self._http.our_state is h11.MUST_CLOSE:
-            return False
-        if not body.drain(_DRAIN_BYTES):
+        if self._http.our_state is h11.MUST_CLOSE or not body.drain(_DRAIN_BYTES):
             return False
         if self._http.our_state is not h11.DONE or self._http.their_state is not h11.DONE:
             return False
@@ -267,7 +267,7 @@ class Connection:
         except (Gone, OSError, Unavailable):
             return  # the client has gone
         except Exception as error:  # noqa: BLE001 - the connection is raw: nothing can be told but to the log
-            self._log.error("raw stream broke off", error)
+            self._log.fault("raw stream broke off", error)
 
 
 class _Body:
@@ -284,11 +284,11 @@ class _Body:
             yield piece
 
     def drain(self, limit: int) -> bool:
-        """Read and forget what nobody read; whether that reached the end within `limit` bytes."""
-        left = limit
+        """Read and forget what nobody read; whether that reached the end, within `limit` bytes and some seconds."""
+        left, deadline = limit, time.monotonic() + _DRAIN_SECONDS
         try:
             while left > 0:
-                piece = self._next()
+                piece = self._next(deadline)
                 if piece is None:
                     return True
                 left -= len(piece)
@@ -296,11 +296,11 @@ class _Body:
             pass
         return False
 
-    def _next(self) -> bytes | None:
+    def _next(self, deadline: float | None = None) -> bytes | None:
         if self._ended:
             return None
         try:
-            event = self._connection.next_event()
+            event = self._connection.next_event(deadline)
         except h11.RemoteProtocolError as error:
             raise Invalid("request", f"the body is broken: {error}") from error
         except Gone as error:

@@ -84,7 +84,7 @@ class Router:
                 self._log.info("request failed", method=method, path=target.partition("?")[0], reason=error)
             return Answer(document={"message": str(error)}, status=status)
         except Exception as error:  # noqa: BLE001 - a fault in one handler must not end the daemon
-            self._log.error("handler failed", error, method=method, path=target.partition("?")[0])
+            self._log.fault("handler failed", error, method=method, path=target.partition("?")[0])
             return Answer(document={"message": f"the daemon failed: {type(error).__name__}: {error}"}, status=500)
 
     def _answer(

@@ -151,7 +151,7 @@ class Server:
         try:
             stays = connection.serve()
         except Exception as error:  # noqa: BLE001 - whatever happens to one connection, the daemon lives
-            self._log.error("connection broke off", error)
+            self._log.fault("connection broke off", error)
         finally:
             with self._lock:
                 self._busy.discard(connection)
