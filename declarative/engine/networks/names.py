@@ -1,0 +1,129 @@
+"""Who is called what, and who may know: names, aliases and links of the containers in each network.
+
+The rule that keeps it simple: a name is looked up for somebody, in the networks that somebody is in. On the default bridge nobody
+has a name, as with Docker.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from declarative.engine.networks.records import Endpoint
+from declarative.record import record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from declarative.engine.networks.records import Address
+
+_SHORT_ID = 12
+
+
+@record
+class Asker:
+    """Who asks: a container, the servers that it wants asked for what is not known here, and whether it has a way out at all."""
+
+    container_id: str
+    dns: tuple[str, ...] = ()
+    way_out: bool = True
+
+
+class Names:
+    """The names of all networks. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_container: dict[
+            str, dict[str, tuple[Endpoint, bool]]
+        ] = {}  # container → network → endpoint, and has a way out
+        self._by_address: dict[tuple[str, Address], Endpoint] = {}
+        self._by_name: dict[tuple[str, str], list[Endpoint]] = {}
+        self._turn = 0
+
+    def add(self, endpoint: Endpoint, *, way_out: bool) -> None:
+        """Make an endpoint known, in place of the one that the container had in that network."""
+        with self._lock:
+            self._remove(endpoint.container_id, endpoint.network_id)
+            self._by_container.setdefault(endpoint.container_id, {})[endpoint.network_id] = (endpoint, way_out)
+            for address in _addresses(endpoint):
+                self._by_address[endpoint.network_id, address] = endpoint
+            for name in _names(endpoint):
+                self._by_name.setdefault((endpoint.network_id, name), []).append(endpoint)
+
+    def remove(self, container_id: str, network_id: str) -> None:
+        """Forget an endpoint."""
+        with self._lock:
+            self._remove(container_id, network_id)
+
+    def asker(self, network_id: str, address: Address) -> Asker | None:
+        """Tell whose address this is in a network, None where it is nobody's."""
+        with self._lock:
+            endpoint = self._by_address.get((network_id, address))
+            if endpoint is None:
+                return None
+            rows = self._by_container[endpoint.container_id].values()
+            return Asker(
+                container_id=endpoint.container_id, dns=endpoint.dns, way_out=any(way_out for _, way_out in rows)
+            )
+
+    def addresses(self, asker: Asker, name: str) -> tuple[Address, ...] | None:
+        """Give what a name means to somebody: addresses of both kinds, in turn; None where it means nothing here."""
+        wanted = name.rstrip(".").lower()
+        with self._lock:
+            found: list[Endpoint] = []
+            for network_id, (own, _) in self._by_container.get(asker.container_id, {}).items():
+                found += self._linked(own, wanted)
+                found += self._by_name.get((network_id, wanted), ())
+                suffix = f".{own.network_name.lower()}"
+                if wanted.endswith(suffix):
+                    found += self._by_name.get((network_id, wanted.removesuffix(suffix)), ())
+            if not found:
+                return None
+            self._turn += 1
+            turn = self._turn % len(found)
+        ordered = found[turn:] + found[:turn]
+        return tuple(dict.fromkeys(address for endpoint in ordered for address in _addresses(endpoint)))
+
+    def name(self, asker: Asker, address: Address) -> str | None:
+        """Give the name of an address in a network of somebody's, such as `web.shop`; None where it is nobody's."""
+        with self._lock:
+            for network_id in self._by_container.get(asker.container_id, {}):
+                endpoint = self._by_address.get((network_id, address))
+                if endpoint is not None:
+                    first = endpoint.names[0] if endpoint.names else endpoint.container_id[:_SHORT_ID]
+                    return f"{first}.{endpoint.network_name}"
+        return None
+
+    def _linked(self, own: Endpoint, wanted: str) -> Iterator[Endpoint]:
+        for alias, container_id in own.links.items():
+            if alias.lower() == wanted:
+                row = self._by_container.get(container_id, {}).get(own.network_id)
+                if row is not None:
+                    yield row[0]
+
+    def _remove(self, container_id: str, network_id: str) -> None:
+        rows = self._by_container.get(container_id, {})
+        row = rows.pop(network_id, None)
+        if not rows:
+            self._by_container.pop(container_id, None)
+        if row is None:
+            return
+        endpoint = row[0]
+        for address in _addresses(endpoint):
+            self._by_address.pop((network_id, address), None)
+        for name in _names(endpoint):
+            left = [other for other in self._by_name.get((network_id, name), ()) if other.container_id != container_id]
+            if left:
+                self._by_name[network_id, name] = left
+            else:
+                self._by_name.pop((network_id, name), None)
+
+
+def _addresses(endpoint: Endpoint) -> tuple[Address, ...]:
+    return tuple(address for address in (endpoint.ipv4, endpoint.ipv6) if address is not None)
+
+
+def _names(endpoint: Endpoint) -> tuple[str, ...]:
+    short = endpoint.container_id[:_SHORT_ID]
+    return tuple(dict.fromkeys(name.lower() for name in (*endpoint.names, *endpoint.aliases, short) if name))

@@ -1,0 +1,161 @@
+"""Records of networks: those that are defined, for ever; who is in them now, until the machine goes down.
+
+The rule that keeps it simple: a definition is in the engine's one file of records. What describes the kernel's state of this very
+moment (endpoints, published ports) is in a file of the run root, which a reboot empties as it empties the kernel; on the tmpfs that
+it is, a commit costs nothing. Each record is one JSON text, read into its type here.
+"""
+
+from __future__ import annotations
+
+import json
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import TYPE_CHECKING, Any
+
+from declarative.engine.networks.records import ContainerNetwork, Endpoint, Network, Pool, PublishedPort
+
+if TYPE_CHECKING:
+    from declarative.engine.db import Database
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS networks (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, document TEXT NOT NULL);
+"""
+RUN_SCHEMA = """
+CREATE TABLE IF NOT EXISTS endpoints (
+    container TEXT NOT NULL, network TEXT NOT NULL, position INTEGER NOT NULL, document TEXT NOT NULL,
+    PRIMARY KEY (container, network)
+);
+CREATE TABLE IF NOT EXISTS ports (container TEXT PRIMARY KEY, document TEXT NOT NULL);
+"""
+
+
+class Definitions:
+    """The networks that are defined."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def load(self) -> tuple[Network, ...]:
+        """Give all."""
+        return tuple(_network(json.loads(row["document"])) for row in self._db.rows("SELECT document FROM networks"))
+
+    def put(self, network: Network) -> None:
+        """Record a network, in place of what was recorded of it."""
+        with self._db.transaction() as connection:
+            connection.execute(
+                "INSERT INTO networks (id, name, document) VALUES (?, ?, ?) "
+                "ON CONFLICT (id) DO UPDATE SET name = excluded.name, document = excluded.document",
+                (network.id, network.name, json.dumps(_of_network(network))),
+            )
+
+    def remove(self, id: str) -> None:  # noqa: A002 - Docker's word
+        """Forget a network."""
+        with self._db.transaction() as connection:
+            connection.execute("DELETE FROM networks WHERE id = ?", (id,))
+
+
+class Attachments:
+    """Who is in which network now, and what is published."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def load(self) -> dict[str, ContainerNetwork]:
+        """Give all, by container."""
+        endpoints: dict[str, list[Endpoint]] = {}
+        for row in self._db.rows("SELECT container, document FROM endpoints ORDER BY container, position"):
+            endpoints.setdefault(row["container"], []).append(_endpoint(json.loads(row["document"])))
+        ports = {
+            row["container"]: tuple(PublishedPort(**port) for port in json.loads(row["document"]))
+            for row in self._db.rows("SELECT container, document FROM ports")
+        }
+        return {
+            id: ContainerNetwork(container_id=id, endpoints=tuple(endpoints.get(id, ())), ports=ports.get(id, ()))
+            for id in endpoints.keys() | ports.keys()
+        }
+
+    def put(self, endpoint: Endpoint, position: int) -> None:
+        """Record an endpoint, in place of the container's last one in that network."""
+        with self._db.transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO endpoints (container, network, position, document) VALUES (?, ?, ?, ?)",
+                (endpoint.container_id, endpoint.network_id, position, json.dumps(_of_endpoint(endpoint))),
+            )
+
+    def remove(self, container_id: str, network_id: str) -> None:
+        """Forget an endpoint."""
+        with self._db.transaction() as connection:
+            connection.execute("DELETE FROM endpoints WHERE container = ? AND network = ?", (container_id, network_id))
+
+    def put_ports(self, container_id: str, ports: tuple[PublishedPort, ...]) -> None:
+        """Record what a container publishes; nothing for ()."""
+        document = [{name: getattr(port, name) for name in _PORT_FIELDS} for port in ports]
+        with self._db.transaction() as connection:
+            if ports:
+                connection.execute(
+                    "INSERT OR REPLACE INTO ports (container, document) VALUES (?, ?)",
+                    (container_id, json.dumps(document)),
+                )
+            else:
+                connection.execute("DELETE FROM ports WHERE container = ?", (container_id,))
+
+    def clear(self, container_id: str) -> None:
+        """Forget all of a container."""
+        with self._db.transaction() as connection:
+            connection.execute("DELETE FROM endpoints WHERE container = ?", (container_id,))
+            connection.execute("DELETE FROM ports WHERE container = ?", (container_id,))
+
+
+_PORT_FIELDS = ("port", "protocol", "host_address", "host_port")
+_NETWORK_FIELDS = ("id", "name", "driver", "created", "internal", "attachable", "ipv6", "link")
+_MAPS = ("options", "ipam_options", "labels")
+_ENDPOINT_TEXTS = ("id", "network_id", "network_name", "container_id", "interface", "link", "mac", "prefix", "prefix6")
+_ENDPOINT_ADDRESSES = ("ipv4", "gateway", "ipv6", "gateway6")
+_ENDPOINT_LISTS = ("names", "aliases", "dns")
+
+
+def _of_network(network: Network) -> dict[str, Any]:
+    document = {name: getattr(network, name) for name in _NETWORK_FIELDS}
+    document |= {name: dict(getattr(network, name)) for name in _MAPS}
+    document["pools"] = [
+        {
+            "subnet": str(pool.subnet),
+            "gateway": str(pool.gateway) if pool.gateway else None,
+            "span": str(pool.span) if pool.span else None,
+            "reserved": {name: str(address) for name, address in pool.reserved.items()},
+            "chosen": pool.chosen,
+        }
+        for pool in network.pools
+    ]
+    return document
+
+
+def _network(document: dict[str, Any]) -> Network:
+    pools = tuple(
+        Pool(
+            subnet=ip_network(row["subnet"]),
+            gateway=ip_address(row["gateway"]) if row["gateway"] else None,
+            span=ip_network(row["span"]) if row["span"] else None,
+            reserved={name: ip_address(address) for name, address in row["reserved"].items()},
+            chosen=row["chosen"],
+        )
+        for row in document["pools"]
+    )
+    return Network(**(document | {"pools": pools}))
+
+
+def _of_endpoint(endpoint: Endpoint) -> dict[str, Any]:
+    document = {name: getattr(endpoint, name) for name in _ENDPOINT_TEXTS}
+    document |= {name: str(getattr(endpoint, name) or "") for name in _ENDPOINT_ADDRESSES}
+    document |= {name: list(getattr(endpoint, name)) for name in _ENDPOINT_LISTS}
+    document["links"] = dict(endpoint.links)
+    return document
+
+
+def _endpoint(document: dict[str, Any]) -> Endpoint:
+    values = dict(document)
+    for name in _ENDPOINT_ADDRESSES:
+        kind = IPv6Address if name.endswith("6") else IPv4Address
+        values[name] = kind(document[name]) if document[name] else None
+    for name in _ENDPOINT_LISTS:
+        values[name] = tuple(document[name])
+    return Endpoint(**values)
