@@ -1,0 +1,239 @@
+"""Where the files of a COPY or ADD go in the image, and making them there.
+
+The rule that keeps it simple: what goes where is worked out as entries of an archive, and the code that applies layers makes
+the files. What stands in the way, and what happens then, follows BuildKit: folders merge, files are replaced, a file never
+takes the place of a folder, nor a folder that of a file.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import stat
+from typing import TYPE_CHECKING
+
+from declarative.engine.build.archives import archive_members
+from declarative.engine.build.files import join
+from declarative.engine.images.layers.apply import clean, place_members, shown
+from declarative.engine.images.layers.entry import Entry, Kind
+from declarative.engine.images.layers.reader import Member
+from declarative.engine.images.layers.tree import Tree
+from declarative.errors import Invalid
+from declarative.record import record, replace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from declarative.engine.build.choosing import Taking
+    from declarative.engine.build.files import File, Files
+
+_CHUNK = 1 << 20
+_MOST_LINKS = 40
+
+
+@record
+class Delivery:
+    """How files are to be made. `destination` is absolute, with a slash at its end where it is to be a folder.
+
+    `owner`: user and group for everything; None keeps those of the source. `mode`: permission bits for everything. `unpack`:
+    archives are unpacked. `now`: the time of folders that are made on the way, in nanoseconds since 1970.
+    """
+
+    destination: str
+    owner: tuple[int, int] | None = None
+    mode: int | None = None
+    unpack: bool = False
+    now: int = 0
+
+
+def destination(working_dir: str, written: str) -> str:
+    """Give the absolute path that a destination means; it keeps the slash that says "a folder"."""
+    folder = not written or written.endswith(("/", "/.")) or written == "."
+    path = "/" + posixpath.normpath(posixpath.join(working_dir or "/", written)).lstrip("/")
+    return path + "/" if folder and path != "/" else path
+
+
+def place(upper: Path, lowers: tuple[Path, ...], sources: Iterable[tuple[Files, Taking]], how: Delivery) -> None:
+    """Make the files in the layer `upper` over `lowers`, the uppermost first. Invalid where something is in the way."""
+    tree = Tree(upper, lowers, overlay=True)
+    try:
+        place_members(_Placing(tree, how).members(sources), tree, "copy")
+    finally:
+        tree.close()
+
+
+class _Copied(Member):
+    """An entry whose bytes come out of an open file, or from another archive."""
+
+    def __init__(self, entry: Entry, files: Files | None = None, file: File | None = None) -> None:
+        self.entry = entry
+        self._files = files
+        self._file = file
+
+    def pieces(self, size: int | None = None) -> Iterator[memoryview]:
+        """Give the file's bytes: all of them, as nothing copied has holes."""
+        del size
+        if self._files is None or self._file is None or not self._file.size:
+            return
+        fd, at = self._files.open(self._file)
+        try:
+            end = at + self._file.size
+            while at < end and (piece := os.pread(fd, min(_CHUNK, end - at), at)):
+                yield memoryview(piece)
+                at += len(piece)
+        finally:
+            os.close(fd)
+
+
+class _Placing:
+    """One COPY or ADD on its way into a tree."""
+
+    def __init__(self, tree: Tree, how: Delivery) -> None:
+        self._tree = tree
+        self._how = how
+        self._links: dict[tuple[int, int], bytes] = {}
+        self._folders: set[bytes] = {b""}
+        """Folders that are certainly there."""
+
+    def members(self, sources: Iterable[tuple[Files, Taking]]) -> Iterator[Member]:
+        """Give what is to be made, in order."""
+        target = os.fsencode(self._how.destination)
+        into = target.endswith(b"/")
+        path, _ = clean(target)
+        for files, taking in sources:
+            base = self._real(path)
+            if self._how.unpack and taking.file.kind is Kind.FILE:
+                found = archive_members(files, taking.file)
+                if found is not None:
+                    yield from self._folder(base)
+                    yield from self._unpacked(base, found)
+                    continue
+            if taking.file.kind is Kind.DIRECTORY:
+                yield from self._directory(files, taking, base)
+            else:
+                yield from self._file(files, taking, base, into=into)
+
+    def _directory(self, files: Files, taking: Taking, base: bytes) -> Iterator[Member]:
+        if taking.parents:
+            yield from self._folder(base) if taking.below else ()
+        elif not self._is_folder(base):
+            yield from self._folder(base.rpartition(b"/")[0])
+            yield from self._one(files, taking.file, base)
+        for relative, file in taking.below:
+            yield from self._one(files, file, join(base, relative))
+
+    def _file(self, files: Files, taking: Taking, base: bytes, *, into: bool) -> Iterator[Member]:
+        if into:
+            yield from self._folder(base)
+        if into or self._is_folder(base):
+            base = join(base, taking.name)
+        yield from self._folder(base.rpartition(b"/")[0])
+        yield from self._one(files, taking.file, base)
+
+    def _unpacked(self, base: bytes, found: Iterable[Member]) -> Iterator[Member]:
+        for member in found:
+            name, climbs = clean(member.entry.name)
+            if climbs:
+                raise Invalid(f"archive: {shown(member.entry.name)}", "leads out of it", "do not use this archive")
+            if not name and member.entry.kind is Kind.DIRECTORY:
+                continue  # what the archive says of the place it was made in is not for the place it goes to
+            entry = self._owned(replace(member.entry, name=join(base, name)))
+            if entry.kind is Kind.HARDLINK:
+                entry = replace(entry, target=join(base, clean(entry.target)[0]))
+            member.entry = entry
+            yield member
+            self._forget(entry)
+
+    def _forget(self, entry: Entry) -> None:
+        """Look at every folder again once something else may be in the place of one."""
+        if entry.kind is not Kind.DIRECTORY:
+            self._folders = {b""}
+
+    def _one(self, files: Files, file: File, path: bytes) -> Iterator[Member]:
+        self._check_way(file, path)
+        first = self._links.get(file.inode) if file.inode is not None else None
+        entry = self._owned(
+            Entry(
+                name=path,
+                kind=file.kind,
+                mode=file.mode,
+                uid=file.uid,
+                gid=file.gid,
+                size=file.size,
+                stored=file.size,
+                mtime=file.mtime,
+                target=file.target,
+                major=file.major,
+                minor=file.minor,
+                xattrs=file.xattrs,
+            )
+        )
+        if first is not None and first != path:
+            yield _Copied(replace(entry, kind=Kind.HARDLINK, target=first, size=0, stored=0))
+            return
+        if file.inode is not None:
+            self._links[file.inode] = path
+        yield _Copied(entry, files, file)
+        if file.kind is Kind.DIRECTORY:
+            self._folders.add(path)
+
+    def _owned(self, entry: Entry) -> Entry:
+        if self._how.owner is not None:
+            entry = replace(entry, uid=self._how.owner[0], gid=self._how.owner[1])
+        if self._how.mode is not None and entry.kind is not Kind.SYMLINK:
+            entry = replace(entry, mode=self._how.mode)
+        return entry
+
+    def _check_way(self, file: File, path: bytes) -> None:
+        there = self._status(path)
+        if there is None:
+            return
+        folder = stat.S_ISDIR(there.st_mode)
+        if file.kind is Kind.DIRECTORY and not folder:
+            raise Invalid("", f"cannot copy to non-directory: /{os.fsdecode(path)}")
+        if file.kind is not Kind.DIRECTORY and folder:
+            raise Invalid("", f"cannot replace to directory /{os.fsdecode(path)} with file")
+
+    def _folder(self, path: bytes) -> Iterator[Member]:
+        """Make a folder, and those above it, where they are missing; a file in the place of one is Invalid."""
+        if path in self._folders:
+            return
+        if not self._is_folder(path):
+            if self._status(path) is not None:
+                raise Invalid("", f"cannot copy to non-directory: /{os.fsdecode(path)}")
+            yield from self._folder(path.rpartition(b"/")[0])
+            uid, gid = self._how.owner or (0, 0)
+            yield _Copied(Entry(name=path, kind=Kind.DIRECTORY, mode=0o755, uid=uid, gid=gid, mtime=self._how.now))
+        self._folders.add(path)
+
+    def _is_folder(self, path: bytes) -> bool:
+        """Tell whether there is a folder, or a link to one."""
+        if path in self._folders:
+            return True
+        try:
+            return self._tree.folder(path) is not None
+        except Invalid:  # a file stands in the place of a folder on the way
+            return False
+
+    def _status(self, path: bytes) -> os.stat_result | None:
+        above, _, name = path.rpartition(b"/")
+        if not name:
+            return os.fstat(self._tree.root.fd)
+        folder = self._tree.folder(above)
+        found = self._tree.lookup(folder, name) if folder is not None else None
+        return None if found is None else found[1]
+
+    def _real(self, path: bytes) -> bytes:
+        """Follow links to the very end, as far as the path is there."""
+        for _ in range(_MOST_LINKS):
+            above, _, name = path.rpartition(b"/")
+            folder = self._tree.folder(above) if self._is_folder(above) else None
+            if folder is None or not name:
+                return path
+            found = self._tree.lookup(folder, name)
+            if found is None or not stat.S_ISLNK(found[1].st_mode):
+                return folder.child_path(name)
+            target = os.readlink(name, dir_fd=found[0])
+            path, _ = clean(target if target.startswith(b"/") else folder.child_path(target))
+        raise Invalid("", f"too many levels of symlinks: /{os.fsdecode(path)}")
