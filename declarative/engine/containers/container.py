@@ -1,0 +1,185 @@
+"""A container as the engine holds it: what it was asked to be, where it is in its life, who works on it now.
+
+The rule that keeps it simple: every part is a frozen record, replaced as a whole; readers need no lock and see one moment. Who
+replaces one holds `lock`.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from declarative.engine.containers import modes
+from declarative.engine.containers.life import Status
+from declarative.engine.containers.shapes import FLAG, NUMBER, TEXT, Kind, Shape, many, one, shape
+from declarative.record import record, replace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from declarative.engine.containers.config import Config, EndpointConfig
+    from declarative.engine.containers.host import HostConfig
+    from declarative.engine.containers.points import Point
+
+STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
+
+
+@record
+class Probe:
+    """One run of a health check: nanoseconds since 1970, exit code (-1: it took too long), the beginning of its output."""
+
+    start: int = 0
+    end: int = 0
+    exit_code: int = 0
+    output: str = ""
+
+
+@record
+class Health:
+    """What the health check found: the last five probes, and how many failed in a row."""
+
+    status: str = STARTING
+    streak: int = 0
+    log: tuple[Probe, ...] | None = ()
+
+
+@record
+class State:
+    """Where a container is in its life. Times in nanoseconds since 1970, 0 for never.
+
+    `stopped`: a person stopped it, so that no policy starts it again. `restarts`: by its policy, since a person started it;
+    `pause`: the last pause before one.
+    """
+
+    status: Status = Status.CREATED
+    pid: int = 0
+    exit_code: int = 0
+    error: str = ""
+    oom_killed: bool = False
+    started: int = 0
+    finished: int = 0
+    stopped: bool = False
+    restarts: int = 0
+    pause: int = 0
+    health: Health | None = None
+
+    @property
+    def is_up(self) -> bool:
+        """Whether a process of its exists."""
+        return self.status in {Status.RUNNING, Status.PAUSED}
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it is up or will be again by itself: what `docker ps` shows."""
+        return self.is_up or self.status is Status.RESTARTING
+
+
+shape(
+    Probe,
+    Shape("start", "start", NUMBER),
+    Shape("end", "end", NUMBER),
+    Shape("exit_code", "exit_code", NUMBER),
+    Shape("output", "output", TEXT),
+)
+shape(
+    Health,
+    Shape("status", "status", TEXT),
+    Shape("streak", "streak", NUMBER),
+    Shape("log", "log", many(Probe)),
+)
+
+
+_STATUS = Kind(name="a status", zero=Status.CREATED, read=lambda value, _: Status(value), write=str)
+shape(
+    State,
+    Shape("status", "status", _STATUS),
+    Shape("pid", "pid", NUMBER, omit=True),
+    Shape("exit_code", "exit_code", NUMBER, omit=True),
+    Shape("error", "error", TEXT, omit=True),
+    Shape("oom_killed", "oom_killed", FLAG, omit=True),
+    Shape("started", "started", NUMBER, omit=True),
+    Shape("finished", "finished", NUMBER, omit=True),
+    Shape("stopped", "stopped", FLAG, omit=True),
+    Shape("restarts", "restarts", NUMBER, omit=True),
+    Shape("pause", "pause", NUMBER, omit=True),
+    Shape("health", "health", one(Health), omit=True),
+)
+
+
+class Container:
+    """One container. `created` in nanoseconds since 1970; `image_id` as `sha256:…`, "" for none; `networks` by name.
+
+    `lock`: held by whoever starts, stops, changes or removes it, however long that takes. `changed` is notified when the state
+    does.
+    """
+
+    __slots__ = (
+        "changed",
+        "config",
+        "created",
+        "exits",
+        "host",
+        "id",
+        "image_id",
+        "lock",
+        "name",
+        "networks",
+        "platform",
+        "points",
+        "removed",
+        "state",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        *,
+        id: str,  # noqa: A002 - Docker's word
+        name: str,
+        created: int,
+        image_id: str,
+        config: Config,
+        host: HostConfig,
+        networks: Mapping[str, EndpointConfig],
+        points: tuple[Point, ...],
+        state: State,
+        platform: str = "linux",
+    ) -> None:
+        self.id = id
+        self.name = name
+        self.created = created
+        self.image_id = image_id
+        self.config = config
+        self.host = host
+        self.networks = networks
+        self.points = points
+        self.state = state
+        self.platform = platform
+        self.lock = threading.RLock()
+        self.changed = threading.Condition(threading.Lock())
+        self.exits = 0
+        self.removed = False
+
+    def become(self, **changes: object) -> State:
+        """Replace parts of the state, and tell who waits. The caller holds `lock`."""
+        state = replace(self.state, **changes)
+        with self.changed:
+            if self.state.is_active and not state.is_active:
+                self.exits += 1
+            self.state = state
+            self.changed.notify_all()
+        return state
+
+    @property
+    def attributes(self) -> dict[str, str]:
+        """What events tell of it: labels, image and name."""
+        return {**(self.config.labels or {}), "image": self.config.image, "name": self.name}
+
+    @property
+    def network_mode(self) -> str:
+        """HostConfig.NetworkMode."""
+        return self.host.network_mode
+
+    @property
+    def shares_network_of(self) -> str:
+        """The id of the container whose network it has, "" for none."""
+        return modes.joined(self.host.network_mode)
