@@ -5,18 +5,31 @@ The rule that keeps it simple: it makes the parts and hands them to each other; 
 
 from __future__ import annotations
 
+import ipaddress
 import time
-from typing import TYPE_CHECKING
+import uuid
+from typing import TYPE_CHECKING, Any
 
+from declarative.engine import volumes as volume_records
 from declarative.engine.db import Database
 from declarative.engine.events import Events
+from declarative.engine.images import records as image_records
+from declarative.engine.images.registries import Registries, RegistrySettings, docker_hub_mirrors
+from declarative.engine.images.store import open_store
 from declarative.engine.log import Log
+from declarative.engine.networks import networks as network_records
+from declarative.engine.networks.addresses import DEFAULT_SUPPLIES, Supply
+from declarative.engine.networks.networks import Networks
 from declarative.engine.settings import Settings
+from declarative.engine.volumes import Volumes
+from declarative.registry.session import Settings as SessionSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from declarative.engine.paths import Paths
+
+_SCHEMAS = (image_records.SCHEMA, network_records.SCHEMA, volume_records.SCHEMA)
 
 
 class Engine:
@@ -30,16 +43,59 @@ class Engine:
         self.clock = clock
         self.paths: Paths = self.settings.paths
         self.events = Events(clock)
-        self.db = Database(self.paths.database, ())
+        self.db = Database(self.paths.database, _SCHEMAS)
+        self.registries = Registries(_registry_settings(self.settings))
+        self.images = open_store(self.paths, self.db, self.events)
+        self.snapshots = self.images.snapshots
+        self.networks = Networks(
+            self.paths, self.db, self.events, supplies=_supplies(self.settings) or DEFAULT_SUPPLIES, clock=clock
+        )
+        self.volumes = Volumes(self.paths, self.db, self.events, clock=clock)
 
     def restore(self) -> None:
         """Find what an earlier daemon left: sweep what was half done, take up what runs, start what a policy asks for."""
 
     def idle(self) -> bool:
         """Tell whether nothing runs, so that a daemon nobody speaks to may end."""
-        return True
+        return self.count_containers()[0] == 0
 
     def close(self) -> None:
         """Let go of everything; containers go on."""
         self.events.close()
+        self.registries.close()
+        self.images.close()
         self.db.close()
+
+    def identity(self) -> str:
+        """Give this engine's own ID, made once for a data root."""
+        path = self.paths.root / "engine-id"
+        try:
+            return path.read_text().strip()
+        except FileNotFoundError:
+            made = str(uuid.uuid4())
+            path.write_text(made + "\n")
+            return made
+
+    def count_containers(self) -> tuple[int, int, int]:
+        """Give how many containers run, are paused, and are neither."""
+        return 0, 0, 0
+
+    def list_containers(self, version: tuple[int, int]) -> list[dict[str, Any]]:
+        """Give the rows of all containers, with sizes."""
+        del version
+        return []
+
+    def list_build_cache(self) -> list[dict[str, Any]]:
+        """Give the rows of the build cache."""
+        return []
+
+
+def _registry_settings(settings: Settings) -> RegistrySettings:
+    return RegistrySettings(
+        session=SessionSettings(insecure=frozenset(settings.insecure)),
+        mirrors=docker_hub_mirrors(*settings.mirrors),
+    )
+
+
+def _supplies(settings: Settings) -> tuple[Supply, ...]:
+    return tuple(Supply(block=ipaddress.ip_network(block), size=size) for block, size in settings.pools)

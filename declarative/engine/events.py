@@ -68,6 +68,10 @@ class Events:
                 if listener in self._listeners:
                     self._listeners.remove(listener)
 
+    def listening(self) -> int:
+        """Give how many listen."""
+        return len(self._listeners)
+
     def close(self) -> None:
         """Let every listener go: the daemon ends."""
         with self._lock:

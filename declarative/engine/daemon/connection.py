@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import h11
 
-from declarative.engine.daemon.http import Answer, Empty, Hijack, Response, Stream
+from declarative.engine.daemon.http import Answer, Empty, Feed, Hijack, Response, Stream
+from declarative.engine.daemon.wire import RawWire
 from declarative.errors import Invalid, Unavailable
 
 if TYPE_CHECKING:
@@ -178,9 +179,12 @@ class Connection:
 
     # ---- answers
 
-    def _respond(self, response: Answer | Empty | Stream, method: str) -> None:
+    def _respond(self, response: Answer | Empty | Stream | Feed, method: str) -> None:
         if isinstance(response, Stream):
             self._stream(response, method)
+            return
+        if isinstance(response, Feed):
+            self._feed(response, method)
             return
         headers = self._headers(response.headers)
         content = b""
@@ -196,13 +200,9 @@ class Connection:
         self._send(b"".join(part for part in parts if part))
 
     def _stream(self, stream: Stream, method: str) -> None:
-        headers = self._headers(stream.headers)
-        headers.append((b"Content-Type", stream.content_type.encode("latin-1")))
-        if not any(name.lower() == b"content-length" for name, _ in headers):
-            headers.append((b"Transfer-Encoding", b"chunked"))
         chunks = iter(stream.chunks)
         try:
-            self._send(self._http.send(_head(stream.status, headers)))
+            self._send(self._http.send(_head(stream.status, self._stream_headers(stream))))
             for chunk in chunks if method != "HEAD" else ():
                 if chunk:
                     self._send_pieces(self._http.send_with_data_passthrough(h11.Data(data=chunk)))
@@ -218,6 +218,45 @@ class Connection:
             if close is not None:
                 close()
         self._send(self._http.send(h11.EndOfMessage()))
+
+    def _feed(self, feed: Feed, method: str) -> None:
+        stream = Stream(chunks=(), content_type=feed.content_type)
+        begun = False
+
+        def send(data: bytes) -> None:
+            nonlocal begun
+            try:
+                if not begun:
+                    self._send(self._http.send(_head(200, self._stream_headers(stream))))
+                    begun = True
+                if data and method != "HEAD":
+                    self._send_pieces(self._http.send_with_data_passthrough(h11.Data(data=data)))
+            except (Gone, OSError):
+                raise Unavailable("client", "went away") from None
+
+        try:
+            feed.write(send)
+        except Exception as error:
+            if self.gone() and not self._stopping():
+                raise Gone from error
+            answer = (
+                feed.failed(error) if feed.failed is not None else Answer(document={"message": str(error)}, status=500)
+            )
+            if not begun:
+                self._respond(answer, method)
+                return
+            with contextlib.suppress(Unavailable):
+                message = answer.document["message"]
+                send(json.dumps({"errorDetail": {"message": message}, "error": message}).encode() + b"\r\n")
+        send(b"")
+        self._send(self._http.send(h11.EndOfMessage()))
+
+    def _stream_headers(self, stream: Stream) -> list[tuple[bytes, bytes]]:
+        headers = self._headers(stream.headers)
+        headers.append((b"Content-Type", stream.content_type.encode("latin-1")))
+        if not any(name.lower() == b"content-length" for name, _ in headers):
+            headers.append((b"Transfer-Encoding", b"chunked"))
+        return headers
 
     def _send_pieces(self, pieces: list[bytes] | None) -> None:
         self.link.send(b"".join(pieces or ()))
@@ -260,7 +299,7 @@ class Connection:
         head = ("\r\n".join(lines) + "\r\n").encode("latin-1")
         head += b"".join(b"%b: %b\r\n" % pair for pair in self._common) + b"\r\n"
         early = bytes(self._http.trailing_data[0])
-        wire = _RawWire(self.link, early)
+        wire = RawWire(self.link, early)
         self._send(head)
         try:
             hijack.serve(wire)
@@ -311,40 +350,6 @@ class _Body:
         if not isinstance(event, h11.EndOfMessage):
             raise Unavailable("client", "went away in the middle of its request")
         return None
-
-
-class _RawWire:
-    """The bytes of a hijacked connection, early ones first."""
-
-    def __init__(self, link: Link, early: bytes) -> None:
-        self._link = link
-        self._early = early
-
-    def receive(self) -> bytes:
-        """Give the next bytes; b"" after the client closed its side, or is gone."""
-        if self._early:
-            early, self._early = self._early, b""
-            return early
-        try:
-            return self._link.receive(_RECEIVE)
-        except OSError:
-            return b""
-
-    def send(self, data: bytes) -> None:
-        """Send all of it. Unavailable where the client has gone."""
-        try:
-            self._link.send(data)
-        except OSError as error:
-            raise Unavailable("client", "went away") from error
-
-    def fileno(self) -> int:
-        """Give the socket's."""
-        return self._link.sock.fileno()
-
-    @property
-    def buffered(self) -> bool:
-        """Whether `receive` has bytes at once that the socket does not show."""
-        return bool(self._early) or bool(getattr(self._link, "pending", False))
 
 
 def _asks_to_upgrade(headers: Mapping[str, str]) -> bool:

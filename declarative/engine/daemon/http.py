@@ -1,4 +1,4 @@
-"""What a handler of the daemon gets and gives: a request, and one of four answers.
+"""What a handler of the daemon gets and gives: a request, and one of five answers.
 
 The rule that keeps it simple: a handler is `(Engine, Request) -> Response`. It raises the errors of `declarative.errors`; the
 router alone knows status codes of errors. Nothing here touches a socket.
@@ -182,6 +182,20 @@ class Stream:
 
 
 @record
+class Feed:
+    """A body of JSON lines that `write` sends as it works, with the `send` it is given: what build, pull, push and load tell.
+
+    The head goes out with the first line. An error before it is an answer of its own, with a status; one after it becomes the
+    line `{"errorDetail": {"message": …}, "error": …}`. `send` raises Unavailable where the client has gone. `failed` is the
+    router's.
+    """
+
+    write: Callable[[Callable[[bytes], None]], None]
+    content_type: str = "application/json"
+    failed: Callable[[Exception], Answer] | None = None
+
+
+@record
 class Hijack:
     """The connection becomes a raw one: `101 UPGRADED` where the client asked to upgrade, else `200`; then `serve` has it.
 
@@ -193,7 +207,7 @@ class Hijack:
     content_type: str = "application/vnd.docker.raw-stream"
 
 
-Response = Answer | Empty | Stream | Hijack
+Response = Answer | Empty | Stream | Feed | Hijack
 
 
 @record

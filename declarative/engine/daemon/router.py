@@ -11,9 +11,10 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
-from declarative.engine.daemon.http import Answer, Query, Request, Response, Route
+from declarative.engine.daemon.http import Answer, Feed, Query, Request, Response, Route
 from declarative.engine.daemon.unbuilt import UNBUILT
 from declarative.errors import Conflict, DeclarativeError, Denied, Invalid, NotFound, Unsupported, Usage
+from declarative.record import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from declarative.engine.engine import Engine
     from declarative.engine.log import Log
 
-NOUNS = ("system", "auth", "images", "build", "distribution", "containers", "exec", "networks", "volumes")
+NOUNS = ("system", "events", "auth", "images", "build", "distribution", "containers", "exec", "networks", "volumes")
 """Files of this folder that have ROUTES."""
 
 NEWEST = (1, 47)
@@ -76,16 +77,24 @@ class Router:
         self, method: str, target: str, headers: Mapping[str, str], body: Body, gone: Callable[[], bool]
     ) -> Response:
         """Answer one request, whatever happens."""
+
+        def failed(error: Exception) -> Answer:
+            return self._failed(error, method, target.partition("?")[0])
+
         try:
-            return self._answer(method, target, headers, body, gone)
-        except DeclarativeError as error:
+            response = self._answer(method, target, headers, body, gone)
+        except Exception as error:  # noqa: BLE001 - a fault in one handler must not end the daemon
+            return failed(error)
+        return replace(response, failed=failed) if isinstance(response, Feed) else response
+
+    def _failed(self, error: Exception, method: str, path: str) -> Answer:
+        if isinstance(error, DeclarativeError):
             status = status_of(error)
             if status >= 500:
-                self._log.info("request failed", method=method, path=target.partition("?")[0], reason=error)
+                self._log.info("request failed", method=method, path=path, reason=error)
             return Answer(document={"message": str(error)}, status=status)
-        except Exception as error:  # noqa: BLE001 - a fault in one handler must not end the daemon
-            self._log.fault("handler failed", error, method=method, path=target.partition("?")[0])
-            return Answer(document={"message": f"the daemon failed: {type(error).__name__}: {error}"}, status=500)
+        self._log.fault("handler failed", error, method=method, path=path)
+        return Answer(document={"message": f"the daemon failed: {type(error).__name__}: {error}"}, status=500)
 
     def _answer(
         self, method: str, target: str, headers: Mapping[str, str], body: Body, gone: Callable[[], bool]

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from declarative.dockerapi.transport import Link
 from declarative.engine.daemon.connection import MAX_HEAD, Connection
-from declarative.engine.daemon.http import Answer, Empty, Hijack, Response, Stream
+from declarative.engine.daemon.http import Answer, Empty, Feed, Hijack, Response, Stream
 from declarative.engine.log import Log
-from declarative.errors import Unavailable
+from declarative.errors import NotFound, Unavailable
 from tests.unit.engine.daemon.serving import read_all, read_head, serving
 
 if TYPE_CHECKING:
@@ -275,6 +275,72 @@ def test_a_handler_is_told_that_its_client_has_gone(tmp_path: Path) -> None:
         assert ended.wait(30)
 
     assert seen == [False]
+
+
+# ---- feeds
+
+
+def _fed(tmp_path: Path, write: Callable[[Callable[[bytes], None]], None]) -> bytes:
+    def failed(error: Exception) -> Answer:
+        return Answer(document={"message": str(error)}, status=404)
+
+    with serving(lambda *_: Feed(write=write, failed=failed), tmp_path) as served:
+        return served.ask(_GET)
+
+
+def test_a_feed_sends_as_it_works(tmp_path: Path) -> None:
+    def write(send: Callable[[bytes], None]) -> None:
+        send(b"one")
+        send(b"two")
+
+    found = _fed(tmp_path, write)
+
+    assert found.startswith(b"HTTP/1.1 200 OK")
+    assert found.endswith(b"\r\n\r\n3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n")
+
+
+def test_a_feed_that_says_nothing_is_an_empty_stream(tmp_path: Path) -> None:
+    assert _fed(tmp_path, lambda _: None).endswith(b"\r\n\r\n0\r\n\r\n")
+
+
+def test_a_feed_that_fails_at_once_has_a_status(tmp_path: Path) -> None:
+    def write(_: object) -> None:
+        raise NotFound("", "No such image: x")
+
+    found = _fed(tmp_path, write)
+
+    assert found.startswith(b"HTTP/1.1 404 ")
+    assert found.endswith(b'{"message":"No such image: x"}\n')
+
+
+def test_a_feed_that_fails_later_says_so_in_its_stream(tmp_path: Path) -> None:
+    def write(send: Callable[[bytes], None]) -> None:
+        send(b"one")
+        raise NotFound("", "No such image: x")
+
+    found = _fed(tmp_path, write)
+
+    assert b'{"errorDetail": {"message": "No such image: x"}, "error": "No such image: x"}\r\n' in found
+    assert found.endswith(b"\r\n0\r\n\r\n")
+
+
+def test_a_feed_is_told_that_its_client_has_gone(tmp_path: Path) -> None:
+    told = threading.Event()
+
+    def write(send: Callable[[bytes], None]) -> None:
+        try:
+            while True:
+                send(b"x" * 1000)
+        except Unavailable:
+            told.set()
+            raise
+
+    with serving(lambda *_: Feed(write=write), tmp_path) as served:
+        with served.connect() as made:
+            made.sendall(_GET)
+            made.recv(100)
+        assert told.wait(30)
+        assert "fault" not in served.log.getvalue()
 
 
 # ---- raw streams
