@@ -1,0 +1,338 @@
+"""The runtime: containers made, started, watched, signalled and removed, one monitor (`conmon`) each.
+
+    absent --create--> created --start--> running <--> paused
+                          |                  |            |
+                          +-------------> stopped <-------+     stopped --delete--> absent
+
+The rule that keeps it simple: what is known of a container is in its folder below the run root, written by its monitor, and in the
+kernel. Nothing is remembered here but who waits, so a daemon that comes after this one knows as much.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from declarative.engine.runtime import cgroups, spawn, spec, streams
+from declarative.engine.runtime.limits import limits
+from declarative.engine.runtime.oci import OciRuntime, find_runtime
+from declarative.engine.runtime.once import Ended, Once
+from declarative.engine.runtime.seccomp import this_machine
+from declarative.engine.runtime.sessions import Session, start_session, sweep_sessions
+from declarative.engine.runtime.watch import Watch
+from declarative.errors import Conflict, Failed, NotFound
+from declarative.record import record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from declarative.engine.paths import Paths
+    from declarative.engine.runtime.sandbox import Process, Resources, Sandbox
+    from declarative.engine.runtime.streams import Attachment
+
+Status = Literal["absent", "created", "running", "paused", "stopped"]
+LOST = 137
+"""The exit code of a process whose monitor was killed: we kill what is left of it."""
+
+
+@record
+class Exit:
+    """How a process ended: its code (128 + the signal where one ended it), when (nanoseconds since 1970).
+
+    `oom`: the kernel killed a process of it for want of memory. `lost`: the monitor was killed, so the code is not known.
+    """
+
+    id: str
+    code: int
+    at: int
+    oom: bool = False
+    lost: bool = False
+
+
+@record
+class State:
+    """What a container is now; `pid` of its first process, 0 where there is none."""
+
+    id: str
+    status: Status
+    pid: int = 0
+    exit: Exit | None = None
+
+
+class Runtime:
+    """Every container of one run root. Safe to use from several threads; one container is changed by one thread at a time.
+
+    `on_exit` is called once for each container that ends, in the watching thread: it must not wait for anything.
+    """
+
+    def __init__(self, paths: Paths, *, oci: OciRuntime | None = None, groups: cgroups.Cgroups | None = None) -> None:
+        self._paths = paths
+        self.oci = oci or find_runtime(paths.run)
+        self.cgroups = groups or cgroups.detect()
+        self.on_exit: Callable[[Exit], None] | None = None
+        self._host = spec.Host(machine=this_machine(), unified=self.cgroups.unified)
+        self._watch = Watch()
+        self._once = Once(self.oci, self.cgroups, self._host, paths.run / "once")
+        self._ended = threading.Condition()
+        self._watched: set[str] = set()
+        self._sessions = paths.run / "exec"
+        for folder in (paths.bundles, self.oci.root):
+            folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+
+    def close(self) -> None:
+        """Stop watching. Containers go on, and so do their logs; what `run_once` runs ends."""
+        self._watch.close()
+        self._once.close()
+
+    def folder(self, name: str) -> Path:
+        """Give the folder of a container's bundle and monitor."""
+        return self._paths.bundles / name
+
+    def create(self, sandbox: Sandbox, *, log: Path | None, stdin: bool = False, leave_stdin_open: bool = False) -> int:
+        """Make the container's first process, which waits for `start`; give its id.
+
+        `log`: where the monitor writes output (k8s-file format). `leave_stdin_open`: the input does not end when a client goes.
+        StartRefused where the program cannot be run (its text is Docker's), Conflict where there is such a container.
+        """
+        document = json.dumps(spec.runtime_spec(sandbox, self._host))
+        folder = self.folder(sandbox.id)
+        try:
+            folder.mkdir(mode=0o700)
+        except FileExistsError:
+            raise Conflict(sandbox.id, "the runtime has such a container", "delete it first") from None
+        try:
+            (folder / "cgroup").write_text(sandbox.cgroup)
+            (folder / "config.json").write_text(document)
+            monitor = spawn.Monitor(
+                name=sandbox.id,
+                folder=folder,
+                log=log,
+                stdin=stdin,
+                leave_stdin_open=leave_stdin_open,
+                terminal=sandbox.terminal,
+            )
+            pid = spawn.start_monitor(self.oci, monitor, sandbox.args)
+            self._observe(sandbox.id)
+        except BaseException:
+            with contextlib.suppress(Failed):
+                self.delete(sandbox.id)
+            raise
+        return pid
+
+    def start(self, name: str) -> None:
+        """Let a created container run its program. NotFound where none waits."""
+        self.oci.let_go(name)
+
+    def attach(self, name: str) -> Attachment:
+        """Connect to a container's streams; before `start`, nothing is missed. NotFound where it has ended."""
+        return streams.attach(self.folder(name))
+
+    def resize(self, name: str, rows: int, columns: int) -> None:
+        """Set the size of a container's terminal."""
+        streams.resize(self.folder(name), rows, columns)
+
+    def reopen_log(self, name: str) -> None:
+        """Have the monitor write to a new log file, after the old one was renamed."""
+        streams.reopen_log(self.folder(name))
+
+    def state(self, name: str) -> State:
+        """Give what the container is now."""
+        folder = self.folder(name)
+        if not folder.exists():
+            return State(id=name, status="absent")
+        ended = self._read_exit(name)
+        if ended is not None or not self._has_monitor(name):
+            return State(id=name, status="stopped", exit=ended or self._read_exit(name) or self._lost(name))
+        pid = _number(folder / spawn.PROCESS_FILE)
+        if self.oci.is_waiting(name):
+            return State(id=name, status="created", pid=pid)
+        paused = self.cgroups.is_frozen(self._group(name))
+        return State(id=name, status="paused" if paused else "running", pid=pid)
+
+    def adopt(self) -> tuple[State, ...]:
+        """Take over what another daemon left: every container is watched from now on. Give their states.
+
+        Sessions and runs of its do not go on. To be called once, before any other call, when that daemon is known to have ended.
+        For one that ended meanwhile `on_exit` is not called: its exit is in the state.
+        """
+        sweep_sessions(self._sessions)
+        self._once.sweep()
+        found = []
+        for folder in sorted(self._paths.bundles.iterdir()):
+            self._observe(folder.name)
+            found.append(self.state(folder.name))
+        return tuple(found)
+
+    def wait(self, name: str, timeout: float | None = None) -> Exit | None:
+        """Wait until a container has ended; None after `timeout` seconds. NotFound where there is none."""
+        with self._ended:
+            self._ended.wait_for(lambda: name not in self._watched, timeout)
+            if name in self._watched:
+                return None
+        state = self.state(name)
+        if state.status == "absent":
+            raise NotFound(name, "the runtime has no such container")
+        return state.exit
+
+    def kill(self, name: str, number: int = signal.SIGKILL, *, everyone: bool = False) -> None:
+        """Send a signal to a container's first process, or to every process in it. NotFound where it does not run."""
+        if everyone:
+            self.cgroups.kill(self._group(name), number)
+            return
+        descriptor = self._process(name)
+        try:
+            signal.pidfd_send_signal(descriptor, number)
+        except ProcessLookupError:
+            raise NotFound(name, "its process has ended") from None
+        finally:
+            os.close(descriptor)
+
+    def pause(self, name: str) -> None:
+        """Stop every process of a container where it is."""
+        self.cgroups.freeze(self._group(name), frozen=True)
+
+    def resume(self, name: str) -> None:
+        """Let a paused container go on."""
+        self.cgroups.freeze(self._group(name), frozen=False)
+
+    def update(self, name: str, resources: Resources) -> None:
+        """Change a container's limits; what is 0 or "" stays as it is. Failed, in the runtime's words, where they are refused."""
+        document = json.dumps(limits(resources, unified=self.cgroups.unified))
+        done = subprocess.run(
+            self.oci.command("update", "--resources", "-", name),
+            input=document.encode(),
+            capture_output=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            reason = done.stderr.decode("utf-8", "replace").strip()
+            raise Failed("", f"Cannot update container {name}: {reason}")
+
+    def pids(self, name: str) -> tuple[int, ...]:
+        """Give the machine's ids of every process in a container."""
+        return self.cgroups.pids(self._group(name))
+
+    def exec(
+        self, name: str, session: str, process: Process, *, stdin: bool, leave_stdin_open: bool = False
+    ) -> Session:
+        """Start one more process in a running container; `session` is its id. StartRefused where it cannot be run."""
+        folder = self._sessions / session
+        return start_session(self.oci, name, folder, process, stdin=stdin, leave_stdin_open=leave_stdin_open)
+
+    def run_once(
+        self,
+        sandbox: Sandbox,
+        output: Callable[[int, bytes], None],
+        *,
+        stdin: int | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> Ended:
+        """Run a sandbox to its end, without a monitor: `Once.run`."""
+        return self._once.run(sandbox, output, stdin=stdin, cancelled=cancelled)
+
+    def delete(self, name: str) -> None:
+        """End whatever is left of a container and remove all that the runtime has of it. Nothing where there is nothing."""
+        folder = self.folder(name)
+        if not folder.exists():
+            return
+        with contextlib.suppress(NotFound):  # it came so far as to have a group
+            group = self._group(name)
+            if self._has_monitor(name) or self.cgroups.pids(group):
+                self._end(name, group)
+            self.cgroups.remove(group)
+        self.oci.forget(name)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    def _end(self, name: str, group: str) -> None:
+        self.cgroups.kill(group)
+        with contextlib.suppress(NotFound):
+            self.kill(name)
+        ends = time.monotonic() + 10
+        while self._has_monitor(name):
+            if time.monotonic() > ends:
+                raise Failed(name, "its monitor does not end")
+            time.sleep(0.002)
+
+    def _observe(self, name: str) -> None:
+        """Watch a container's monitor, if it is there."""
+        pid = _number(self.folder(name) / spawn.MONITOR_FILE)
+        if not pid:
+            return
+        try:
+            descriptor = os.pidfd_open(pid)
+        except ProcessLookupError:
+            return
+        if not self._has_monitor(name):
+            os.close(descriptor)
+            return
+        with self._ended:
+            if name in self._watched:
+                os.close(descriptor)
+                return
+            self._watched.add(name)
+        self._watch.add(descriptor, lambda: self._over(name))
+
+    def _over(self, name: str) -> None:
+        ended = self._read_exit(name) or self._lost(name)
+        with self._ended:
+            self._watched.discard(name)
+            self._ended.notify_all()
+        if self.on_exit is not None:
+            self.on_exit(ended)
+
+    def _read_exit(self, name: str) -> Exit | None:
+        folder = self.folder(name)
+        try:
+            with (folder / spawn.EXIT_FILE).open("rb") as file:
+                text, at = file.read(), os.fstat(file.fileno()).st_mtime_ns
+        except OSError:
+            return None
+        return Exit(id=name, code=int(text or b"0"), at=at, oom=(folder / spawn.OOM_FILE).exists())
+
+    def _lost(self, name: str) -> Exit:
+        """Put an end to a container whose monitor was killed: nobody reads its output or will know its code."""
+        self.cgroups.kill(self._group(name))
+        ended = Exit(id=name, code=LOST, at=time.time_ns(), lost=True)
+        with contextlib.suppress(OSError):
+            (self.folder(name) / spawn.EXIT_FILE).write_text(str(LOST))
+        return ended
+
+    def _has_monitor(self, name: str) -> bool:
+        """Tell whether the monitor runs. Its number may be another process's by now; its working folder cannot be."""
+        pid = _number(self.folder(name) / spawn.MONITOR_FILE)
+        return bool(pid) and spawn.works_in(pid, self.folder(name))
+
+    def _process(self, name: str) -> int:
+        """Give a descriptor of the first process. It is the right one if the monitor, its parent, lives after it was opened."""
+        pid = _number(self.folder(name) / spawn.PROCESS_FILE)
+        try:
+            descriptor = os.pidfd_open(pid) if pid else -1
+        except ProcessLookupError:
+            descriptor = -1
+        if descriptor < 0:
+            raise NotFound(name, "its process has ended")
+        if not self._has_monitor(name) or self._read_exit(name) is not None:
+            os.close(descriptor)
+            raise NotFound(name, "its process has ended")
+        return descriptor
+
+    def _group(self, name: str) -> str:
+        try:
+            return (self.folder(name) / "cgroup").read_text()
+        except OSError:
+            raise NotFound(name, "the runtime has no such container") from None
+
+
+def _number(path: Path) -> int:
+    try:
+        return int(path.read_bytes())
+    except (OSError, ValueError):
+        return 0

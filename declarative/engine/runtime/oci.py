@@ -1,0 +1,144 @@
+"""The OCI runtimes that can be driven: runc and crun. How each is called, lets a created container go, and words its refusals.
+
+The rule that keeps it simple: this is the only file that knows which of them runs. Starting needs no third process: a created
+container waits at a named pipe in the runtime's state, and whoever opens it lets it go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+from functools import cache
+from typing import TYPE_CHECKING, Literal
+
+from declarative.errors import Invalid, NotFound, Unsupported
+from declarative.record import record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_INITS = ("tini-static", "docker-init", "catatonit")
+_INIT_FOLDERS = ("/usr/libexec/declarative", "/usr/libexec/podman", "/usr/libexec/docker", "/usr/lib/podman")
+_NOT_FOUND = re.compile(r"not found in \$PATH|[Nn]o such file or directory")
+_NOT_EXECUTABLE = re.compile(r"[Pp]ermission denied|[Ii]s a directory|[Ee]xec format error|[Nn]ot a directory")
+
+
+class StartRefused(Invalid):
+    """The OCI runtime could not make the process. `code` is the exit code that Docker gives such a container."""
+
+    def __init__(self, problem: str, code: int) -> None:
+        super().__init__("", problem)
+        self.code = code
+
+
+@record
+class OciRuntime:
+    """One runtime: its program, and the folder of its states."""
+
+    kind: Literal["runc", "crun"]
+    program: Path
+    root: Path
+
+    def command(self, *arguments: str) -> list[str]:
+        """Give a command line of it."""
+        return [str(self.program), "--root", str(self.root), *arguments]
+
+    def state(self, name: str) -> Path:
+        """Give the folder of a container's state."""
+        return self.root / name
+
+    def is_waiting(self, name: str) -> bool:
+        """Tell whether the container is created and not let go."""
+        return (self.root / name / "exec.fifo").exists()
+
+    def let_go(self, name: str) -> None:
+        """Let a created container run its program. NotFound where there is none that waits.
+
+        runc's first process waits until it can write a byte, crun's until it can read one; neither goes on before.
+        """
+        pipe = self.root / name / "exec.fifo"
+        try:
+            descriptor = os.open(pipe, (os.O_RDONLY if self.kind == "runc" else os.O_WRONLY) | os.O_CLOEXEC)
+        except FileNotFoundError:
+            raise NotFound(name, "no container waits to be started") from None
+        try:
+            if self.kind == "runc":
+                os.read(descriptor, 1)
+            else:
+                os.write(descriptor, b"\0")
+        finally:
+            os.close(descriptor)
+        with contextlib.suppress(FileNotFoundError):
+            pipe.unlink()
+
+    def forget(self, name: str) -> None:
+        """Remove the state of a container whose processes are known to be gone."""
+        shutil.rmtree(self.root / name, ignore_errors=True)
+
+
+def find_runtime(run: Path) -> OciRuntime:
+    """Give the runtime of this machine, its states below `run`. Unsupported where none is installed."""
+    found = find_program("runc")
+    if found is not None:
+        return OciRuntime(kind="runc", program=found, root=run / "runc")
+    found = find_program("crun")
+    if found is None:
+        raise Unsupported("engine", "there is no OCI runtime here", "install runc: apt-get install runc")
+    return OciRuntime(kind="crun", program=found, root=run / "crun")
+
+
+@cache
+def find_program(name: str) -> Path | None:
+    """Give a program of the machine's, None where there is none. Administrators' folders are looked through too."""
+    from pathlib import Path
+
+    path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/bin", "/bin"))
+    found = shutil.which(name, path=path)
+    return Path(found) if found else None
+
+
+def find_init() -> Path:
+    """Give the static init program for `--init`. Unsupported where the machine has none."""
+    from pathlib import Path
+
+    for name in _INITS:
+        found = find_program(name)
+        if found is not None:
+            return found.resolve()
+        for folder in _INIT_FOLDERS:
+            if (Path(folder) / name).exists():
+                return Path(folder) / name
+    raise Unsupported("init", "there is no init program here", "install one: apt-get install tini")
+
+
+def refusal(message: str, args: tuple[str, ...]) -> StartRefused:
+    """Give what a runtime said on its standard error, in the words that clients of Docker look for, with Docker's exit code."""
+    text = _last_line(message)
+    program = args[0] if args else ""
+    # crun says: executable file `x` not found in $PATH: No such file or directory
+    if re.search(r"executable file .*not found in \$PATH", text):
+        detail = f'exec: "{program}": executable file not found in $PATH'
+        return StartRefused(f"{_HEAD}: unable to start container process: {detail}: unknown", 127)
+    if text.startswith("runc create failed: ") or text.startswith("runc exec failed: "):
+        text = text.partition(": ")[2]
+    code = 127 if _NOT_FOUND.search(text) else 126 if _NOT_EXECUTABLE.search(text) else 128
+    text = text.replace("No such file or directory", "no such file or directory").replace(
+        "Permission denied", "permission denied"
+    )
+    return StartRefused(f"{_HEAD}: {text}: unknown", code)
+
+
+_HEAD = "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed"
+
+
+def _last_line(message: str) -> str:
+    """Give the words of runc's `time="…" level=error msg="…"`, or the last line of anything else."""
+    lines = [line for line in message.strip().splitlines() if line.strip()]
+    if not lines:
+        return "the runtime gave no reason"
+    found = re.search(r'msg="((?:[^"\\]|\\.)*)"', lines[-1])
+    if found:
+        return found[1].replace('\\"', '"').replace("\\\\", "\\").replace("\\n", " ")
+    return lines[-1].strip()

@@ -1,0 +1,165 @@
+"""Root file systems: overlayfs over image layers, bind mounts, shared memory; mounted where the machine sees them.
+
+The rule that keeps it simple: what is mounted stays until `unmount`; nothing here remembers anything. However many layers and
+however long their paths: the new mount API takes them one by one (kernel 6.8 and later), and for older kernels the options of
+mount(2), one page at most, name them by short links.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from declarative.engine.runtime import kernel
+from declarative.errors import Failed, Unsupported
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+LAYERS_MAX = 500
+"""Layers in one mount, fs/overlayfs OVL_MAX_STACK."""
+_PAGE = 4096
+_VALUE_MAX = 255  # fs/fsopen.c: a value of fsconfig
+# what a layer's xattrs mean must not depend on how the kernel was built: diffs are read from `upper`
+_OPTIONS = (("index", "off"), ("metacopy", "off"), ("redirect_dir", "off"))
+
+
+def mount_overlay(lowers: Sequence[Path], upper: Path, work: Path, target: Path, *, volatile: bool = False) -> None:
+    """Mount image layers (uppermost first) below a writable layer. `work` is on the file system of `upper`.
+
+    `volatile`: the kernel need not write it out when it is unmounted or synced; for what does not outlive the machine anyway.
+    Failed where the kernel refuses, Unsupported where it has no overlayfs or a container has too many layers.
+    """
+    if len(lowers) > LAYERS_MAX:
+        raise Unsupported("overlay", f"{len(lowers)} layers are more than {LAYERS_MAX}", "squash the image")
+    if volatile:
+        shutil.rmtree(work / "work" / "incompat", ignore_errors=True)
+    below = list(lowers)
+    spare: Path | None = None
+    if not below:  # overlayfs wants one: an image without layers
+        spare = Path(tempfile.mkdtemp(prefix="empty-", dir=work.parent))
+        below = [spare]
+    try:
+        _mount(below, upper, work, target, volatile=volatile)
+    except OSError as error:
+        if error.errno == errno.ENODEV:
+            raise Unsupported("overlay", "the kernel has no overlayfs", "load it: modprobe overlay") from error
+        raise Failed("overlay", f"cannot mount at {target}: {error.strerror} ({error.filename})") from error
+    finally:
+        if spare is not None:
+            with contextlib.suppress(OSError):
+                spare.rmdir()
+
+
+def mount_tmpfs(target: Path, *, size: int, mode: int = 0o1777) -> None:
+    """Mount memory, such as the /dev/shm that containers share. Failed where the kernel refuses."""
+    flags = kernel.MS_NOSUID | kernel.MS_NODEV | kernel.MS_NOEXEC
+    try:
+        kernel.mount("shm", target, "tmpfs", flags, f"mode={mode:o},size={size}")
+    except OSError as error:
+        raise Failed("tmpfs", f"cannot mount at {target}: {error.strerror}") from error
+
+
+def mount_bind(source: Path, target: Path, *, read_only: bool = False) -> None:
+    """Make `source` and what is mounted below it seen at `target`. Failed where the kernel refuses."""
+    try:
+        kernel.mount(source, target, "", kernel.MS_BIND | kernel.MS_REC)
+        if read_only:
+            kernel.mount("", target, "", kernel.MS_BIND | kernel.MS_REMOUNT | kernel.MS_RDONLY)
+    except OSError as error:
+        raise Failed("bind", f"cannot mount {source} at {target}: {error.strerror}") from error
+
+
+def unmount(target: Path) -> None:
+    """Unmount everything at `target`, at once; what still uses it keeps it until it ends. Nothing where nothing is mounted."""
+    while True:
+        try:
+            kernel.umount(target)
+        except OSError as error:
+            if error.errno in {errno.EINVAL, errno.ENOENT}:
+                return
+            raise Failed("unmount", f"cannot unmount {target}: {error.strerror}") from error
+
+
+def mounts_below(folder: Path) -> tuple[Path, ...]:
+    """Give the mount points at and below a folder, innermost first."""
+    prefix = os.fsencode(folder)
+    found = []
+    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
+        point = _unescape(line.split(b" ", 5)[4])
+        if point == prefix or point.startswith(prefix + b"/"):
+            found.append(Path(os.fsdecode(point)))
+    return tuple(reversed(found))
+
+
+def is_mounted(target: Path) -> bool:
+    """Tell whether something is mounted there."""
+    try:
+        return target.stat().st_dev != target.parent.stat().st_dev
+    except FileNotFoundError:
+        return False
+
+
+def _unescape(point: bytes) -> bytes:
+    if b"\\" not in point:
+        return point
+    for code, character in ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b"\\")):
+        point = point.replace(code, character)
+    return point
+
+
+def _mount(lowers: Sequence[Path], upper: Path, work: Path, target: Path, *, volatile: bool) -> None:
+    paths = [str(path) for path in (*lowers, upper, work)]
+    if all(len(os.fsencode(path)) <= _VALUE_MAX for path in paths):
+        try:
+            _mount_by_parts(paths[:-2], str(upper), str(work), target, volatile=volatile)
+        except OSError as error:
+            # ENOSYS: no such call; EINVAL: it has the call, and no lowerdir+ yet
+            if error.errno not in {errno.ENOSYS, errno.EINVAL}:
+                raise
+        else:
+            return
+    _mount_by_options(lowers, upper, work, target, volatile=volatile)
+
+
+def _mount_by_parts(lowers: Iterable[str], upper: str, work: str, target: Path, *, volatile: bool) -> None:
+    context = kernel.fsopen("overlay")
+    try:
+        for lower in lowers:
+            kernel.fsconfig_string(context, "lowerdir+", lower)
+        kernel.fsconfig_string(context, "upperdir", upper)
+        kernel.fsconfig_string(context, "workdir", work)
+        for key, value in _OPTIONS:
+            kernel.fsconfig_string(context, key, value)
+        if volatile:
+            kernel.fsconfig_flag(context, "volatile")
+        kernel.fsconfig_create(context)
+        mounted = kernel.fsmount(context)
+    finally:
+        os.close(context)
+    try:
+        kernel.move_mount(mounted, target)
+    finally:
+        os.close(mounted)
+
+
+def _mount_by_options(lowers: Sequence[Path], upper: Path, work: Path, target: Path, *, volatile: bool) -> None:
+    """mount(2), whose options share a page: every path gets a link of a few letters, in a folder with a short name."""
+    with tempfile.TemporaryDirectory(prefix="dl", dir="/tmp" if len(str(work)) > 64 else work.parent) as links:  # noqa: S108
+        names = []
+        for number, path in enumerate((upper, work, *lowers)):
+            link = f"{links}/{number:x}"
+            os.symlink(path, link)
+            names.append(link)
+        plain = all(c not in str(links) for c in ":,\\")
+        options = [f"lowerdir={':'.join(names[2:])}", f"upperdir={names[0]}", f"workdir={names[1]}"]
+        options += [f"{key}={value}" for key, value in _OPTIONS]
+        text = ",".join((*options, *(("volatile",) if volatile else ())))
+        if not plain or len(text) >= _PAGE:
+            raise OSError(errno.E2BIG, f"{len(lowers)} layers do not fit into the options of mount(2)", str(target))
+        kernel.mount("overlay", target, "overlay", 0, text)
