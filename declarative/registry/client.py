@@ -21,7 +21,7 @@ from declarative.oci.node import DOCUMENT_MAX, Node
 from declarative.oci.reference import PATH, TAG, Reference
 from declarative.registry.auth import scope
 from declarative.registry.blobs import Blob, exists, mount
-from declarative.registry.download import download
+from declarative.registry.download import download, read
 from declarative.registry.retry import RetryPolicy
 from declarative.registry.session import Session, Settings
 from declarative.registry.upload import upload
@@ -81,6 +81,33 @@ class RegistryClient:
     def close(self) -> None:
         """Close every connection."""
         self._session.close()
+
+    def check(self) -> None:
+        """Ask whether the registry speaks to us as who we are: Denied where it does not."""
+        question = self._session.question("", "GET", "the version of its API")
+        self._session.release(self._retry.call(lambda: self._session.ask(question, "", scopes=frozenset())))
+
+    def repositories(self) -> tuple[str, ...]:
+        """Return the names of all repositories, of a registry that tells (`_catalog`); Unsupported, NotFound of others."""
+        found: dict[str, None] = {}
+        target = f"_catalog?n={_TAGS_PER_PAGE}"
+        for _ in range(_PAGES_MAX):
+            page = self._retry.call(lambda target=target: self._catalog_page(target))  # type: ignore[misc]
+            found.update(dict.fromkeys(page.tags))
+            if not page.after:
+                return tuple(found)
+            target = f"_catalog?{page.after}"
+        raise Unavailable(self.domain, f"the list of repositories does not end after {len(found)} of them")
+
+    def ask_json(self, url: str, what: str) -> Node:
+        """Fetch a JSON document of this registry's other addresses, such as its search; no credentials go there."""
+        question = self._session.question("", "GET", what)
+
+        def ask() -> bytes:
+            answer = self._session.ask(question, url, scopes=frozenset())
+            return self._session.content(question, answer, DOCUMENT_MAX)
+
+        return Node.parse(self._retry.call(ask), question.subject)
 
     def tags(self, repository: str) -> tuple[str, ...]:
         """Return all tags, in the registry's order; none for a repository that the registry does not know."""
@@ -161,6 +188,12 @@ class RegistryClient:
         """
         return download(self._blob(repository, digest), size=size, have=have, progress=progress)
 
+    def read_blob(
+        self, repository: str, digest: Digest, *, offset: int = 0, size: int | None = None
+    ) -> Iterator[bytes]:
+        """Yield a blob's bytes behind `offset`, resumed after cuts, for a caller who checks the whole of it himself."""
+        return read(self._blob(repository, digest), offset=offset, size=size)
+
     def upload_blob(
         self,
         repository: str,
@@ -199,6 +232,14 @@ class RegistryClient:
         # Some registries cut the list without a Link; asking on from the last tag costs one question and proves the end.
         full = len(tags) >= _TAGS_PER_PAGE
         return _Page(tags=tags, after=urlencode({"n": _TAGS_PER_PAGE, "last": tags[-1]}) if full else "")
+
+    def _catalog_page(self, target: str) -> _Page:
+        question = self._session.question("", "GET", "the list of repositories")
+        answer = self._session.ask(question, target, scopes=frozenset({"registry:catalog:*"}))
+        link = _NEXT_LINK.search(answer.headers.get("Link", ""))
+        node = Node.parse(self._session.content(question, answer, DOCUMENT_MAX), question.subject)
+        names = tuple(name for name in node.texts("repositories") if PATH.fullmatch(name))
+        return _Page(tags=names, after=_query_of(link[1]) if link else "")
 
     def _head_manifest(self, repository: str, name: str) -> Digest | None:
         """Ask for the digest alone; None where only the manifest itself can tell. Raise NotFound."""

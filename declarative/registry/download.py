@@ -47,6 +47,11 @@ def download(
     blob.digest.require(Digest(algorithm=blob.digest.algorithm, hex=hasher.hexdigest()), blob.subject)
 
 
+def read(blob: Blob, *, offset: int = 0, size: int | None = None) -> Iterator[bytes]:
+    """Yield the bytes of a blob behind `offset`, resumed after cuts as in `download`, and not checked: the caller does."""
+    return _pieces(blob, offset, size)
+
+
 def _pieces(blob: Blob, offset: int, size: int | None) -> Iterator[bytes]:
     """Yield what follows `offset`, over as many connections as it takes."""
     failures = 0

@@ -206,6 +206,11 @@ class ImageRecords:
         """Tell whether an image needs a blob."""
         return bool(self._db.rows("SELECT 1 FROM image_blobs WHERE digest = ? LIMIT 1", (str(digest),)))
 
+    def with_blob(self, digest: Digest) -> tuple[Digest, ...]:
+        """Give the images that need a blob."""
+        rows = self._db.rows("SELECT image FROM image_blobs WHERE digest = ?", (str(digest),))
+        return tuple(Digest.parse(row["image"]) for row in rows)
+
     def blobs(self, id: Digest) -> tuple[Digest, ...]:  # noqa: A002
         """Give the blobs of one image."""
         rows = self._db.rows("SELECT digest FROM image_blobs WHERE image = ?", (str(id),))
@@ -224,6 +229,11 @@ class ImageRecords:
         if not rows:
             return None
         return LayerBlob(digest=digest, diff_id=Digest.parse(rows[0]["diff_id"]), size=rows[0]["size"])
+
+    def layer_size(self, diff_id: Digest) -> int | None:
+        """Give the size of the files in a layer, in bytes, where a blob of it is known."""
+        rows = self._db.rows("SELECT size FROM layer_blobs WHERE diff_id = ? LIMIT 1", (str(diff_id),))
+        return int(rows[0]["size"]) if rows else None
 
     def forget_blob(self, digest: Digest) -> None:
         """Forget what was known of a blob."""

@@ -143,7 +143,7 @@ class _Removing:
         chain = store.get(id_).chain
         blobs = store.records.blobs(id_)
         store.forget(id_)
-        store.publish("delete", id_)
+        store.publish("delete", str(id_), str(id_))
         self._gone.append(Deleted(digest=id_))
         drop_blobs(store, blobs)
         self._gone += [Deleted(digest=gone) for gone in drop_chains(store, chain[-1:])]

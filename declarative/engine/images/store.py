@@ -216,7 +216,7 @@ class ImageStore:
                 return
             self.write_index(without=name)
             self.records.unname(name)
-        self.publish("untag", id_, name)
+        self.publish("untag", str(id_), name.familiar())
 
     def hold(self, id: Digest, holder: str) -> None:  # noqa: A002
         """Let `holder`, a container's ID or `build/…`, need an image until it is released. NotFound."""
@@ -244,11 +244,10 @@ class ImageStore:
             self.records.drop(id)
             self._images.pop(id, None)
 
-    def publish(self, action: str, id: Digest, reference: Reference | None = None) -> None:  # noqa: A002
-        """Tell whoever listens that something happened to an image."""
+    def publish(self, action: str, actor: str, name: str) -> None:
+        """Tell whoever listens that something happened to an image: `actor` is its ID, or for a transfer its reference."""
         if self._events is not None:
-            name = reference.familiar() if reference is not None else str(id)
-            self._events.publish("image", action, str(id), {"name": name})
+            self._events.publish("image", action, actor, {"name": name})
 
     def write_index(self, without: Reference | None = None, without_image: Digest | None = None) -> None:
         """Write `index.json` from the records."""
@@ -276,7 +275,7 @@ class ImageStore:
             self.records.name(name, id_, self._clock())
             self.write_index()
         if event:
-            self.publish(event, id_, name)
+            self.publish(event, str(id_), name.familiar())
 
     def _by_prefix(self, text: str) -> Digest | None:
         match = _PREFIX.fullmatch(text)

@@ -102,6 +102,14 @@ def place_members(found: Iterable[Member], tree: Tree, subject: str, limits: Lim
     applier.finish()
 
 
+def measure_layer(chunks: Iterable[bytes], *, limits: Limits | None = None, subject: str = "layer") -> Applied:
+    """Read a layer as `apply_layer` does, and do nothing with it."""
+    gauge = _Gauge(limits or Limits(), subject)
+    for member in members(Source(gauge.measured(unpacked(chunks, subject)), subject)):
+        gauge.entry(member.entry)
+    return gauge.applied()
+
+
 class _Gauge:
     """Counts and hashes what goes by, and stops at the limits."""
 
