@@ -35,10 +35,11 @@ def archive_members(files: Files, file: File) -> Iterator[Member] | None:
 def is_archive(files: Files, file: File) -> bool:
     """Tell whether a file is a tar archive, compressed or not: its first block is a header whose sum is right."""
     with closing(read(files, file)) as pieces:
-        return _begins_like_one(pieces)
+        return begins_like_one(pieces)
 
 
-def _begins_like_one(pieces: Iterator[bytes]) -> bool:
+def begins_like_one(pieces: Iterator[bytes]) -> bool:
+    """Tell whether a stream begins as an archive does; what is read of it is lost."""
     try:
         start = next(pieces, b"")
         if not detect(start[:6]) and start[257:262] != b"ustar" and len(start) < _BLOCK:

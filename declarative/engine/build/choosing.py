@@ -31,13 +31,15 @@ class Taking:
     """One source found.
 
     `name`: what it is called where it goes, if that is a folder. `below`: what is taken out of a folder, each with its path
-    from that folder, a folder before what is in it. `parents`: `below` goes into the destination itself.
+    from that folder, a folder before what is in it. `parents`: `below` goes into the destination itself. `whole`: it is not
+    unpacked, even if it is an archive.
     """
 
     file: File
     name: bytes
     below: tuple[tuple[bytes, File], ...] = ()
     parents: bool = False
+    whole: bool = False
 
 
 @record

@@ -11,7 +11,7 @@ import hashlib
 import os
 from typing import TYPE_CHECKING
 
-from declarative.engine.build.files import File, find, join
+from declarative.engine.build.files import File, find, join, read, walk
 from declarative.engine.images.disk import saying
 from declarative.engine.images.layers.apply import clean, shown
 from declarative.engine.images.layers.compression import unpacked
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Self
 
+    from declarative.engine.build.files import Files
     from declarative.engine.images.layers.entry import Entry
     from declarative.engine.images.layers.reader import Member
 
@@ -85,11 +86,32 @@ class Context:
 
     def add(self, path: bytes, content: bytes, mode: int = 0o644) -> None:
         """Put one more file in."""
-        at = os.lseek(self._fd, 0, os.SEEK_END)
+        self.add_pieces(path, (content,), mode, 0)
+
+    def add_pieces(self, path: bytes, pieces: Iterable[bytes], mode: int, mtime: int) -> None:
+        """Put one more file in, as its bytes come. `mtime` in nanoseconds since 1970."""
+        start = at = os.lseek(self._fd, 0, os.SEEK_END)
+        hasher = hashlib.sha256()
         with saying("build context"):
-            os.pwrite(self._fd, content, at)
-        self._files[path] = File(path=path, kind=Kind.FILE, mode=mode, size=len(content), start=at)
-        self._digests[path] = hashlib.sha256(content).digest()
+            for piece in pieces:
+                hasher.update(piece)
+                rest = memoryview(piece)
+                while rest:
+                    written = os.pwrite(self._fd, rest, at)
+                    rest = rest[written:]
+                    at += written
+        self._files[path] = File(path=path, kind=Kind.FILE, mode=mode, size=at - start, mtime=mtime, start=start)
+        self._digests[path] = hasher.digest()
+        self._names = None
+
+    def take_files(self, files: Files) -> None:
+        """Take in all files of another tree; they become root's."""
+        root = files.lookup(b"")
+        for file in walk(files, root) if root is not None else ():
+            if file.kind is Kind.FILE:
+                self.add_pieces(file.path, read(files, file), file.mode, file.mtime)
+            elif file.kind in (Kind.DIRECTORY, Kind.SYMLINK, Kind.FIFO):
+                self._files[file.path] = replace(file, uid=0, gid=0, inode=None)
         self._names = None
 
     def content(self, path: bytes) -> bytes | None:

@@ -22,7 +22,18 @@ if TYPE_CHECKING:
     from declarative.oci.dockerfile.lexer import Instruction, Source
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9-_.]*")
-_MOUNTS = ("bind", "cache", "secret", "ssh", "tmpfs")
+_TARGET = ("target", "dst", "destination")
+_SOURCE = ("from", "source", "src")
+_ACCESS = ("rw", "readwrite", "ro", "readonly")
+_OWNER = ("mode", "uid", "gid")
+_MOUNTS: dict[str, tuple[str, ...]] = {
+    "bind": (*_TARGET, *_SOURCE, *_ACCESS),
+    "cache": (*_TARGET, *_SOURCE, *_ACCESS, "id", "sharing", *_OWNER),
+    "secret": (*_TARGET, "source", "src", "id", "required", "env", *_OWNER),
+    "ssh": (*_TARGET, "id", "required", *_OWNER),
+    "tmpfs": (*_TARGET, "size"),
+}
+"""Kinds of RUN --mount, and the options that each takes."""
 _MILLISECOND = 1_000_000
 _SWITCH = {"": True, "true": True, "false": False}
 
@@ -140,13 +151,18 @@ def _run(of: _Reading) -> c.Run:
 def _mount(of: _Reading, text: str) -> c.Mount:
     kind, options = "bind", []
     for part in text.split(","):
-        name, _, value = part.partition("=")
+        name, equals, value = part.partition("=")
         if name.lower() == "type":
-            kind = value.lower()
+            kind = value.lower() if "$" not in value else value
         else:
-            options.append((name.lower(), value))
-    if kind not in _MOUNTS:
+            options.append((name.lower(), value if equals else ""))
+    known = _MOUNTS.get(kind, tuple(dict.fromkeys(name for names in _MOUNTS.values() for name in names)))
+    if kind not in _MOUNTS and "$" not in kind:
         raise of.wrong(f"unsupported mount type {kind!r}", did_you_mean(kind, _MOUNTS) or f"use {', '.join(_MOUNTS)}")
+    for name, value in options:
+        if name not in known:
+            remedy = did_you_mean(name, (*known, "type")) or f"it takes {', '.join(known)}"
+            raise of.wrong(f"unexpected key '{name}' in '{name}={value}'", remedy)
     return c.Mount(kind=kind, options=tuple(options))
 
 

@@ -54,11 +54,21 @@ def destination(working_dir: str, written: str) -> str:
     return path + "/" if folder and path != "/" else path
 
 
-def place(upper: Path, lowers: tuple[Path, ...], sources: Iterable[tuple[Files, Taking]], how: Delivery) -> None:
-    """Make the files in the layer `upper` over `lowers`, the uppermost first. Invalid where something is in the way."""
+def place(
+    upper: Path,
+    lowers: tuple[Path, ...],
+    sources: Iterable[tuple[Files, Taking]],
+    how: Delivery,
+    *,
+    folder: bool = False,
+) -> None:
+    """Make the files in the layer `upper` over `lowers`, the uppermost first. Invalid where something is in the way.
+
+    With `folder`, the destination is made even if nothing goes there.
+    """
     tree = Tree(upper, lowers, overlay=True)
     try:
-        place_members(_Placing(tree, how).members(sources), tree, "copy")
+        place_members(_Placing(tree, how).members(sources, folder=folder), tree, "copy")
     finally:
         tree.close()
 
@@ -96,14 +106,16 @@ class _Placing:
         self._folders: set[bytes] = {b""}
         """Folders that are certainly there."""
 
-    def members(self, sources: Iterable[tuple[Files, Taking]]) -> Iterator[Member]:
+    def members(self, sources: Iterable[tuple[Files, Taking]], *, folder: bool) -> Iterator[Member]:
         """Give what is to be made, in order."""
         target = os.fsencode(self._how.destination)
         into = target.endswith(b"/")
         path, _ = clean(target)
+        if folder:
+            yield from self._folder(self._real(path))
         for files, taking in sources:
             base = self._real(path)
-            if self._how.unpack and taking.file.kind is Kind.FILE:
+            if self._how.unpack and not taking.whole and taking.file.kind is Kind.FILE:
                 found = archive_members(files, taking.file)
                 if found is not None:
                     yield from self._folder(base)
