@@ -14,6 +14,7 @@ from declarative.engine import volumes as volume_records
 from declarative.engine.db import Database
 from declarative.engine.events import Events
 from declarative.engine.images import records as image_records
+from declarative.engine.images.pull import Puller
 from declarative.engine.images.registries import Registries, RegistrySettings, docker_hub_mirrors
 from declarative.engine.images.store import open_store
 from declarative.engine.log import Log
@@ -47,6 +48,7 @@ class Engine:
         self.registries = Registries(_registry_settings(self.settings))
         self.images = open_store(self.paths, self.db, self.events)
         self.snapshots = self.images.snapshots
+        self.puller = Puller(self.images, self.registries)
         self.networks = Networks(
             self.paths, self.db, self.events, supplies=_supplies(self.settings) or DEFAULT_SUPPLIES, clock=clock
         )
@@ -62,6 +64,7 @@ class Engine:
     def close(self) -> None:
         """Let go of everything; containers go on."""
         self.events.close()
+        self.puller.close()
         self.registries.close()
         self.images.close()
         self.db.close()
