@@ -9,14 +9,13 @@ from collections import OrderedDict
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING
 
-from declarative.engine.networks.records import Pool
 from declarative.errors import Denied, Failed, Invalid
 from declarative.record import record, replace
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
 
-    from declarative.engine.networks.records import Address, Block
+    from declarative.engine.networks.records import Address, Block, Pool
 
 _REMEMBERED = 64
 """Addresses of one network that are kept from being given again while others are free: peers hold them in caches for a minute."""
@@ -68,7 +67,7 @@ def check_pool(pool: Pool, taken: Collection[Block]) -> Pool:
     if pool.gateway is not None:
         if pool.gateway not in subnet:
             raise Invalid("", f"invalid gateway {pool.gateway}: it is not in the subnet {subnet}")
-        return pool
+        return replace(pool, gateway_asked=True)
     return replace(pool, gateway=_first_free(pool, set(pool.reserved.values()), ()))
 
 
@@ -90,7 +89,7 @@ class Leases:
         self._recent: OrderedDict[Address, str] = OrderedDict()
 
     def give(self, pool: Pool, used: Collection[Address], holder: str) -> Address:
-        """Give a free address: the one this holder had last, else the lowest that nobody had lately. Failed where none is free."""
+        """Give a free address: the one this holder had last, else the lowest nobody had lately. Failed."""
         taken = {*used, *pool.reserved.values(), *([pool.gateway] if pool.gateway else [])}
         for address, had in self._recent.items():
             if had == holder and address in pool.subnet and address not in taken:

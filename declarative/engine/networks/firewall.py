@@ -4,16 +4,18 @@ The rule that keeps it simple: the rules never change. A network or a published 
 taken out by itself; the whole table is written when the first network comes into use and goes with the last.
 
 What the rules say: a connection to one of this machine's addresses whose port is published is led to its container; containers
-that go out, or come back in through a published port, are seen from outside as this machine; from one bridge into another, or from
+that go out, or come back in through a published port, are seen as this machine; from one bridge into another, or from
 outside into a container, only what was published gets through; nobody on a bridge reaches this machine's loopback.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
+from declarative.errors import Failed
 from declarative.record import record
 
 if TYPE_CHECKING:
@@ -30,6 +32,7 @@ _RULES = """
   set inside6 { type ipv6_addr; flags interval; }
   set hidden4 { type ipv4_addr; flags interval; }
   set hidden6 { type ipv6_addr; flags interval; }
+  map resolvers { type ipv4_addr : ipv4_addr . inet_service; }
   map published4 { type inet_proto . inet_service : ipv4_addr . inet_service; }
   map published6 { type inet_proto . inet_service : ipv6_addr . inet_service; }
   map published_at4 { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }
@@ -46,6 +49,7 @@ _RULES = """
   }
   chain prerouting {
     type nat hook prerouting priority dstnat;
+    iifname @bridges meta l4proto { tcp, udp } th dport 53 dnat ip to ip daddr map @resolvers
     fib daddr type local jump publish
   }
   chain output {
@@ -73,17 +77,21 @@ _RULES = """
 
 @record
 class Zone:
-    """What the rules know of a network: its bridge and subnets, whether it is cut off, and whether it hides behind this machine."""
+    """What the rules know of a network: its bridge and subnets, whether it is cut off, and whether it hides behind this machine.
+
+    `resolver`: the gateway's address, and the port that answers what is asked there on port 53.
+    """
 
     link: str
     subnets: tuple[Block, ...]
     internal: bool = False
     hidden: bool = True
+    resolver: tuple[IPv4Address, int] | None = None
 
 
 @record
 class Lead:
-    """One way in: what comes to `address` (None: any of this machine's of the target's kind) and `host_port` goes to the target."""
+    """One way in: what comes to `address` (None: any of this machine's) and `host_port` goes to the target."""
 
     address: Address | None
     protocol: str
@@ -109,40 +117,31 @@ class Firewall:
         return self._name.removeprefix("inet ")
 
     def add_zone(self, zone: Zone) -> None:
-        """Let a network in; the table is written where it is the first. Failed."""
+        """Let a network in; the table is written where it is the first. Failed, and then it is not in."""
         with self._lock:
-            if self._zones.get(zone.link) == zone and self._written:
+            before = self._zones.get(zone.link)
+            if before == zone:
                 return
-            self._zones[zone.link] = zone
-            if self._written:
-                self._change("add", _of_zone(zone))
-            else:
-                self._write()
+            script = "" if before else self._script("add", _of_zone(zone, "add"))
+            self._change({**self._zones, zone.link: zone}, self._leads, script)
 
     def remove_zone(self, link: str) -> None:
         """Let a network go; the table goes with the last one. Failed."""
         with self._lock:
-            zone = self._zones.pop(link, None)
-            if not self._zones:
+            left = {name: zone for name, zone in self._zones.items() if name != link}
+            if not left:
                 self._erase()
-            elif zone is not None and self._written:
-                self._change("delete", _of_zone(zone))
+            elif link in self._zones:
+                self._change(left, self._leads, self._script("delete", _of_zone(self._zones[link], "delete")))
 
-    def add_leads(self, leads: Iterable[Lead]) -> None:
-        """Publish. All of them or, after Failed, none."""
+    def change_leads(self, old: Iterable[Lead], new: Iterable[Lead]) -> None:
+        """Publish `new` instead of `old`. Failed, and then nothing has changed."""
         with self._lock:
-            new = set(leads) - self._leads
-            if new:
-                self._change("add", [element for lead in new for element in _of_lead(lead, "add")])
-                self._leads |= new
-
-    def remove_leads(self, leads: Iterable[Lead]) -> None:
-        """Publish no longer."""
-        with self._lock:
-            old = set(leads) & self._leads
-            self._leads -= old
-            if old and self._written:
-                self._change("delete", [element for lead in old for element in _of_lead(lead, "delete")])
+            gone, come = set(old) & self._leads - set(new), set(new) - self._leads
+            script = self._script("delete", (_of_lead(lead, "delete") for lead in gone))
+            script += self._script("add", (_of_lead(lead, "add") for lead in come))
+            if gone or come:
+                self._change(self._zones, self._leads - gone | come, script)
 
     def replace(self, zones: Iterable[Zone], leads: Iterable[Lead]) -> None:
         """Write the table anew with just these, in one transaction: connections do not notice. Without zones it goes."""
@@ -158,34 +157,45 @@ class Firewall:
     def mend(self) -> bool:
         """Write the table again where somebody removed it (`nft flush ruleset`); whether that was so."""
         with self._lock:
-            if not self._written or self._name in self._nftables.run("list tables inet"):
+            if not self._written or f"table {self._name}" in self._nftables.run("list tables inet").splitlines():
                 return False
             self._write()
             return True
 
-    def close(self) -> None:
-        """Take the table away."""
-        self.replace((), ())
+    def _change(self, zones: dict[str, Zone], leads: set[Lead], script: str) -> None:
+        """Come to this state by a script; where it is refused, since somebody touched our table, by writing all of it anew."""
+        before = self._zones, self._leads
+        self._zones, self._leads = zones, leads
+        try:
+            if self._written and script:
+                with contextlib.suppress(Failed):
+                    self._nftables.run(script)
+                    return
+            if zones:
+                self._write()
+        except BaseException:
+            self._zones, self._leads = before
+            raise
 
     def _write(self) -> None:
-        elements = [element for zone in self._zones.values() for element in _of_zone(zone)]
-        elements += [element for lead in self._leads for element in _of_lead(lead, "add")]
+        elements = [element for zone in self._zones.values() for element in _of_zone(zone, "add")]
+        elements += [_of_lead(lead, "add") for lead in self._leads]
         # `add` first, so that `delete` finds one; all three are one transaction
         head = f"add table {self._name}\ndelete table {self._name}\ntable {self._name} {{{_RULES}}}\n"
-        self._nftables.run(head + "".join(f"add element {self._name} {element}\n" for element in elements))
+        self._nftables.run(head + self._script("add", elements))
         self._written = True
 
     def _erase(self) -> None:
         if self._written:
             self._nftables.run(f"add table {self._name}\ndelete table {self._name}\n")
-            self._written = False
-            self._leads = set()
+        self._written = False
+        self._zones, self._leads = {}, set()
 
-    def _change(self, verb: str, elements: Iterable[str]) -> None:
-        self._nftables.run("".join(f"{verb} element {self._name} {element}\n" for element in elements))
+    def _script(self, verb: str, elements: Iterable[str]) -> str:
+        return "".join(f"{verb} element {self._name} {element}\n" for element in elements)
 
 
-def _of_zone(zone: Zone) -> list[str]:
+def _of_zone(zone: Zone, verb: str) -> list[str]:
     elements = [f'bridges {{ "{zone.link}" }}', f'same {{ "{zone.link}" . "{zone.link}" }}']
     if zone.internal:
         elements.append(f'internal {{ "{zone.link}" }}')
@@ -193,15 +203,18 @@ def _of_zone(zone: Zone) -> list[str]:
         elements.append(f"inside{subnet.version} {{ {subnet} }}")
         if zone.hidden and not zone.internal:
             elements.append(f"hidden{subnet.version} {{ {subnet} }}")
+    if zone.resolver is not None:
+        gateway, port = zone.resolver
+        elements.append(f"resolvers {{ {gateway}{f' : {gateway} . {port}' if verb == 'add' else ''} }}")
     return elements
 
 
-def _of_lead(lead: Lead, verb: str) -> list[str]:
+def _of_lead(lead: Lead, verb: str) -> str:
     key = f"{lead.protocol} . {lead.host_port}"
     name = f"published{lead.target.version}"
     if lead.address is not None:
         key, name = f"{lead.address} . {key}", f"published_at{lead.target.version}"
-    return [f"{name} {{ {key} : {lead.target} . {lead.port} }}" if verb == "add" else f"{name} {{ {key} }}"]
+    return f"{name} {{ {key}{f' : {lead.target} . {lead.port}' if verb == 'add' else ''} }}"
 
 
 def lead_to(

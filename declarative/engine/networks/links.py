@@ -137,6 +137,12 @@ def add_pair(kernel: Netlink, pair: Pair) -> None:
     )
 
 
+def attach(kernel: Netlink, name: str, bridge: int) -> None:
+    """Put a link onto a bridge, and up."""
+    body = _LINK.pack(0, 0, 0, _UP, _UP) + text(_IFLA_NAME, name) + number(_IFLA_MASTER, bridge)
+    kernel.run(Message(kind=_NEWLINK, body=body))
+
+
 def up(index: int) -> Message:
     """Put a link up."""
     return Message(kind=_NEWLINK, body=_LINK.pack(0, 0, index, _UP, _UP))

@@ -9,13 +9,12 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from declarative.engine.networks.records import Endpoint
 from declarative.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from declarative.engine.networks.records import Address
+    from declarative.engine.networks.records import Address, Endpoint
 
 _SHORT_ID = 12
 

@@ -107,7 +107,7 @@ class Netlink:
         self._socket.close()
 
     def run(self, *messages: Message) -> None:
-        """Have the kernel do these in order, sent as one. NetlinkError for the first refused; the others are done all the same."""
+        """Have the kernel do these in order, sent at once. NetlinkError for the first refused; the others are done too."""
         first = self._send(ACK, *messages)
         refused: NetlinkError | None = None
         waiting = len(messages)

@@ -24,7 +24,7 @@ class Nftables:
         self._context: Any = None
 
     def run(self, script: str) -> str:
-        """Run a script, and give what it prints. Failed with nft's words, Unsupported where neither library nor command is there."""
+        """Run a script, and give what it prints. Failed with nft's words; Unsupported without library and command."""
         with self._lock:
             if self._library is None:
                 self._library = _load()

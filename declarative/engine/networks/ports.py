@@ -1,7 +1,7 @@
 """Ports of this machine that containers are reached through: found free, and held so that nobody else takes them.
 
-The rule that keeps it simple: a published port is a socket of the daemon's, bound as a server's would be. The kernel tells of every
-conflict, ours and others'. The rules that lead to the container do not need the socket: they work on while the daemon is away.
+The rule that keeps it simple: a published port is a socket of the daemon's, bound as a server's would be. The kernel tells of
+every conflict, ours and others'. The rules that lead to the container do not need it: they work on while the daemon is away.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class HostPorts:
     def take(
         self, requests: Iterable[PortRequest], default_address: str = ""
     ) -> dict[PublishedPort, socket.socket | None]:
-        """Take a port for each request, each with its socket (None where the kernel has no such protocol). All or, after Conflict, none."""
+        """Take a port for each request, with its socket (None: the kernel has no such protocol). All or, after Conflict, none."""
         taken: dict[PublishedPort, socket.socket | None] = {}
         with self._lock:
             try:

@@ -41,6 +41,7 @@ class Pool:
     """One subnet of a network. `span`: the part that addresses are given from (Docker's `IPRange`); `reserved`: name → address.
 
     `chosen`: the subnet was asked for, not picked by the engine; only then may an endpoint ask for an address of its own.
+    `gateway_asked`: so was the gateway.
     """
 
     subnet: Block
@@ -48,6 +49,14 @@ class Pool:
     span: Block | None = None
     reserved: Mapping[str, Address] = field(default_factory=dict, hash=False)
     chosen: bool = True
+    gateway_asked: bool = False
+
+    def overlaps(self, block: Block) -> bool:
+        """Whether the subnet and a block have an address in common."""
+        subnet = self.subnet
+        if isinstance(subnet, IPv4Network):
+            return isinstance(block, IPv4Network) and subnet.overlaps(block)
+        return isinstance(block, IPv6Network) and subnet.overlaps(block)
 
 
 @record
@@ -118,8 +127,8 @@ class Network:
 class EndpointRequest:
     """How a container wants to be in a network.
 
-    `names`: what it is called: the container's name first, then its short id and host name. `aliases`: names in this network alone.
-    `links`: alias → container id, known to this container alone. `dns`: servers to ask for all other names instead of the host's.
+    `names`: what it is called, the container's name first. `aliases`: names in this network alone. `links`: alias → container id,
+    known to this container alone. `dns`: servers to ask for all other names instead of the host's.
     """
 
     names: tuple[str, ...] = ()

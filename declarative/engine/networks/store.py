@@ -1,20 +1,19 @@
 """Records of networks: those that are defined, for ever; who is in them now, until the machine goes down.
 
-The rule that keeps it simple: a definition is in the engine's one file of records. What describes the kernel's state of this very
-moment (endpoints, published ports) is in a file of the run root, which a reboot empties as it empties the kernel; on the tmpfs that
-it is, a commit costs nothing. Each record is one JSON text, read into its type here.
+The rule that keeps it simple: a definition is in the engine's one file of records. What describes the kernel's state of this
+very moment (endpoints, published ports) is in a file of the run root, which a reboot empties as it does the kernel. Each record
+is one JSON text, read into its type here.
 """
 
 from __future__ import annotations
 
 import json
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
+from declarative.engine.db import Database
 from declarative.engine.networks.records import ContainerNetwork, Endpoint, Network, Pool, PublishedPort
-
-if TYPE_CHECKING:
-    from declarative.engine.db import Database
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS networks (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, document TEXT NOT NULL);
@@ -26,6 +25,22 @@ CREATE TABLE IF NOT EXISTS endpoints (
 );
 CREATE TABLE IF NOT EXISTS ports (container TEXT PRIMARY KEY, document TEXT NOT NULL);
 """
+
+
+def boot_id() -> str:
+    """Give what is another after each reboot."""
+    return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+
+
+def open_attachments(run: Path, boot: str) -> Database:
+    """Open the records of who is in which network; those of an earlier boot are worth nothing, wherever the run root is."""
+    name = f"networks-{boot[:8]}.db"
+    for old in run.glob("networks-*.db*"):
+        if not old.name.startswith(name):
+            old.unlink(missing_ok=True)
+    db = Database(run / name, (RUN_SCHEMA,))
+    db.rows("PRAGMA synchronous=OFF")  # a power cut is a reboot
+    return db
 
 
 class Definitions:
@@ -69,16 +84,19 @@ class Attachments:
             for row in self._db.rows("SELECT container, document FROM ports")
         }
         return {
-            id: ContainerNetwork(container_id=id, endpoints=tuple(endpoints.get(id, ())), ports=ports.get(id, ()))
-            for id in endpoints.keys() | ports.keys()
+            key: ContainerNetwork(container_id=key, endpoints=tuple(endpoints.get(key, ())), ports=ports.get(key, ()))
+            for key in endpoints.keys() | ports.keys()
         }
 
-    def put(self, endpoint: Endpoint, position: int) -> None:
-        """Record an endpoint, in place of the container's last one in that network."""
+    def put_all(self, endpoints: tuple[Endpoint, ...]) -> None:
+        """Record all endpoints of one container, in their order, in place of the last of each network."""
+        rows = [
+            (endpoint.container_id, endpoint.network_id, position, json.dumps(_of_endpoint(endpoint)))
+            for position, endpoint in enumerate(endpoints)
+        ]
         with self._db.transaction() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO endpoints (container, network, position, document) VALUES (?, ?, ?, ?)",
-                (endpoint.container_id, endpoint.network_id, position, json.dumps(_of_endpoint(endpoint))),
+            connection.executemany(
+                "INSERT OR REPLACE INTO endpoints (container, network, position, document) VALUES (?, ?, ?, ?)", rows
             )
 
     def remove(self, container_id: str, network_id: str) -> None:
@@ -123,6 +141,7 @@ def _of_network(network: Network) -> dict[str, Any]:
             "span": str(pool.span) if pool.span else None,
             "reserved": {name: str(address) for name, address in pool.reserved.items()},
             "chosen": pool.chosen,
+            "gateway_asked": pool.gateway_asked,
         }
         for pool in network.pools
     ]
@@ -137,6 +156,7 @@ def _network(document: dict[str, Any]) -> Network:
             span=ip_network(row["span"]) if row["span"] else None,
             reserved={name: ip_address(address) for name, address in row["reserved"].items()},
             chosen=row["chosen"],
+            gateway_asked=row["gateway_asked"],
         )
         for row in document["pools"]
     )

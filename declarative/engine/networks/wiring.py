@@ -10,6 +10,7 @@ import errno
 import os
 import threading
 from ipaddress import IPv4Address
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from declarative.engine.networks import links, namespaces
@@ -21,7 +22,6 @@ from declarative.errors import Conflict, Failed
 if TYPE_CHECKING:
     from collections.abc import Collection
     from ipaddress import IPv6Address
-    from pathlib import Path
 
     from declarative.engine.networks.records import Address, Block, Endpoint, Network
 
@@ -62,7 +62,7 @@ class Wiring:
         return link is not None and link.alias != self._tag
 
     def raise_bridge(self, network: Network) -> int:
-        """Have the network's bridge up with its addresses, and give its index. Conflict where another link has its name; Failed."""
+        """Have the network's bridge up with its addresses, and give its index. Conflict where its name is taken; Failed."""
         with self._lock:
             if (index := self._up.get(network.link)) is not None:
                 return index
@@ -94,12 +94,32 @@ class Wiring:
                 raise _failed(f"network {network.name}", error) from error
             raise
 
+    def plugged(self) -> dict[str, str]:
+        """Give the ends that are there, each with the name of its bridge, "" for none."""
+        with self._lock:
+            there = links.all_links(self._kernel)
+        names = {link.index: link.name for link in there}
+        return {link.name: names.get(link.master, "") for link in there if link.kind == "veth"}
+
+    def plug_again(self, network: Network, endpoint: Endpoint, namespace: Path, ways: Ways, *, there: bool) -> None:
+        """Put an end that lost its bridge onto it again, or make the pair where it is not `there`. Failed."""
+        if not there:
+            self.plug(network, endpoint, namespace)
+            self.set_ways_out(namespace, (None, None), ways)
+            return
+        try:
+            index = self.raise_bridge(network)
+            with self._lock:
+                links.attach(self._kernel, endpoint.link, index)
+        except OSError as error:
+            raise _failed(f"network {network.name}", error) from error
+
     def unplug(self, link: str) -> None:
         """Remove a pair, if it is there."""
         with self._lock:
             links.remove(self._kernel, link)
 
-    def set_ways_out(self, namespace: Path, before: _Ways, after: _Ways) -> None:
+    def set_ways_out(self, namespace: Path, before: Ways, after: Ways) -> None:
         """Lead what is not nearer through these endpoints instead: IPv4's and IPv6's, None for no way out. Failed."""
 
         def inside() -> None:
@@ -189,7 +209,8 @@ class Wiring:
         namespaces.enter(namespace, lambda: _address(endpoint))
 
 
-_Ways = tuple["Endpoint | None", "Endpoint | None"]
+Ways = tuple["Endpoint | None", "Endpoint | None"]
+"""The endpoints that lead out, for IPv4 and for IPv6."""
 
 
 def _address(endpoint: Endpoint) -> None:
@@ -219,7 +240,7 @@ def _forward(*, ipv6: bool) -> None:
         namespaces.write_setting(_FORWARDING, "1")
     if ipv6 and namespaces.read_setting(_FORWARDING6) != "1":
         # a machine that passes packets on stops listening to its router, unless told otherwise: Linux, ip-sysctl, accept_ra
-        for name in os.listdir("/proc/sys/net/ipv6/conf"):
+        for name in [path.name for path in Path("/proc/sys/net/ipv6/conf").iterdir()]:
             if name not in {"all", "lo"} and namespaces.read_setting(f"ipv6/conf/{name}/accept_ra") == "1":
                 namespaces.write_setting(f"ipv6/conf/{name}/accept_ra", "2")
         namespaces.write_setting(_FORWARDING6, "1")
