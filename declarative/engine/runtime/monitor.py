@@ -25,8 +25,10 @@ from declarative.engine.runtime import cgroups, spawn, spec, streams
 from declarative.engine.runtime.limits import limits
 from declarative.engine.runtime.oci import OciRuntime, find_runtime
 from declarative.engine.runtime.once import Ended, Once
+from declarative.engine.runtime.rotation import Policy, Rotation
 from declarative.engine.runtime.seccomp import this_machine
 from declarative.engine.runtime.sessions import Session, start_session, sweep_sessions
+from declarative.engine.runtime.usage import Usage, usage
 from declarative.engine.runtime.watch import Watch
 from declarative.errors import Conflict, Failed, NotFound
 from declarative.record import record
@@ -80,6 +82,7 @@ class Runtime:
         self.on_exit: Callable[[Exit], None] | None = None
         self._host = spec.Host(machine=this_machine(), unified=self.cgroups.unified)
         self._watch = Watch()
+        self.rotation = Rotation()
         self._once = Once(self.oci, self.cgroups, self._host, paths.run / "once")
         self._ended = threading.Condition()
         self._watched: set[str] = set()
@@ -90,6 +93,7 @@ class Runtime:
     def close(self) -> None:
         """Stop watching. Containers go on, and so do their logs; what `run_once` runs ends."""
         self._watch.close()
+        self.rotation.close()
         self._once.close()
 
     def folder(self, name: str) -> Path:
@@ -138,6 +142,10 @@ class Runtime:
     def resize(self, name: str, rows: int, columns: int) -> None:
         """Set the size of a container's terminal."""
         streams.resize(self.folder(name), rows, columns)
+
+    def rotate_log(self, name: str, path: Path, policy: Policy) -> None:
+        """Rotate the log of a running container from now on, until `delete`; to be said again by a daemon that takes it over."""
+        self.rotation.add(name, path, policy, lambda: self.reopen_log(name))
 
     def reopen_log(self, name: str) -> None:
         """Have the monitor write to a new log file, after the old one was renamed."""
@@ -220,6 +228,10 @@ class Runtime:
         """Give the machine's ids of every process in a container."""
         return self.cgroups.pids(self._group(name))
 
+    def usage(self, name: str) -> Usage:
+        """Give what a container uses now."""
+        return usage(self.cgroups, self._group(name))
+
     def exec(
         self, name: str, session: str, process: Process, *, stdin: bool, leave_stdin_open: bool = False
     ) -> Session:
@@ -243,6 +255,7 @@ class Runtime:
         folder = self.folder(name)
         if not folder.exists():
             return
+        self.rotation.remove(name)
         with contextlib.suppress(NotFound):  # it came so far as to have a group
             group = self._group(name)
             if self._has_monitor(name) or self.cgroups.pids(group):

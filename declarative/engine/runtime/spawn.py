@@ -70,7 +70,7 @@ def start_monitor(
         child = subprocess.Popen(
             [str(program), *_arguments(runtime, monitor)],
             cwd=monitor.folder,
-            env={"PATH": os.environ.get("PATH", os.defpath)}
+            env={"PATH": os.environ.get("PATH", os.defpath), "TZ": "UTC"}  # the log has local times
             | {name: str(end.fileno()) for name, end in inherited.items()},
             pass_fds=[end.fileno() for end in inherited.values()],
             stdin=subprocess.DEVNULL,
