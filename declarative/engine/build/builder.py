@@ -19,7 +19,7 @@ from declarative.engine.build.cache_from import Ancestry
 from declarative.engine.build.context import Context
 from declarative.engine.build.output import Console, Made, Text, Voice
 from declarative.engine.build.remote import take_remote
-from declarative.engine.build.run_mounts import RunMounts
+from declarative.engine.build.run_mounts import RunMounts, clear_cache
 from declarative.engine.build.run_network import RunNetwork
 from declarative.engine.build.running import Surroundings, make_bottom
 from declarative.engine.build.scope import Scope, platform_arguments, unused
@@ -144,6 +144,13 @@ class Builder:
             sink(Text(text=f"Successfully tagged {tagged.familiar()}\n"))
         return state.id
 
+    def clear_caches(self) -> int:
+        """Remove the cache mounts that no build uses now; give how many bytes were in them."""
+        freed = 0
+        for folder in self._caches.iterdir() if self._caches.is_dir() else ():
+            freed += clear_cache(folder)
+        return freed
+
     def surroundings(self, site: Site) -> Surroundings:
         """Give what the commands of one stage share."""
         return Surroundings(network=RunNetwork(site), mounts=RunMounts(site, self._caches), bottom=self._bottom)
@@ -208,7 +215,8 @@ class _Run:
         voice = Voice(self._sink, self._recipe.total)
         if index == self._first:
             voice.step(stage.number, stage.text)
-        image, texts = None, ()
+        image: Image | None = None
+        texts: tuple[str, ...] = ()
         if stage.parent is not None:
             texts = own_triggers(self._recipe.stages[stage.parent])
         elif stage.base.lower() != SCRATCH:

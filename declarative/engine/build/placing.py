@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from declarative.engine.build.archives import archive_members
@@ -23,7 +24,6 @@ from declarative.record import record, replace
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-    from pathlib import Path
 
     from declarative.engine.build.choosing import Taking
     from declarative.engine.build.files import File, Files
@@ -68,9 +68,54 @@ def place(
     """
     tree = Tree(upper, lowers, overlay=True)
     try:
-        place_members(_Placing(tree, how).members(sources, folder=folder), tree, "copy")
+        placing = _Placing(tree, how)
+        if folder:
+            place_members(placing.folder(), tree, "copy")
+        for files, taking in sources:
+            found = archive_members(files, taking.file) if placing.unpacks(taking) else None
+            if found is None:
+                place_members(placing.members(files, taking), tree, "copy")
+            else:
+                place_members(placing.folder(), tree, "copy")
+                _unpack(tree, placing.base(), found, how)
     finally:
         tree.close()
+
+
+def _unpack(tree: Tree, base: bytes, found: Iterable[Member], how: Delivery) -> None:
+    """Apply an archive to a folder as if that were the root: its links lead nowhere else, as in Docker."""
+    folder = tree.folder(base, time=how.now)
+    if folder is None:
+        raise Invalid("", f"cannot copy to non-directory: /{os.fsdecode(base)}")
+    lowers = tuple(_opened(fd) for fd in folder.lowers)
+    inner = Tree(_opened(folder.fd), lowers, overlay=True)
+    try:
+        place_members(_unpacked(found, how), inner, "archive")
+    finally:
+        inner.close()
+
+
+def _opened(fd: int) -> Path:
+    """Give the path of an open folder, which nobody moves meanwhile."""
+    return Path(f"/proc/self/fd/{fd}").readlink()
+
+
+def _unpacked(found: Iterable[Member], how: Delivery) -> Iterator[Member]:
+    for member in found:
+        name, climbs = clean(member.entry.name)
+        if climbs:
+            raise Invalid(f"archive: {shown(member.entry.name)}", "leads out of it", "do not use this archive")
+        if name:  # what it says of the place that it was made in is not for the place it goes to
+            member.entry = _owned(member.entry, how)
+            yield member
+
+
+def _owned(entry: Entry, how: Delivery) -> Entry:
+    if how.owner is not None:
+        entry = replace(entry, uid=how.owner[0], gid=how.owner[1])
+    if how.mode is not None and entry.kind is not Kind.SYMLINK:
+        entry = replace(entry, mode=how.mode)
+    return entry
 
 
 class _Copied(Member):
@@ -106,32 +151,27 @@ class _Placing:
         self._folders: set[bytes] = {b""}
         """Folders that are certainly there."""
 
-    def members(self, sources: Iterable[tuple[Files, Taking]], *, folder: bool) -> Iterator[Member]:
-        """Give what is to be made, in order."""
-        target = os.fsencode(self._how.destination)
-        into = target.endswith(b"/")
-        path, _ = clean(target)
-        if folder:
-            yield from self._folder(self._real(path))
-        for files, taking in sources:
-            base = self._real(path)
-            if self._how.unpack and not taking.whole and taking.file.kind is Kind.FILE:
-                found = archive_members(files, taking.file)
-                if found is not None:
-                    yield from self._folder(base)
-                    yield from self._unpacked(base, found)
-                    continue
-            if taking.file.kind is Kind.DIRECTORY:
-                yield from self._directory(files, taking, base)
-            else:
-                yield from self._file(files, taking, base, into=into)
+    def unpacks(self, taking: Taking) -> bool:
+        """Tell whether a source may be an archive to unpack."""
+        return self._how.unpack and not taking.whole and taking.file.kind is Kind.FILE
+
+    def base(self) -> bytes:
+        """Give the destination, links followed."""
+        return self._real(clean(os.fsencode(self._how.destination))[0])
+
+    def folder(self) -> Iterator[Member]:
+        """Give what makes the destination a folder."""
+        return self._folder(self.base())
+
+    def members(self, files: Files, taking: Taking) -> Iterator[Member]:
+        """Give what is to be made for a source, in order."""
+        if taking.file.kind is Kind.DIRECTORY:
+            return self._directory(files, taking, self.base())
+        return self._file(files, taking, self.base(), into=self._how.destination.endswith("/"))
 
     def _directory(self, files: Files, taking: Taking, base: bytes) -> Iterator[Member]:
-        if taking.parents:
-            yield from self._folder(base) if taking.below else ()
-        elif not self._is_folder(base):
-            yield from self._folder(base.rpartition(b"/")[0])
-            yield from self._one(files, taking.file, base)
+        if taking.below or not taking.parents:
+            yield from self._folder(base)
         for relative, file in taking.below:
             yield from self._one(files, file, join(base, relative))
 
@@ -143,29 +183,10 @@ class _Placing:
         yield from self._folder(base.rpartition(b"/")[0])
         yield from self._one(files, taking.file, base)
 
-    def _unpacked(self, base: bytes, found: Iterable[Member]) -> Iterator[Member]:
-        for member in found:
-            name, climbs = clean(member.entry.name)
-            if climbs:
-                raise Invalid(f"archive: {shown(member.entry.name)}", "leads out of it", "do not use this archive")
-            if not name and member.entry.kind is Kind.DIRECTORY:
-                continue  # what the archive says of the place it was made in is not for the place it goes to
-            entry = self._owned(replace(member.entry, name=join(base, name)))
-            if entry.kind is Kind.HARDLINK:
-                entry = replace(entry, target=join(base, clean(entry.target)[0]))
-            member.entry = entry
-            yield member
-            self._forget(entry)
-
-    def _forget(self, entry: Entry) -> None:
-        """Look at every folder again once something else may be in the place of one."""
-        if entry.kind is not Kind.DIRECTORY:
-            self._folders = {b""}
-
     def _one(self, files: Files, file: File, path: bytes) -> Iterator[Member]:
         self._check_way(file, path)
         first = self._links.get(file.inode) if file.inode is not None else None
-        entry = self._owned(
+        entry = _owned(
             Entry(
                 name=path,
                 kind=file.kind,
@@ -179,7 +200,8 @@ class _Placing:
                 major=file.major,
                 minor=file.minor,
                 xattrs=file.xattrs,
-            )
+            ),
+            self._how,
         )
         if first is not None and first != path:
             yield _Copied(replace(entry, kind=Kind.HARDLINK, target=first, size=0, stored=0))
@@ -189,13 +211,6 @@ class _Placing:
         yield _Copied(entry, files, file)
         if file.kind is Kind.DIRECTORY:
             self._folders.add(path)
-
-    def _owned(self, entry: Entry) -> Entry:
-        if self._how.owner is not None:
-            entry = replace(entry, uid=self._how.owner[0], gid=self._how.owner[1])
-        if self._how.mode is not None and entry.kind is not Kind.SYMLINK:
-            entry = replace(entry, mode=self._how.mode)
-        return entry
 
     def _check_way(self, file: File, path: bytes) -> None:
         there = self._status(path)
@@ -216,7 +231,8 @@ class _Placing:
                 raise Invalid("", f"cannot copy to non-directory: /{os.fsdecode(path)}")
             yield from self._folder(path.rpartition(b"/")[0])
             uid, gid = self._how.owner or (0, 0)
-            yield _Copied(Entry(name=path, kind=Kind.DIRECTORY, mode=0o755, uid=uid, gid=gid, mtime=self._how.now))
+            mode = 0o755 if self._how.mode is None else self._how.mode
+            yield _Copied(Entry(name=path, kind=Kind.DIRECTORY, mode=mode, uid=uid, gid=gid, mtime=self._how.now))
         self._folders.add(path)
 
     def _is_folder(self, path: bytes) -> bool:

@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import os
 import posixpath
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -285,6 +286,25 @@ class RunMounts:
         target = wanted.target or f"{_SECRETS}/{name}"
         mount = bind(file, target, read_only=True, recursive=False)
         return Mounted(mounts=(mount,), env=env, points=((target, False),))
+
+
+def clear_cache(folder: Path) -> int:
+    """Remove a cache's folder, unless a command has it now; give how many bytes were in it."""
+    fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        size = folder_size(folder)
+        shutil.rmtree(folder)
+    except BlockingIOError:
+        return 0
+    finally:
+        os.close(fd)
+    return size
+
+
+def folder_size(folder: Path) -> int:
+    """Give how many bytes the files below a folder have on the disk."""
+    return sum(path.lstat().st_blocks * 512 for path in folder.rglob("*"))
 
 
 def place_all(source: Path, target: Path, now: int) -> None:
