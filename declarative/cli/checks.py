@@ -119,8 +119,8 @@ def version(info: EngineInfo) -> Check:
 
 def builder(info: EngineInfo, buildx: Callable[[], str]) -> Check:
     """Say what builds images."""
-    if info.name == "podman":
-        return Check(name="builder", state="ok", text="Podman's own")
+    if info.name in {"podman", "declarative"}:
+        return Check(name="builder", state="ok", text="the engine's own")
     found = buildx()
     if info.buildkit and found != "?":
         return Check(name="builder", state="ok", text=f"BuildKit, through docker buildx {found}")

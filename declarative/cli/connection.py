@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from declarative.cli.context import Context
     from declarative.cli.options import Args
     from declarative.core.resources import BuildSource
+    from declarative.drivers.address import Address
     from declarative.drivers.docker import DockerDriver
     from declarative.drivers.docker.build import ContextTar
     from declarative.registry.client import RegistryClient
@@ -20,12 +21,43 @@ _SILENCE_SECONDS = 60.0  # how long an engine may be silent; a busy one needs se
 
 
 def open_driver(args: Args, context: Context, *, engine: str = "", read_only: bool = False) -> DockerDriver:
-    """Connect to the engine: --engine, else what the Stack says (`engine`), else auto."""
+    """Connect to the engine: --engine, else what the Stack says (`engine`), else auto. The embedded one is started if need be."""
     from declarative.drivers.address import resolve
+
+    address = resolve(args.engine or engine or "auto", context.environ, context.home)
+    return _driver(address, args, context, read_only=read_only)
+
+
+def open_early(args: Args, context: Context, *, read_only: bool = False) -> DockerDriver | None:
+    """Connect before the manifests are read, where the engine is on this machine and answers at once; else None.
+
+    It is asked already what there is. Nothing is told here: who opens the driver in the ordinary way tells it in good time.
+    """
+    from declarative.dockerapi.transport import UnixEndpoint
+    from declarative.drivers.address import resolve
+    from declarative.errors import DeclarativeError
+
+    try:
+        address = resolve(args.engine or "auto", context.environ, context.home)
+    except DeclarativeError:
+        return None
+    if not isinstance(address.endpoint, UnixEndpoint):
+        return None
+    driver = _driver(address, args, context, read_only=read_only)
+    if driver.begin():
+        return driver
+    driver.close()
+    return None
+
+
+def _driver(address: Address, args: Args, context: Context, *, read_only: bool) -> DockerDriver:
     from declarative.drivers.docker import DockerDriver, Surroundings
     from declarative.drivers.docker.plugin import buildx_environment
 
-    address = resolve(args.engine or engine or "auto", context.environ, context.home)
+    if address.embedded is not None:
+        from declarative.cli.embedded import ensure
+
+        ensure(address.embedded, context.environ, address.origin)
     world = _World(context)
     surroundings = Surroundings(
         salt=salt,
@@ -34,9 +66,8 @@ def open_driver(args: Args, context: Context, *, engine: str = "", read_only: bo
         registry=world.registry,
         buildx=buildx_environment(context.environ, context.home),
     )
-    silence = min(
-        args.timeout or _SILENCE_SECONDS, _SILENCE_SECONDS
-    )  # a run may not wait longer for one answer than for all
+    # a run may not wait longer for one answer than for all
+    silence = min(args.timeout or _SILENCE_SECONDS, _SILENCE_SECONDS)
     return DockerDriver(address.endpoint, surroundings, read_only=read_only, timeout=silence)
 
 

@@ -1,4 +1,8 @@
-"""`declarative engine`: which engine is used, and what it is. Serving the embedded engine comes with a later version."""
+"""`declarative engine`: which engine is used and what it is; and the embedded one's daemon: serve, start, stop, status, fsck.
+
+The rule that keeps it simple: the daemon is another program, `python -m declarative.engine`; `serve` becomes it, and knows
+nothing of its options.
+"""
 
 from __future__ import annotations
 
@@ -7,53 +11,137 @@ from typing import TYPE_CHECKING
 from declarative.cli.options import add_common
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from declarative.cli.context import Context
     from declarative.cli.options import Args, Parser
+    from declarative.dockerapi.places import Places
+    from declarative.drivers.address import Address
 
-HELP = (
-    "Say which engine is used, how it was found, and what it can do.\n"
-    "serve, start, stop and fsck are for the embedded engine, which comes with a later version."
-)
-_EMBEDDED = ("serve", "start", "stop", "fsck")
+HELP = """Say which engine is used, how it was found, and what it can do; or see to the embedded engine's daemon.
+
+  status   (or show, or nothing) which engine is used; exits with 1 where it does not answer
+  start    start the embedded engine in the background, and wait until it answers; it stays until it is stopped
+  stop     end it; its containers go on, and it takes them up again when it is started
+  serve    be the daemon, in the foreground; `declarative engine serve --help` has its options
+  fsck     check images, containers and records of a stopped engine, and mend what can be mended
+
+Commands start the embedded engine themselves when they need it; it ends by itself when nothing runs and nobody asks.
+DECLARATIVE_ENGINE_ROOT names another data root than /var/lib/declarative."""
+_WHAT = ("status", "show", "start", "stop", "serve", "fsck")
 
 
 def add_arguments(parser: Parser) -> None:
     """Add the options."""
+    import argparse
+
     add_common(parser, manifests=False)
-    parser.add_argument("what", nargs="?", choices=("status", "show", *_EMBEDDED), default="status",
-                        help="status (default), or show, which is the same")  # fmt: skip
+    parser.add_argument("what", nargs="?", choices=_WHAT, default="status", metavar="|".join(_WHAT))
+    parser.add_argument(
+        "options", nargs=argparse.REMAINDER, metavar="OPTIONS", help="of the daemon: serve, start, fsck"
+    )
 
 
 def run(args: Args, context: Context) -> int:
-    """Look and print."""
-    from declarative.cli.alarm import alarm
-    from declarative.errors import Unsupported
+    """Look, or see to the daemon."""
+    if args.what in {"status", "show"}:
+        return _status(args, context)
+    return {"start": _start, "stop": _stop, "serve": _serve, "fsck": _fsck}[args.what](args, context)
 
-    if args.what in _EMBEDDED:
-        problem = "the embedded engine comes with a later version"
-        raise Unsupported(
-            f"engine {args.what}", problem, "use Docker or Podman: `declarative engine status` says which"
-        )
-    with alarm(args.timeout):
-        found = _look(args, context)
-    if context.json:
-        context.print_json(found)
-        return 0
-    width = max(map(len, found)) + 2
-    for name, value in found.items():
-        title = name.replace("_", " ") + ":"
-        text = ", ".join(value) if isinstance(value, list) else value
-        context.out.line(f"{context.out.paint(title.ljust(width), 'bold')}{text or '-'}")
+
+def _places(args: Args, context: Context) -> Places:
+    """Give the places that the daemon's options name, else the environment."""
+    from declarative.dockerapi.places import places, places_of
+
+    named: dict[str, Path] = {}
+    words = iter(args.options)
+    for word in words:
+        name, equals, value = word.partition("=")
+        if name in {"--root", "--run"}:
+            named[name] = context.folder / (value if equals else next(words, ""))
+    known = places_of(context.environ)
+    return places(named.get("--root", known.root), named.get("--run")) if named else known
+
+
+def _daemon_words(where: Places, args: Args) -> list[str]:
+    return [f"--root={where.root}", f"--run={where.run}", *args.options]
+
+
+def _serve(args: Args, context: Context) -> int:
+    import os
+
+    from declarative.cli.embedded import command
+
+    asks = {"-h", "--help"} & set(args.options)
+    argv, extra = command(["--help"] if asks else _daemon_words(_places(args, context), args))
+    context.close_screens()
+    os.execve(argv[0], argv, {**context.environ, **extra})  # noqa: S606 - it becomes this process, with its signals
+
+
+def _fsck(args: Args, context: Context) -> int:
+    import subprocess
+
+    from declarative.cli.embedded import command
+
+    argv, extra = command(["--fsck", *_daemon_words(_places(args, context), args)])
+    context.close_screens()
+    return subprocess.run(argv, check=False, env={**context.environ, **extra}).returncode
+
+
+def _start(args: Args, context: Context) -> int:
+    from declarative.cli.embedded import ensure, running
+
+    where = _places(args, context)
+    started = ensure(where, context.environ, "--engine", args.options)
+    found = running(where)
+    text = "started" if started else "runs already"
+    _tell(context, {"state": text, "address": f"unix://{where.socket}", "pid": found.pid if found else 0})
     return 0
 
 
-def _look(args: Args, context: Context) -> dict[str, str | list[str]]:
-    from declarative.cli.connection import open_driver
+def _stop(args: Args, context: Context) -> int:
+    from declarative.cli.embedded import stop
+
+    where = _places(args, context)
+    stopped = stop(where)
+    _tell(context, {"state": "stopped" if stopped else "does not run", "address": f"unix://{where.socket}"})
+    return 0
+
+
+def _status(args: Args, context: Context) -> int:
+    from declarative.cli.alarm import alarm
+    from declarative.cli.embedded import answers, running
     from declarative.drivers.address import resolve
+
+    address = resolve(args.engine or "auto", context.environ, context.home)
+    if address.embedded is not None and not answers(address.embedded.socket):
+        holder = running(address.embedded)
+        state = (
+            f"does not answer, process {holder.pid}" if holder else "does not run; commands start it when they need it"
+        )
+        _tell(context, {"address": str(address), "origin": address.origin, "state": state})
+        return 1
+    with alarm(args.timeout):
+        _tell(context, _look(args, context, address))
+    return 0
+
+
+def _tell(context: Context, found: dict[str, str | int | list[str]]) -> None:
+    if context.json:
+        context.print_json(found)
+        return
+    width = max(map(len, found)) + 2
+    for name, value in found.items():
+        title = name.replace("_", " ") + ":"
+        text = ", ".join(value) if isinstance(value, list) else str(value)
+        context.out.line(f"{context.out.paint(title.ljust(width), 'bold')}{text or '-'}")
+
+
+def _look(args: Args, context: Context, address: Address) -> dict[str, str | int | list[str]]:
+    from declarative.cli.connection import open_driver
     from declarative.drivers.docker.health import look
     from declarative.drivers.docker.plugin import buildx_environment
 
-    address = resolve(args.engine or "auto", context.environ, context.home)
     driver = open_driver(args, context, read_only=True)
     try:
         buildx = buildx_environment(context.environ, context.home) is not None
@@ -68,6 +156,6 @@ def _look(args: Args, context: Context) -> dict[str, str | list[str]]:
         "version": info.version,
         "api_version": info.api_version,
         "platform": info.platform,
-        "builder": "buildkit" if info.buildkit else "classic",
+        "builder": "own" if address.embedded else "buildkit" if info.buildkit else "classic",
         "stacks": stacks,
     }

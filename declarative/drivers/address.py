@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 import re
 import stat
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from declarative.dockerapi.places import Places, places_of
 from declarative.dockerapi.transport import Endpoint, SshEndpoint, TcpEndpoint, TlsFiles, UnixEndpoint
 from declarative.errors import Invalid, Unsupported
 from declarative.record import record
@@ -36,27 +38,36 @@ _SSH = re.compile(
 
 @record
 class Address:
-    """Where the engine is, and how we came to think so (`origin`, for messages: "DOCKER_HOST", "docker context lab", …)."""
+    """Where the engine is, and how we came to think so (`origin`, for messages: "DOCKER_HOST", "docker context lab", …).
+
+    `embedded`: it is our own, at these places, and whoever connects starts it where it is not running.
+    """
 
     endpoint: Endpoint
     origin: str
+    embedded: Places | None = None
 
     def __str__(self) -> str:
         return self.endpoint.address
 
 
 def resolve(
-    engine: str, environ: Mapping[str, str], home: Path, *, sockets: tuple[str, ...] = ROOTFUL_SOCKETS
+    engine: str,
+    environ: Mapping[str, str],
+    home: Path,
+    *,
+    sockets: tuple[str, ...] = ROOTFUL_SOCKETS,
+    platform: str = sys.platform,
 ) -> Address:
     """Find the engine that `engine` (the value of --engine, "auto" by default) means.
 
     `sockets` are the system-wide sockets that `auto` looks for. Raises Invalid for what cannot be read, with the place it
-    came from, and Unsupported where only the embedded engine is left.
+    came from, and Unsupported where only the embedded engine is left and `platform`, as in sys.platform, is not Linux.
     """
     if engine == "embedded":
-        raise _no_embedded("the embedded engine comes with a later version")
+        return _embedded("--engine", environ, platform)
     if engine in {"auto", "docker", ""}:
-        return _found(engine or "auto", environ, home, sockets)
+        return _found(engine or "auto", environ, home, sockets, platform)
     return Address(endpoint=parse(engine, environ, home, origin="--engine"), origin="--engine")
 
 
@@ -80,7 +91,7 @@ def parse(url: str, environ: Mapping[str, str], home: Path, *, origin: str) -> E
 # ---- what the environment says
 
 
-def _found(engine: str, environ: Mapping[str, str], home: Path, sockets: tuple[str, ...]) -> Address:
+def _found(engine: str, environ: Mapping[str, str], home: Path, sockets: tuple[str, ...], platform: str) -> Address:
     if url := environ.get("DOCKER_HOST", ""):
         return Address(endpoint=parse(url, environ, home, origin="DOCKER_HOST"), origin="DOCKER_HOST")
     folder = Path(environ.get("DOCKER_CONFIG") or home / ".docker")
@@ -93,14 +104,19 @@ def _found(engine: str, environ: Mapping[str, str], home: Path, sockets: tuple[s
     for path in candidates:
         if _is_socket(path):
             return Address(endpoint=UnixEndpoint(path=path), origin="socket")
-    problem = "no Docker or Podman engine was found here, and the embedded engine comes with a later version"
-    raise _no_embedded(problem, f" (no socket at {', '.join(candidates)})")
+    return _embedded(f"no docker or podman socket at {', '.join(candidates)}", environ, platform)
 
 
-def _no_embedded(problem: str, looked: str = "") -> Unsupported:
-    return Unsupported(
-        "engine", problem + looked, "install docker.io, or name an engine with --engine tcp://… or ssh://…"
-    )
+def _embedded(origin: str, environ: Mapping[str, str], platform: str) -> Address:
+    """Give our own engine's address: its daemon runs on Linux alone."""
+    if platform != "linux":
+        problem = "the embedded engine runs on Linux alone" + (
+            "" if origin == "--engine" else f", and there is {origin}"
+        )
+        remedy = "install Docker Desktop or Podman, or name an engine with --engine tcp://… or ssh://…"
+        raise Unsupported("engine", problem, remedy)
+    where = places_of(environ)
+    return Address(endpoint=UnixEndpoint(path=str(where.socket)), origin=origin, embedded=where)
 
 
 def _candidates(environ: Mapping[str, str], home: Path, sockets: tuple[str, ...]) -> list[str]:

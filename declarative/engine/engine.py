@@ -50,7 +50,13 @@ class Engine:
         self.snapshots = self.images.snapshots
         self.puller = Puller(self.images, self.registries)
         self.networks = Networks(
-            self.paths, self.db, self.events, supplies=_supplies(self.settings) or DEFAULT_SUPPLIES, clock=clock
+            self.paths,
+            self.db,
+            self.events,
+            supplies=_supplies(self.settings) or DEFAULT_SUPPLIES,
+            nameservers=self.settings.nameservers,
+            warn=self.log.fault,
+            clock=clock,
         )
         self.volumes = Volumes(self.paths, self.db, self.events, clock=clock)
 
@@ -64,6 +70,7 @@ class Engine:
     def close(self) -> None:
         """Let go of everything; containers go on."""
         self.events.close()
+        self.networks.close()
         self.puller.close()
         self.registries.close()
         self.images.close()

@@ -11,13 +11,12 @@ import json
 import os
 from typing import TYPE_CHECKING, Self
 
+from declarative.dockerapi.places import LOCK_NAME
 from declarative.errors import Conflict, Denied
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-NAME = "engine.lock"
 
 
 class RootLock:
@@ -25,7 +24,7 @@ class RootLock:
 
     def __init__(self, root: Path) -> None:
         """Take it. Conflict, naming the holder, where another daemon has it; Denied where the root cannot be written."""
-        self._path = root / NAME
+        self._path = root / LOCK_NAME
         try:
             root.mkdir(mode=0o711, parents=True, exist_ok=True)
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

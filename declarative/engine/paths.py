@@ -5,12 +5,15 @@ The rule that keeps it simple: every path of the engine is named here once.
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
+from declarative.dockerapi.places import DATA_ROOT, RUN_ROOT
 from declarative.record import record
 
-DATA_ROOT = Path("/var/lib/declarative")
-RUN_ROOT = Path("/run/declarative")
+if TYPE_CHECKING:
+    from pathlib import Path
+
+__all__ = ["DATA_ROOT", "RUN_ROOT", "Paths"]
 
 
 @record

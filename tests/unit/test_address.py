@@ -6,17 +6,18 @@ import hashlib
 import json
 import socket
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from declarative.dockerapi.places import Places
 from declarative.dockerapi.transport import SshEndpoint, TcpEndpoint, TlsFiles, UnixEndpoint
 from declarative.drivers.address import DOCKER_SOCKET, resolve
 from declarative.errors import DeclarativeError, Invalid, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 
 def _endpoint(engine: str, home: Path, environ: Mapping[str, str] | None = None) -> object:
@@ -85,16 +86,29 @@ def test_a_password_in_an_ssh_address_is_refused_and_not_repeated(tmp_path: Path
     assert "use a key or an agent" in str(caught.value)
 
 
-def test_the_embedded_engine_is_announced(tmp_path: Path) -> None:
-    with pytest.raises(Unsupported, match=r"comes with a later version — install docker\.io, or name an engine"):
-        resolve("embedded", {"DOCKER_HOST": "unix:///ignored"}, tmp_path)
+def test_the_embedded_engine_has_its_place(tmp_path: Path) -> None:
+    address = resolve("embedded", {"DOCKER_HOST": "unix:///ignored"}, tmp_path, platform="linux")
+    assert address.endpoint == UnixEndpoint(path="/run/declarative/engine.sock")
+    assert address.embedded == Places()
+
+    named = resolve("embedded", {"DECLARATIVE_ENGINE_ROOT": "/data/x"}, tmp_path, platform="linux")
+    assert named.endpoint == UnixEndpoint(path="/data/x/run/engine.sock")
+    assert named.embedded == Places(root=Path("/data/x"), run=Path("/data/x/run"))
 
 
-def test_without_any_socket_auto_says_where_it_looked(tmp_path: Path) -> None:
-    with pytest.raises(Unsupported) as caught:
-        resolve("auto", {"XDG_RUNTIME_DIR": "/nix"}, tmp_path, sockets=(f"{tmp_path}/docker.sock",))
+def test_without_any_socket_auto_is_the_embedded_engine(tmp_path: Path) -> None:
+    sockets = (f"{tmp_path}/docker.sock",)
+    address = resolve("auto", {"XDG_RUNTIME_DIR": "/nix"}, tmp_path, sockets=sockets, platform="linux")
+    assert address.embedded is not None
     for looked in (f"{tmp_path}/docker.sock", "/nix/docker.sock", "/nix/podman/podman.sock"):
-        assert looked in str(caught.value)
+        assert looked in address.origin
+    assert resolve("docker", {}, tmp_path, sockets=sockets).endpoint == UnixEndpoint(path=DOCKER_SOCKET)
+
+
+def test_elsewhere_than_on_linux_there_is_no_embedded_engine(tmp_path: Path) -> None:
+    for engine in ("embedded", "auto"):
+        with pytest.raises(Unsupported, match=r"runs on Linux alone.* — install Docker Desktop or Podman, or name"):
+            resolve(engine, {}, tmp_path, sockets=(), platform="darwin")
 
 
 def test_auto_takes_sockets_in_order_and_only_ones_that_exist(tmp_path: Path) -> None:

@@ -79,10 +79,16 @@ def build_classic(
     labels: Mapping[str, str],
     open_context: Callable[[BuildSource], ContextTar],
     report: Report,
+    *,
+    full: bool = False,
 ) -> None:
-    """Build with the engine's own classic builder."""
+    """Build through `POST /build`, with the classic builder, or, `full`, with one that knows what BuildKit does."""
     source = action.source
-    if source.needs_buildkit or source.secrets:
+    if source.secrets and full:
+        raise Unsupported(
+            _subject(action), "the embedded engine takes no build.secrets yet", "use an engine with BuildKit"
+        )
+    if (source.needs_buildkit and not full) or source.secrets:
         need = source.needs_buildkit[0] if source.needs_buildkit else "build.secrets"
         raise Unsupported(_subject(action), f"{need} needs BuildKit", "install the docker buildx plugin")
     context = open_context(source)

@@ -6,13 +6,15 @@ The rule: this file only hands each call to the module that owns the noun, with 
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, assert_never
 
 from declarative.core import actions as do
 from declarative.dockerapi.client import EngineClient
 from declarative.drivers.docker import snapshot
+from declarative.drivers.docker.ahead import Ahead
 from declarative.drivers.docker.subject import about
-from declarative.errors import Unsupported
+from declarative.errors import DeclarativeError, Unsupported
 from declarative.record import record, replace
 
 if TYPE_CHECKING:
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from declarative.drivers.docker.buildx import Programs
     from declarative.drivers.port import BuildFailed, FileChange, Lease, LogLine, Observed, Progress, Streams
     from declarative.registry.client import RegistryClient
+
+_AT_ONCE_SECONDS = 0.25
+"""An engine that is slower than this is asked when it is needed, by whoever waits for it with more patience."""
 
 
 def _no_header(domain: str) -> str:
@@ -57,6 +62,7 @@ class DockerDriver:
         self._around = surroundings
         self._registries: dict[str, RegistryClient] = {}
         self._programs: Programs = set()
+        self._ahead: Ahead | None = None
         self._guard = threading.Lock()
 
     @property
@@ -64,9 +70,25 @@ class DockerDriver:
         """Where the engine is, for messages."""
         return self.client.address
 
+    def begin(self) -> bool:
+        """Ask already what the first snapshot needs, if the engine answers at once; whether it does."""
+        try:
+            self.client.greet(_AT_ONCE_SECONDS)
+            self._ahead = Ahead(self.client)
+        except DeclarativeError:  # whoever needs the engine will be told
+            return False
+        return True
+
+    def expect(self, stack: str) -> None:
+        """Hear which stack the first snapshot will be of: after `begin`, its containers are inspected already."""
+        if self._ahead is not None:
+            with suppress(DeclarativeError):  # the snapshot asks again
+                self._ahead.expect(stack)
+
     def snapshot(self, scope: Scope) -> Actual:
         """Look at everything in `scope` and everything its stack owns. Reads only."""
-        actual = snapshot.take(self.client, scope, buildkit=self._around.buildx is not None)
+        ahead, self._ahead = self._ahead, None
+        actual = snapshot.take(self.client, scope, buildkit=self._around.buildx is not None, ahead=ahead)
         if not scope.repositories and not scope.refresh:
             return actual
         from declarative.drivers.docker import remote
@@ -141,12 +163,13 @@ class DockerDriver:
 
         client, around = self.client, self._around
         labels = build.build_labels(client, action, around.auth_header, progress)
-        if around.buildx is not None and client.facts.api >= snapshot.BUILDKIT_API:
+        embedded = snapshot.is_embedded(client)
+        if around.buildx is not None and not embedded and client.facts.api >= snapshot.BUILDKIT_API:
             buildx.build(client, action, labels, around.buildx, progress, self._programs)
             return
         if around.open_context is None:
             raise Unsupported("", "this driver was made without a way to read build contexts")
-        build.build_classic(client, action, labels, around.open_context, progress)
+        build.build_classic(client, action, labels, around.open_context, progress, full=embedded)
         for reference in action.references[1:]:
             images.tag(client, action.references[0], reference)
 

@@ -12,10 +12,9 @@ from declarative.engine.daemon import image_documents as documents
 from declarative.engine.daemon.http import Answer, Empty, Request, Response, Route
 from declarative.engine.daemon.image_documents import Named
 from declarative.engine.daemon.image_transfer import ROUTES as TRANSFER
+from declarative.engine.daemon.image_transfer import parse_target
 from declarative.engine.daemon.times import parse_instant
 from declarative.engine.images.removing import Removal, Untagged, prune_images, remove
-from declarative.errors import Invalid
-from declarative.oci.reference import Reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from declarative.engine.engine import Engine
     from declarative.engine.images.image import Image
     from declarative.oci.digest import Digest
+    from declarative.oci.reference import Reference
 
 _LIST_FILTERS = frozenset({"dangling", "label", "before", "since", "reference", "until"})
 _PRUNE_FILTERS = frozenset({"dangling", "label", "label!", "until"})
@@ -153,14 +153,6 @@ def tag_image(engine: Engine, request: Request) -> Response:
     reference = parse_target(request.query.text("repo"), request.query.text("tag"))
     engine.images.tag(image.id, reference)
     return Empty(status=201)
-
-
-def parse_target(repository: str, tag: str) -> Reference:
-    """Read `repo` and `tag` of an image to be named; the tag may stand in either. Raises Invalid."""
-    reference = Reference.parse(repository)
-    if reference.digest is not None:
-        raise Invalid("", "refusing to create a tag with a digest reference")
-    return reference.with_tag(tag) if tag else reference.addressed()
 
 
 def delete_image(engine: Engine, request: Request) -> Response:

@@ -123,13 +123,13 @@ def serve(arguments: argparse.Namespace, log: Log) -> int:
 
 def read_settings(arguments: argparse.Namespace) -> Settings:
     """Read the options into types. Raises Invalid."""
-    from declarative.engine.paths import DATA_ROOT, RUN_ROOT, Paths
+    from declarative.dockerapi.places import places
+    from declarative.engine.paths import Paths
     from declarative.engine.settings import Settings
 
-    root = arguments.root.absolute()
-    run = arguments.run.absolute() if arguments.run else RUN_ROOT if root == DATA_ROOT else root / "run"
+    where = places(arguments.root.absolute(), arguments.run.absolute() if arguments.run else None)
     return Settings(
-        paths=Paths(root=root, run=run),
+        paths=Paths(root=where.root, run=where.run),
         mirrors=tuple(arguments.mirror),
         insecure=tuple(arguments.insecure_registry),
         cgroup_parent=arguments.cgroup_parent.strip("/"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from declarative.engine.images.progress import Event, Pushed
+from declarative.engine.images.progress import Event, Pushed, Said
 from declarative.oci.units import format_decimal_size
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ def encode(document: dict[str, Any]) -> bytes:
 
 def line(event: Event) -> bytes:
     """Write an event."""
+    if isinstance(event, Said):
+        return encode({"stream": event.text + "\n"})
     if isinstance(event, Pushed):
         return encode(
             {"progressDetail": {}, "aux": {"Tag": event.tag, "Digest": str(event.digest), "Size": event.size}}

@@ -76,7 +76,8 @@ def test_ssh_is_needed_for_an_engine_behind_it(tmp_path: Path) -> None:
         (EngineInfo(buildkit=False), "", "warn", "install"),
         (EngineInfo(buildkit=False), "v0.13.1", "warn", "update the engine"),
         (EngineInfo(buildkit=True), "?", "fail", "does not run"),
-        (EngineInfo(name="podman"), "", "ok", "Podman"),
+        (EngineInfo(name="podman"), "", "ok", "own"),
+        (EngineInfo(name="declarative", buildkit=True), "?", "ok", "own"),
     ],
 )
 def test_builder(info: EngineInfo, buildx: str, state: str, word: str) -> None:
@@ -154,7 +155,5 @@ def test_an_engine_that_is_not_there_fails_and_the_rest_is_checked(console: Cons
     assert "declarative validate" in text
 
 
-def test_an_embedded_engine_is_named_as_coming(console: Console) -> None:
-    assert "later version" in console("engine", "serve").err
-    assert console("engine", "serve").code == 1
+def test_the_engine_verb_knows_its_words(console: Console) -> None:
     assert console("engine", "brew").code == 64
