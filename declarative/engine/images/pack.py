@@ -41,35 +41,57 @@ def compressor() -> _Compressor:
 def pack(chunks: Iterable[bytes], write: Callable[[bytes], object]) -> Digest:
     """Compress a stream and `write` it, from one thread at a time; give the digest of the stream itself."""
     hasher = hashlib.sha256()
-    made = compressor()
-
-    def compress(piece: bytes) -> None:
-        if packed := made.compress(piece):
-            write(packed)
-
-    pieces = gathered(chunks)
-    for _, piece in zip(range(_IN_LINE), pieces, strict=False):
-        hasher.update(piece)
-        compress(piece)
-    with Behind(compress) as behind:
-        for piece in pieces:
-            behind.put(piece)
+    with Packing(write) as packing:
+        for piece in gathered(chunks):
+            packing.feed(piece)
             hasher.update(piece)
-    write(made.flush())
     return Digest(algorithm="sha256", hex=hasher.hexdigest())
 
 
+class Packing:
+    """Compresses what it is fed, and writes it. All is written once the block has ended well."""
+
+    def __init__(self, write: Callable[[bytes], object]) -> None:
+        self._write = write
+        self._compressor = compressor()
+        self._behind = Behind(self._compress)
+        self._pieces = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        self._behind.__exit__(kind, *rest)
+        if kind is None:
+            self._write(self._compressor.flush())
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next bytes. Raises what `write` raised."""
+        self._pieces += 1
+        if self._pieces <= _IN_LINE:
+            self._compress(piece)
+        else:
+            self._behind.put(piece)
+
+    def _compress(self, piece: bytes) -> None:
+        if packed := self._compressor.compress(piece):
+            self._write(packed)
+
+
 def gathered(chunks: Iterable[bytes], size: int = _PIECE) -> Iterator[bytes]:
-    """Join small chunks to pieces of about `size` bytes."""
+    """Cut a stream anew, into pieces of exactly `size` bytes: what isal makes of the same bytes depends on how they come."""
     waiting: list[bytes] = []
     length = 0
     for chunk in chunks:
         waiting.append(chunk)
         length += len(chunk)
         if length >= size:
-            yield waiting[0] if len(waiting) == 1 else b"".join(waiting)
-            waiting, length = [], 0
-    if waiting:
+            whole = waiting[0] if len(waiting) == 1 else b"".join(waiting)
+            end = length - length % size
+            for at in range(0, end, size):
+                yield whole[at : at + size]
+            waiting, length = [whole[end:]], length - end
+    if length:
         yield b"".join(waiting)
 
 

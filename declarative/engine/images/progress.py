@@ -42,7 +42,14 @@ class Pushed:
     size: int
 
 
-Event: TypeAlias = Progress | Pushed
+@record
+class Said:
+    """A line without anything to count or to come back to: `stream` in Docker's messages."""
+
+    text: str
+
+
+Event: TypeAlias = Progress | Pushed | Said
 Tell: TypeAlias = "Callable[[Event], None]"
 
 

@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING
 from declarative.engine.images.collect import drop_blobs, drop_chains
 from declarative.engine.images.disk import is_full
 from declarative.engine.images.downloads import Downloads
-from declarative.engine.images.layers.apply import measure_layer
 from declarative.engine.images.progress import Board, Progress
-from declarative.engine.images.records import LayerBlob
 from declarative.engine.images.store import Source
 from declarative.errors import DeclarativeError, Denied, Interrupted, Invalid, NotFound, Unavailable
 from declarative.oci import media
@@ -290,8 +288,6 @@ class _Pull:
                     if download is not None:  # that the bytes are wrong says more than what is wrong with them
                         download.wait(lambda: self._given_up)
                     raise
-                if not self._is_here(layer):
-                    self._learn(layer, diff_id, source)
                 if not before:
                     self._board.post(Progress(status="Pull complete", id=layer.digest.short))
                 lowers, below = (folder, *lowers), chain
@@ -299,12 +295,6 @@ class _Pull:
             self._error = error
         self._done = True
         self._board.wake()
-
-    def _learn(self, layer: Descriptor, diff_id: Digest, source: Callable[[], Iterator[bytes]]) -> None:
-        """Check a blob whose layer was unpacked out of another one: what it unpacks to must be the same."""
-        measured = measure_layer(source(), subject=f"layer {layer.digest.short}")
-        diff_id.require(measured.diff_id, f"layer {layer.digest}")
-        self._store.records.learn(LayerBlob(digest=layer.digest, diff_id=diff_id, size=measured.files))
 
     def _chunks(self, layer: Descriptor, download: Download | None) -> Iterator[bytes]:
         """Give the bytes of a layer, from the download while it runs; count them once there is nothing else to show."""

@@ -19,10 +19,11 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from declarative.engine.images.disk import saying
-from declarative.engine.images.layers.apply import apply_layer
+from declarative.engine.images.layers.apply import apply_layer, measure_layer
+from declarative.engine.images.layers.compression import unpacked
 from declarative.engine.images.layers.diff import layer_of
 from declarative.engine.images.layers.tree import remove_tree
-from declarative.engine.images.pack import pack
+from declarative.engine.images.pack import Packing, gathered, pack
 from declarative.engine.images.records import LayerBlob
 from declarative.engine.images.settle import boot_id
 from declarative.errors import Failed, Invalid
@@ -129,21 +130,27 @@ class Snapshots:
     ) -> Path:
         """Give the folder of one layer on `lowers`; unpack it once, however many ask at the same time.
 
-        `source` opens the layer's blob where it is not in the store yet. Errors as of `apply_layer`; DigestMismatch where
-        it unpacks to something else.
+        `source` opens the layer's blob where it is not in the store yet. Whoever asks has a lease on `chain`, or an image with
+        it. Errors as of `apply_layer`; DigestMismatch where the blob unpacks to something else.
         """
-        self._leases.touch(chain)
-        if (known := self._known.get(chain)) is not None:
-            return known.folder
+        read = source or (lambda: self._read(layer.digest))
         with self._turn(chain):
-            if (known := self._known.get(chain)) is not None:
+            known = self._known.get(chain)
+            if known is not None:
+                if self._records.layer_blob(layer.digest) is None:
+                    self._learn(layer, diff_id, read())
                 return known.folder
             with saying(f"layer {layer.digest.short}"), self._fresh(lowers) as folder:
-                chunks = source() if source is not None else self._read(layer.digest)
-                applied = apply_layer(chunks, folder, lowers, subject=f"layer {layer.digest.short}")
+                applied = apply_layer(read(), folder, lowers, subject=f"layer {layer.digest.short}")
                 diff_id.require(applied.diff_id, f"layer {layer.digest}")
                 blob = LayerBlob(digest=layer.digest, diff_id=diff_id, size=applied.files)
                 return self._publish(folder, chain, below, blob)
+
+    def _learn(self, layer: Descriptor, diff_id: Digest, chunks: Iterable[bytes]) -> None:
+        """Check a blob whose layer was unpacked out of another one: what it unpacks to must be the same."""
+        measured = measure_layer(chunks, subject=f"layer {layer.digest.short}")
+        diff_id.require(measured.diff_id, f"layer {layer.digest}")
+        self._records.learn(LayerBlob(digest=layer.digest, diff_id=diff_id, size=measured.files))
 
     def commit(self, upper: Path, lowers: tuple[Path, ...], subject: str = "layer", *, move: bool = True) -> Layer:
         """Make a layer of `upper`, which overlayfs wrote over `lowers` (folders of this store, the uppermost first).
@@ -170,6 +177,24 @@ class Snapshots:
             else:
                 self._adopt(upper, chain, below, blob)
         return Layer(diff_id=diff_id, descriptor=descriptor, size=blob.size, chain=chain)
+
+    def take(self, chunks: Iterable[bytes], subject: str = "layer") -> Layer:
+        """Make a bottom layer of a tar stream, in any compression: unpacked and packed in one pass. Errors of `apply_layer`."""
+        with saying(subject), self._blobs.ingest(subject=subject) as ingest, self._fresh(()) as folder:
+            with Packing(ingest.write) as packing:
+                applied = apply_layer(_fed(unpacked(chunks, subject), packing), folder, subject=subject)
+            digest = ingest.digest
+            self._leases.touch(digest)
+            self._leases.touch(applied.diff_id)
+            descriptor = Descriptor(media_type=media.OCI_LAYER_GZIP, digest=digest, size=ingest.offset)
+            blob = LayerBlob(digest=digest, diff_id=applied.diff_id, size=applied.files)
+            with self._turn(applied.diff_id):
+                if applied.diff_id in self._known:
+                    self._discard(folder)
+                    self._records.learn(blob)
+                else:
+                    self._publish(folder, applied.diff_id, None, blob)
+        return Layer(diff_id=applied.diff_id, descriptor=descriptor, size=applied.files, chain=applied.diff_id)
 
     def chain_of(self, folder: Path) -> Digest:
         """Give the chain ID of a folder that `lowers` gave. Invalid for any other."""
@@ -340,6 +365,12 @@ class _Turn:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.waiting = 0
+
+
+def _fed(chunks: Iterable[bytes], packing: Packing) -> Iterator[bytes]:
+    for piece in gathered(chunks):
+        packing.feed(piece)
+        yield piece
 
 
 def chain_on(below: Digest | None, diff_id: Digest) -> Digest:
