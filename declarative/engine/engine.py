@@ -11,6 +11,9 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from declarative.engine import volumes as volume_records
+from declarative.engine.build import records as build_records
+from declarative.engine.build.builder import Builder
+from declarative.engine.build.site import Parts
 from declarative.engine.db import Database
 from declarative.engine.events import Events
 from declarative.engine.images import records as image_records
@@ -21,8 +24,10 @@ from declarative.engine.log import Log
 from declarative.engine.networks import networks as network_records
 from declarative.engine.networks.addresses import DEFAULT_SUPPLIES, Supply
 from declarative.engine.networks.networks import Networks
+from declarative.engine.runtime.monitor import Runtime
 from declarative.engine.settings import Settings
 from declarative.engine.volumes import Volumes
+from declarative.errors import NotFound
 from declarative.registry.session import Settings as SessionSettings
 
 if TYPE_CHECKING:
@@ -30,7 +35,7 @@ if TYPE_CHECKING:
 
     from declarative.engine.paths import Paths
 
-_SCHEMAS = (image_records.SCHEMA, network_records.SCHEMA, volume_records.SCHEMA)
+_SCHEMAS = (image_records.SCHEMA, network_records.SCHEMA, volume_records.SCHEMA, build_records.SCHEMA)
 
 
 class Engine:
@@ -59,6 +64,19 @@ class Engine:
             clock=clock,
         )
         self.volumes = Volumes(self.paths, self.db, self.events, clock=clock)
+        self.runtime = Runtime(self.paths)
+        self.builder = Builder(
+            Parts(
+                settings=self.settings,
+                images=self.images,
+                runtime=self.runtime,
+                networks=self.networks,
+                cache=build_records.StepCache(self.db),
+                puller=self.puller,
+                clock=clock,
+                container=self.process_of,
+            )
+        )
 
     def restore(self) -> None:
         """Find what an earlier daemon left: sweep what was half done, take up what runs, start what a policy asks for."""
@@ -70,6 +88,7 @@ class Engine:
     def close(self) -> None:
         """Let go of everything; containers go on."""
         self.events.close()
+        self.runtime.close()
         self.networks.close()
         self.puller.close()
         self.registries.close()
@@ -95,9 +114,9 @@ class Engine:
         del version
         return []
 
-    def list_build_cache(self) -> list[dict[str, Any]]:
-        """Give the rows of the build cache."""
-        return []
+    def process_of(self, name: str) -> int:
+        """Give the first process of a running container. NotFound."""
+        raise NotFound("", f"No such container: {name}")
 
 
 def _registry_settings(settings: Settings) -> RegistrySettings:

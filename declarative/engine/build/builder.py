@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, TypeVar
 from declarative.engine.build.bases import Bases, stage_platform
 from declarative.engine.build.cache_from import Ancestry
 from declarative.engine.build.context import Context
+from declarative.engine.build.leftovers import Leftovers
 from declarative.engine.build.output import Console, Made, Text, Voice
 from declarative.engine.build.remote import take_remote
-from declarative.engine.build.run_mounts import RunMounts, clear_cache
+from declarative.engine.build.run_mounts import RunMounts
 from declarative.engine.build.run_network import RunNetwork
 from declarative.engine.build.running import Surroundings, make_bottom
 from declarative.engine.build.scope import Scope, platform_arguments, unused
@@ -79,6 +80,7 @@ class Builder:
         self._caches = self._root / "cache"
         self._sweep()
         self._bottom = make_bottom(self._root / "bottom")
+        self.leftovers = Leftovers(parts.images, parts.cache, self._caches)
 
     def build(
         self,
@@ -143,13 +145,6 @@ class Builder:
             self.parts.images.tag(state.id, tagged)
             sink(Text(text=f"Successfully tagged {tagged.familiar()}\n"))
         return state.id
-
-    def clear_caches(self) -> int:
-        """Remove the cache mounts that no build uses now; give how many bytes were in them."""
-        freed = 0
-        for folder in self._caches.iterdir() if self._caches.is_dir() else ():
-            freed += clear_cache(folder)
-        return freed
 
     def surroundings(self, site: Site) -> Surroundings:
         """Give what the commands of one stage share."""

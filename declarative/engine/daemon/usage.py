@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from declarative.engine.daemon import image_documents, images, volumes
+from declarative.engine.daemon import build, image_documents, images, volumes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -48,7 +48,7 @@ def _volumes(engine: Engine, version: tuple[int, int]) -> dict[str, Any]:
 
 def _build_cache(engine: Engine, version: tuple[int, int]) -> dict[str, Any]:
     del version
-    return {"BuildCache": engine.list_build_cache()}
+    return {"BuildCache": build.cache_rows(engine)}
 
 
 KINDS: Mapping[str, Count] = {

@@ -162,7 +162,7 @@ def expected(result: dict[str, Any]) -> dict[str, Any]:
 
 def judged(bench: Shop, case: dict[str, Any]) -> tuple[bool, str]:
     """Tell whether a case passes, and if not, what differs."""
-    bench.builder.clear_caches()
+    bench.builder.leftovers.prune(everything=True)
     ours = outcome(bench, case)
     recorded = [expected(case["buildkit"])]
     recorded += [expected(case["classic"])] if case["classic"] != "same" else []
