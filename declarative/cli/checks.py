@@ -102,6 +102,18 @@ def ways(endpoint: Endpoint, search: str) -> Iterator[Check]:
             yield Check(name="ssh", state="fail", text=f"{program_} is not on PATH", remedy="install openssh-client")
 
 
+def machine(found: Iterable[Mapping[str, object]]) -> Iterator[Check]:
+    """Say what the embedded engine found when it tried this machine out."""
+    there = []
+    for one in found:
+        if not one["problem"]:
+            there.append(str(one["name"]))
+            continue
+        state: Literal["warn", "fail"] = "fail" if one["needed"] else "warn"
+        yield Check(name=str(one["name"]), state=state, text=str(one["problem"]), remedy=str(one["remedy"]))
+    yield Check(name="machine", state="ok", text=f"has {', '.join(there) or 'nothing that the embedded engine needs'}")
+
+
 def _which(name: str, search: str) -> str | None:
     import shutil
 

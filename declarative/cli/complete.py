@@ -103,7 +103,7 @@ def _running(args: Args, context: Context) -> Iterable[str]:
     from declarative.cli.connection import open_driver
     from declarative.core.state import Scope
 
-    driver = open_driver(args, context, read_only=True)
+    driver = open_driver(args, context, read_only=True, start=False)
     try:
         owned = owned_containers(driver.snapshot(Scope(stack=args.stack)))
     finally:
@@ -114,7 +114,7 @@ def _running(args: Args, context: Context) -> Iterable[str]:
 def _stacks(words: Sequence[str], context: Context) -> Iterable[str]:
     from declarative.cli.connection import open_driver
 
-    driver = open_driver(taken(words), context, read_only=True)
+    driver = open_driver(taken(words), context, read_only=True, start=False)
     try:
         return driver.stacks()
     finally:

@@ -20,11 +20,20 @@ if TYPE_CHECKING:
 _SILENCE_SECONDS = 60.0  # how long an engine may be silent; a busy one needs seconds
 
 
-def open_driver(args: Args, context: Context, *, engine: str = "", read_only: bool = False) -> DockerDriver:
-    """Connect to the engine: --engine, else what the Stack says (`engine`), else auto. The embedded one is started if need be."""
+def open_driver(
+    args: Args, context: Context, *, engine: str = "", read_only: bool = False, start: bool = True
+) -> DockerDriver:
+    """Connect to the engine: --engine, else what the Stack says (`engine`), else auto.
+
+    The embedded one is started where it does not run, unless `start` is off.
+    """
     from declarative.drivers.address import resolve
 
     address = resolve(args.engine or engine or "auto", context.environ, context.home)
+    if address.embedded is not None and start:
+        from declarative.cli.embedded import ensure
+
+        ensure(address.embedded, context.environ, address.origin)
     return _driver(address, args, context, read_only=read_only)
 
 
@@ -54,10 +63,6 @@ def _driver(address: Address, args: Args, context: Context, *, read_only: bool) 
     from declarative.drivers.docker import DockerDriver, Surroundings
     from declarative.drivers.docker.plugin import buildx_environment
 
-    if address.embedded is not None:
-        from declarative.cli.embedded import ensure
-
-        ensure(address.embedded, context.environ, address.origin)
     world = _World(context)
     surroundings = Surroundings(
         salt=salt,

@@ -115,7 +115,15 @@ def _engine(args: Args, context: Context) -> Iterator[Check]:
         yield checks.failed("engine", error)
         return
     yield from checks.ways(address.endpoint, context.environ.get("PATH", ""))
-    driver = open_driver(args, context, read_only=True)
+    if address.embedded is not None:
+        from declarative.cli.embedded import answers, probe
+
+        yield from checks.machine(probe(address.embedded, context.environ))
+        if not answers(address.embedded.socket):
+            text = f"embedded, at {address.embedded.root}; does not run now, commands start it"
+            yield checks.Check(name="engine", state="ok", text=text)
+            return
+    driver = open_driver(args, context, read_only=True, start=False)
     try:
         driver.client.ping(_PATIENCE)
         yield checks.Check(name="engine", state="ok", text=f"{address} answers ({address.origin})")

@@ -129,6 +129,23 @@ def stop(where: Places) -> bool:
     return True
 
 
+def probe(where: Places, environ: Mapping[str, str]) -> list[dict[str, object]]:
+    """Ask the engine's own program whether this machine can run it. One finding that says so where it cannot be asked."""
+    import subprocess
+
+    if os.geteuid() != 0:
+        problem = "only root can run the embedded engine, and see whether the machine can"
+        return [{"name": "root", "problem": problem, "remedy": "use sudo", "needed": True}]
+    argv, extra = command(["--probe", f"--root={where.root}"])
+    ended = subprocess.run(argv, check=False, capture_output=True, text=True, env={**environ, **extra}, cwd="/")
+    try:
+        found = json.loads(ended.stdout)
+    except ValueError:
+        problem = f"the engine's program fails: {ended.stderr.strip()[-500:]}"
+        return [{"name": "engine", "problem": problem, "remedy": "install declarative anew", "needed": True}]
+    return list(found)
+
+
 def _described(said: bytes) -> Running:
     try:
         document = json.loads(said)

@@ -93,7 +93,7 @@ def build_classic(
         raise Unsupported(_subject(action), f"{need} needs BuildKit", "install the docker buildx plugin")
     context = open_context(source)
     transcript = Transcript()
-    headers = {"Content-Type": "application/x-tar", "X-Registry-Config": "e30="}
+    headers = {"Content-Type": "application/x-tar", "X-Registry-Config": "e30=", **_secrets(source)}
     query = _query(source, action.references, labels, context.dockerfile)
     try:
         for line in client.stream_lines("POST", "/build", query, body=context.chunks, headers=headers):
@@ -102,6 +102,16 @@ def build_classic(
         if not transcript.text or not isinstance(error, Failed | Invalid | NotFound):
             raise
         raise _failure(action, transcript, error) from error
+
+
+def _secrets(source: BuildSource) -> dict[str, str]:
+    """Send secrets as the embedded engine takes them: base64url of JSON, id → content in base64."""
+    if not source.secrets:
+        return {}
+    import base64
+
+    contents = {name: base64.b64encode(value.reveal().encode()).decode() for name, value in source.secrets.items()}
+    return {"X-Build-Secrets": base64.urlsafe_b64encode(json.dumps(contents).encode()).decode()}
 
 
 def _query(

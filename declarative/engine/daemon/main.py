@@ -58,6 +58,8 @@ def parser() -> argparse.ArgumentParser:
         help="end when nothing runs and nobody asked anything for this long (default: never)")  # fmt: skip
     add("--log-format", choices=("text", "json"), default="text", help="of the log on standard error")
     add("--debug", action="store_true", help="log more")
+    add("--fsck", action="store_true", help="check the data root of a stopped engine, mend what can be, and end")
+    add("--probe", action="store_true", help="print as JSON whether this machine can run the engine, and end")
     return made
 
 
@@ -71,6 +73,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     log = Log(form=arguments.log_format, level="debug" if arguments.debug else "info")
     try:
+        if arguments.probe:
+            return _probe(arguments)
+        if arguments.fsck:
+            return _fsck(arguments)
         return serve(arguments, log)
     except DeclarativeError as error:
         sys.stderr.write(f"{error}\n")
@@ -119,6 +125,28 @@ def serve(arguments: argparse.Namespace, log: Log) -> int:
     log.info("engine ended")
     sys.stderr.flush()
     os._exit(0)  # threads that wait for a client's bytes must not hold the process
+
+
+def _probe(arguments: argparse.Namespace) -> int:
+    import json
+
+    from declarative.engine.probe import documents, probe
+
+    sys.stdout.write(json.dumps(documents(probe(arguments.root.absolute()))) + "\n")
+    return 0
+
+
+def _fsck(arguments: argparse.Namespace) -> int:
+    from declarative.engine.check import check
+    from declarative.engine.lock import RootLock
+
+    settings = read_settings(arguments)
+    with RootLock(settings.paths.root):
+        damage = check(settings)
+        for line in damage:
+            sys.stdout.write(f"{line}\n")
+    sys.stdout.write(f"{len(damage)} problem{'s' if len(damage) != 1 else ''} found\n" if damage else "sound\n")
+    return 1 if any(not line.mended for line in damage) else 0
 
 
 def read_settings(arguments: argparse.Namespace) -> Settings:
