@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import stat
 from enum import IntEnum
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from declarative.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 _OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
 
@@ -104,7 +104,7 @@ def _names(lowers: Sequence[Path], folder: str) -> set[str]:
     names: set[str] = set()
     for lower in lowers:
         try:
-            names.update(os.listdir(f"{lower}{folder}/"))
+            names.update(entry.name for entry in os.scandir(f"{lower}{folder}/"))
         except OSError:
             continue
     return {name for name in names if _lookup(lowers, f"{folder}/{name}") is not None}

@@ -15,11 +15,13 @@ from declarative.engine.containers.shapes import FLAG, NUMBER, TEXT, Kind, Shape
 from declarative.record import record, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from declarative.engine.containers.attaching import Attacher
     from declarative.engine.containers.config import Config, EndpointConfig
     from declarative.engine.containers.host import HostConfig
     from declarative.engine.containers.points import Point
+    from declarative.engine.containers.schedule import Appointment
 
 STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
 
@@ -109,18 +111,20 @@ shape(
 class Container:
     """One container. `created` in nanoseconds since 1970; `image_id` as `sha256:…`, "" for none; `networks` by name.
 
-    `lock`: held by whoever starts, stops, changes or removes it, however long that takes. `changed` is notified when the state
-    does.
+    `lock`: held by whoever starts, ends, changes or removes it, however long that takes. `attachers` wait for its next start.
+    `later`: appointments, such as a restart or the next probe. `changed` is notified when the state does.
     """
 
     __slots__ = (
+        "_exits",
+        "attachers",
         "changed",
         "config",
         "created",
-        "exits",
         "host",
         "id",
         "image_id",
+        "later",
         "lock",
         "name",
         "networks",
@@ -128,7 +132,7 @@ class Container:
         "points",
         "removed",
         "state",
-    )  # fmt: skip
+    )
 
     def __init__(
         self,
@@ -156,18 +160,47 @@ class Container:
         self.platform = platform
         self.lock = threading.RLock()
         self.changed = threading.Condition(threading.Lock())
-        self.exits = 0
+        self.attachers: list[Attacher] = []
+        self.later: dict[str, Appointment] = {}
         self.removed = False
+        self._exits = 0
 
     def become(self, **changes: object) -> State:
         """Replace parts of the state, and tell who waits. The caller holds `lock`."""
         state = replace(self.state, **changes)
         with self.changed:
-            if self.state.is_active and not state.is_active:
-                self.exits += 1
+            if self.state.is_up and not state.is_up:
+                self._exits += 1
             self.state = state
             self.changed.notify_all()
         return state
+
+    def wait_until(self, true: Callable[[], bool], timeout: float | None = None) -> bool:
+        """Wait until something is true of the container; False after `timeout` seconds without."""
+        with self.changed:
+            return self.changed.wait_for(true, timeout)
+
+    def vanish(self) -> None:
+        """Say that it is removed: nobody finds it any more."""
+        with self.changed:
+            self.removed = True
+            self.changed.notify_all()
+
+    @property
+    def exits(self) -> int:
+        """How often it has ended since this daemon knows it."""
+        return self._exits
+
+    def plan(self, what: str, appointment: Appointment) -> None:
+        """Remember what is to happen later, in place of what was to."""
+        self.call_off(what)
+        self.later[what] = appointment
+
+    def call_off(self, what: str) -> None:
+        """Have it not happen."""
+        planned = self.later.pop(what, None)
+        if planned is not None:
+            planned.call_off()
 
     @property
     def attributes(self) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """A folder of a container's as a tar stream, read below a root that the container may change meanwhile.
 
-The rule that keeps it simple: everything is opened relative to a folder that is open already and by a single name, never through a link.
+The rule that keeps it simple: everything is opened by a single name in a folder that is open already, never through a link.
 """
 
 from __future__ import annotations

@@ -1,0 +1,322 @@
+"""Files into and out of a container (`docker cp`, `docker export`), running or not, its volumes included.
+
+Whoever runs in a container may have put links anywhere, and may put others while we look. The rule that keeps it simple: paths
+are resolved by the kernel below the container's root (`open_in_root`), once; what follows goes through the folder that was opened.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import stat
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from declarative.engine.containers import mounting, points
+from declarative.engine.containers.processes import open_root
+from declarative.engine.containers.tarring import tar_of, tar_of_folder
+from declarative.engine.images.layers.apply import place_members
+from declarative.engine.images.layers.compression import unpacked
+from declarative.engine.images.layers.entry import Kind
+from declarative.engine.images.layers.reader import Member, members
+from declarative.engine.images.layers.source import Source
+from declarative.engine.images.layers.tree import Tree, stat_in
+from declarative.engine.runtime import kernel
+from declarative.engine.runtime.rooted import open_in_root
+from declarative.engine.runtime.users import resolve_user
+from declarative.errors import Denied, Failed, Invalid, NotFound
+from declarative.record import record, replace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from declarative.engine.containers.container import Container
+    from declarative.engine.containers.parts import Parts
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY
+_GO_DIR, _GO_SYMLINK = 1 << 31, 1 << 27
+_GO_KINDS = {stat.S_IFIFO: 1 << 25, stat.S_IFSOCK: 1 << 24, stat.S_IFBLK: 1 << 26, stat.S_IFCHR: (1 << 26) | (1 << 21)}
+
+
+@record
+class PathStat:
+    """What is at a path: `mode` as Go's os.FileMode, `mtime` in nanoseconds since 1970, `target` of a link, made absolute."""
+
+    name: str
+    size: int
+    mode: int
+    mtime: int
+    target: str = ""
+
+
+@contextmanager
+def opened_root(parts: Parts, container: Container) -> Iterator[int]:
+    """Give the container's root as its processes see it, as an open folder; mounted for as long as it is used, if need be."""
+    with container.lock:
+        if container.removed:
+            raise NotFound("", f"No such container: {container.id}")
+        if container.state.is_up:
+            fd, held = open_root(container), False
+        else:
+            fd, held = _mounted_root(parts, container), True
+            container.lock.acquire()  # nobody starts or removes it meanwhile
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+        if held:
+            try:
+                mounting.unmount(parts, container)
+                parts.volumes.unmount(container.id)
+            finally:
+                container.lock.release()
+
+
+def _mounted_root(parts: Parts, container: Container) -> int:
+    """Mount a stopped container's root, and its volumes and binds in it, where they have a place."""
+    root = mounting.mount_root(parts, container)
+    try:
+        fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        for point in sorted(container.points, key=lambda point: point.destination.count("/")):
+            source = _source(parts, container, point)
+            if source is not None:
+                _bind(fd, source, point)
+    except BaseException:
+        mounting.unmount(parts, container)
+        raise
+    return fd
+
+
+def _source(parts: Parts, container: Container, point: points.Point) -> Path | None:
+    if point.kind == points.BIND:
+        return Path(point.source) if Path(point.source).exists() else None
+    if point.kind == points.VOLUME:
+        attributes = {"destination": point.destination, "read/write": str(point.writable).lower(), "propagation": ""}
+        return parts.volumes.mount(point.name, container.id, attributes)
+    return None
+
+
+def _bind(root: int, source: Path, point: points.Point) -> None:
+    """Bind a source into the root, where the place is there and is of the same kind."""
+    try:
+        place = open_in_root(root, point.destination, os.O_PATH)
+    except OSError:
+        return
+    try:
+        if stat.S_ISDIR(os.fstat(place).st_mode) == source.is_dir():
+            tree = kernel.open_tree(source)
+            try:
+                kernel.move_mount(tree, f"/proc/self/fd/{place}")
+                if not point.writable:
+                    flags = kernel.MS_BIND | kernel.MS_REMOUNT | kernel.MS_RDONLY
+                    kernel.mount("", f"/proc/self/fd/{tree}", "", flags)
+            finally:
+                os.close(tree)
+    finally:
+        os.close(place)
+
+
+def path_stat(parts: Parts, container: Container, name: str, path: str) -> PathStat:
+    """Tell what is at a path, a link itself and not where it leads. NotFound, in Docker's words."""
+    with opened_root(parts, container) as root, _parent(root, path, name) as (folder, base):
+        return _stat(root, folder, base, path, name)
+
+
+def read_archive(parts: Parts, container: Container, name: str, path: str) -> tuple[PathStat, Iterator[bytes]]:
+    """Give what is at a path, and an archive of it. NotFound, in Docker's words."""
+    steps = _reading(parts, container, name, path)
+    found = next(steps)
+    assert isinstance(found, PathStat)  # noqa: S101 - the first step gives it
+    return found, steps  # type: ignore[return-value]
+
+
+def _reading(parts: Parts, container: Container, name: str, path: str) -> Iterator[PathStat | bytes]:
+    with opened_root(parts, container) as root, _parent(root, path, name) as (folder, base):
+        yield _stat(root, folder, base, path, name)
+        parts.tell(container, "archive-path")
+        yield from tar_of(folder, base, _base_name(path))
+
+
+def _base_name(path: str) -> str:
+    """Give the name that a path's file has in an archive: `.` where its contents are asked for (`dir/.`)."""
+    if path.endswith("/.") or path == ".":
+        return "."
+    return posixpath.basename(posixpath.normpath(f"/{path}")) or "."
+
+
+def _stat(root: int, folder: int, base: str, path: str, name: str) -> PathStat:
+    try:
+        status = os.stat(base, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        raise _missing(path, name) from None
+    target = ""
+    if stat.S_ISLNK(status.st_mode):
+        target = _link_target(root, folder, base, path)
+    return PathStat(
+        name="/" if posixpath.normpath(f"/{path}") == "/" else _base_name(path),
+        size=status.st_size,
+        mode=_go_mode(status.st_mode),
+        mtime=status.st_mtime_ns,
+        target=target,
+    )
+
+
+def _link_target(root: int, folder: int, base: str, path: str) -> str:
+    """Give where a link leads, as a path in the container; its text made absolute where it leads nowhere."""
+    text = os.readlink(base, dir_fd=folder)
+    absolute = posixpath.normpath(posixpath.join("/", posixpath.dirname(posixpath.normpath(f"/{path}")), text))
+    try:
+        fd = open_in_root(root, absolute, os.O_PATH)
+    except OSError:
+        return absolute
+    try:
+        found = str(Path(f"/proc/self/fd/{fd}").readlink())
+        top = str(Path(f"/proc/self/fd/{root}").readlink()).rstrip("/")
+    finally:
+        os.close(fd)
+    return found.removeprefix(top) or "/" if found.startswith(f"{top}/") or found == top else absolute
+
+
+def _go_mode(mode: int) -> int:
+    """Give a mode as Go's os.FileMode has it."""
+    found = stat.S_IMODE(mode) & 0o777
+    kind = stat.S_IFMT(mode)
+    if kind == stat.S_IFDIR:
+        found |= _GO_DIR
+    elif kind == stat.S_IFLNK:
+        found |= _GO_SYMLINK
+    found |= _GO_KINDS.get(kind, 0)
+    found |= (1 << 23) if mode & stat.S_ISUID else 0
+    found |= (1 << 22) if mode & stat.S_ISGID else 0
+    return found | ((1 << 20) if mode & stat.S_ISVTX else 0)
+
+
+@contextmanager
+def _parent(root: int, path: str, name: str) -> Iterator[tuple[int, str]]:
+    """Give the open folder that a path's last name is in, and that name; "." in the folder itself for `dir/.` and `/`.
+
+    A path that ends in a slash or in `/.` means what a link leads to.
+    """
+    follow = path.endswith(("/", "/."))
+    clean = posixpath.normpath(f"/{path}")
+    folder_path, base = posixpath.split(clean)
+    try:
+        if clean == "/" or follow:
+            fd = open_in_root(root, clean, _FOLDER)
+            base = "."
+        else:
+            fd = open_in_root(root, folder_path, _FOLDER)
+    except OSError:
+        raise _missing(path, name) from None
+    try:
+        yield fd, base
+    finally:
+        os.close(fd)
+
+
+def _missing(path: str, name: str) -> NotFound:
+    return NotFound("", f"Could not find the file {path} in container {name}")
+
+
+def write_archive(
+    parts: Parts,
+    container: Container,
+    name: str,
+    path: str,
+    chunks: Iterable[bytes],
+    *,
+    keep_kinds: bool = False,
+    as_user: bool = False,
+) -> None:
+    """Unpack an archive into a folder of the container.
+
+    `keep_kinds`: no folder takes a file's place, nor the other way round. `as_user`: everything becomes the container user's.
+    """
+    if container.host.readonly_rootfs and not container.state.is_up and not _in_writable(container, path):
+        raise Denied("", "container rootfs is marked read-only")
+    with opened_root(parts, container) as root:
+        try:
+            folder = open_in_root(root, path, _FOLDER)
+        except NotADirectoryError:
+            raise Failed("", "extraction point is not a directory") from None
+        except OSError:
+            raise _missing(path, name) from None
+        try:
+            _unpack(folder, root, container, chunks, keep_kinds=keep_kinds, as_user=as_user)
+        finally:
+            os.close(folder)
+    parts.tell(container, "extract-to-dir")
+
+
+def _unpack(
+    folder: int, root: int, container: Container, chunks: Iterable[bytes], *, keep_kinds: bool, as_user: bool
+) -> None:
+    owner = resolve_user(root, container.config.user) if as_user else None
+    subject = "archive"
+    tree = Tree(Path(f"/proc/self/fd/{folder}/."), (), overlay=False)
+
+    def prepared() -> Iterator[Member]:
+        for member in members(Source(unpacked(chunks, subject), subject)):
+            if keep_kinds:
+                _check_kind(folder, member)
+            if owner is not None:
+                member.entry = replace(member.entry, uid=owner.uid, gid=owner.gid)
+            yield member
+
+    try:
+        place_members(prepared(), tree, subject)
+    finally:
+        tree.close()
+
+
+def _check_kind(folder: int, member: Member) -> None:
+    """Refuse to put a folder in a file's place, or a file in a folder's, in Docker's words."""
+    name = posixpath.normpath(os.fsdecode(member.entry.name)).lstrip("/")
+    try:
+        place = open_in_root(folder, posixpath.dirname(name) or ".", _FOLDER)
+    except OSError:
+        return
+    try:
+        status = stat_in(place, os.fsencode(posixpath.basename(name)))
+    finally:
+        os.close(place)
+    if status is None or name == ".":
+        return
+    was_folder, becomes_folder = stat.S_ISDIR(status.st_mode), member.entry.kind is Kind.DIRECTORY
+    if was_folder and not becomes_folder:
+        raise Invalid("", f'cannot overwrite directory "/{name}" with non-directory "/{name}"')
+    if becomes_folder and not was_folder and not stat.S_ISLNK(status.st_mode):
+        raise Invalid("", f'cannot overwrite non-directory "/{name}" with directory "/{name}"')
+
+
+def _in_writable(container: Container, path: str) -> bool:
+    clean = posixpath.normpath(f"/{path}")
+    return any(
+        point.writable and (clean == point.destination or clean.startswith(f"{point.destination}/"))
+        for point in container.points
+    )
+
+
+def export(parts: Parts, container: Container) -> Iterator[bytes]:
+    """Give the container's root as an archive, without its volumes."""
+    if container.state.is_up:  # its own view has the volumes: the root below is mounted for the machine too
+        parts.tell(container, "export")
+        yield from _exported(mounting.mount_root(parts, container))
+        return
+    with container.lock:
+        root = mounting.mount_root(parts, container)
+        try:
+            parts.tell(container, "export")
+            yield from _exported(root)
+        finally:
+            if not container.state.is_up:
+                mounting.unmount(parts, container)
+
+
+def _exported(root: Path) -> Iterator[bytes]:
+    fd = os.open(root, _FOLDER | os.O_CLOEXEC)
+    try:
+        yield from tar_of_folder(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,191 @@
+"""Starting a container: root, network, sandbox, monitor; and taking all of it back where one of them fails.
+
+The rule that keeps it simple: the network is wired while the runtime makes the process, which waits; only when both are ready,
+and whoever attached is connected, is it let go. `release` undoes whatever was done, in whatever state it was left.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from declarative.engine.containers import joining, log_options, modes, mounting, probing
+from declarative.engine.containers.container import Health
+from declarative.engine.containers.health import plan_of
+from declarative.engine.containers.life import Call, Move, allowed, move
+from declarative.engine.containers.parts import LOG, SHM
+from declarative.engine.containers.sandboxing import sandbox_of
+from declarative.engine.runtime.oci import StartRefused
+from declarative.engine.runtime.rotation import Policy
+from declarative.errors import DeclarativeError, Failed, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from declarative.engine.containers.container import Container
+    from declarative.engine.containers.parts import Parts
+    from declarative.engine.runtime.sandbox import Shared
+
+CANNOT_START = 128
+"""The exit code of a container that could not be started, where the runtime does not say another (Docker's)."""
+
+
+def start(parts: Parts, container: Container, name: str) -> bool:
+    """Start a container for a person; False where it runs already. Errors in Docker's words."""
+    with container.lock:
+        if container.removed:
+            raise NotFound("", f"No such container: {name}")
+        if not allowed(Call.START, container.state.status, id=container.id, name=name):
+            return False
+        container.become(restarts=0, pause=0)
+        begin(parts, container)
+    return True
+
+
+def begin(parts: Parts, container: Container) -> None:
+    """Start a container that does not run; the caller holds its lock."""
+    if not container.config.cmd and not container.config.entrypoint:
+        raise Failed("", "No command specified")
+    try:
+        pid = _bring_up(parts, container)
+    except BaseException as error:
+        _took_nothing(parts, container, error)
+        raise
+    health = Health() if plan_of(container.config) else None
+    container.become(
+        status=move(container.state.status, Move.START),
+        pid=pid,
+        started=parts.clock(),
+        exit_code=0,
+        error="",
+        oom_killed=False,
+        stopped=False,
+        health=health,
+    )
+    parts.records.put_state(container)
+    parts.tell(container, "start")
+    if health is not None:
+        probing.plan_next(parts, container)
+
+
+def _bring_up(parts: Parts, container: Container) -> int:
+    giver = joining.donor(parts, container)
+    joining.prepare_files(parts, container)
+    network: Shared = "private"
+    if container.network_mode == "host":
+        network = "host"
+    elif giver is not None:
+        network = _namespace_of(parts, giver)
+    elif container.networks:
+        network = parts.networks.open_namespace(container.id)
+    wiring = _Beside(lambda: _wire(parts, container))
+    try:
+        root = mounting.mount_root(parts, container)
+        wanted = mounting.mounts_of(parts, container)
+        sandbox = sandbox_of(parts, container, root, wanted, network, _shared_memory(parts, container))
+        stdin_open = container.config.open_stdin
+        pid = parts.runtime.create(
+            sandbox,
+            log=log_path(parts, container),
+            stdin=stdin_open,
+            leave_stdin_open=stdin_open and not container.config.stdin_once,
+        )
+    finally:
+        problem = wiring.result()
+    if problem is not None:
+        raise problem
+    _rotate(parts, container)
+    for attacher in container.attachers:
+        attacher.connect(parts.runtime.attach(container.id))
+    container.attachers.clear()
+    parts.runtime.start(container.id)
+    return pid
+
+
+def _rotate(parts: Parts, container: Container) -> None:
+    path, kept = log_path(parts, container), log_options.keeping(container.host.log_config)
+    if path is not None and kept.size:
+        parts.runtime.rotate_log(container.id, path, Policy(max_size=kept.size, max_files=kept.files))
+
+
+def _wire(parts: Parts, container: Container) -> None:
+    joining.join(parts, container)
+    joining.write_files(parts, container)
+
+
+def _namespace_of(parts: Parts, giver: Container) -> Shared:
+    """Give the network namespace of a container that runs."""
+    from pathlib import Path
+
+    if giver.network_mode == "host":
+        return "host"
+    path = parts.networks.namespace(giver.id)
+    return path if giver.networks and path.exists() else Path(f"/proc/{giver.state.pid}/ns/net")
+
+
+def _shared_memory(parts: Parts, container: Container) -> Path | None:
+    if container.host.ipc_mode == "shareable":
+        return mounting.share_memory(parts, container)
+    other = parts.index.find(modes.joined(container.host.ipc_mode) or "-")
+    if other is None:
+        return None
+    folder = parts.folder(other) / SHM
+    return folder if folder.exists() else None
+
+
+def log_path(parts: Parts, container: Container) -> Path | None:
+    """Give where a container's output is kept, None where it is not."""
+    return None if container.host.log_config.type == log_options.NONE else parts.folder(container) / LOG
+
+
+class _Beside:
+    """Work done beside other work: its error is for whoever asks for the result."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self._problem: BaseException | None = None
+        self._work = work
+        self._thread = threading.Thread(target=self._run, name="wire", daemon=True)
+        self._thread.start()
+
+    def result(self) -> BaseException | None:
+        """Wait for the end; give the error, if there was one."""
+        self._thread.join()
+        return self._problem
+
+    def _run(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:  # noqa: BLE001 - it is raised where the work was asked for
+            self._problem = error
+
+
+def _took_nothing(parts: Parts, container: Container, error: BaseException) -> None:
+    """Take back what a failed start has done, and write down why."""
+    for attacher in container.attachers:
+        attacher.connect(None)
+    container.attachers.clear()
+    release(parts, container)
+    code = error.code if isinstance(error, StartRefused) else CANNOT_START
+    text = str(error) if isinstance(error, DeclarativeError) else f"{type(error).__name__}: {error}"
+    container.become(error=text, exit_code=code, pid=0)
+    parts.records.put_state(container)
+    if container.host.auto_remove:
+        from declarative.engine.containers import removing
+
+        removing.remove(parts, container, volumes=True, released=True)
+
+
+def release(parts: Parts, container: Container) -> None:
+    """Take back all that a running container has: processes, network, mounts. What fails is told, and the rest is done."""
+    steps: tuple[tuple[str, Callable[[], object]], ...] = (
+        ("runtime", lambda: parts.runtime.delete(container.id)),
+        ("network", lambda: parts.networks.close_namespace(container.id)),
+        ("mounts", lambda: mounting.unmount(parts, container)),
+        ("volumes", lambda: parts.volumes.unmount(container.id)),
+    )
+    for what, work in steps:
+        try:
+            work()
+        except (DeclarativeError, OSError) as error:
+            parts.log.fault("a container's remains cannot be taken back", error, container=container.id, what=what)
