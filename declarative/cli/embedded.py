@@ -183,7 +183,7 @@ def _start(where: Places, environ: Mapping[str, str], options: Sequence[str]) ->
 
 def _await(where: Places, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + _START_SECONDS
-    while not answers(where.socket):
+    while not (answers(where.socket) and (found := running(where)) is not None and found.pid):
         if process.poll() is not None and running(where) is None:
             raise Failed("engine", f"the embedded engine does not start: {_last_words(where.log)}", f"see {where.log}")
         if time.monotonic() > deadline:

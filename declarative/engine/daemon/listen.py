@@ -38,11 +38,27 @@ class Listener:
     path: Path | None = None
 
     def close(self) -> None:
-        """Close, and take the unix socket's file away if it is still ours."""
+        """Close, and take the unix socket's file away."""
+        for path in (self.path, self._hidden) if self.path is not None else ():
+            with contextlib.suppress(OSError):
+                path.unlink()
+        self.sock.close()
+
+    @property
+    def _hidden(self) -> Path:
+        return self.path.with_name(f".{self.path.name[:40]}.old") if self.path is not None else Path()
+
+    def hide(self) -> None:
+        """Let nobody new find the unix socket: who looks for it sees that no daemon is there."""
         if self.path is not None:
             with contextlib.suppress(OSError):
-                self.path.unlink()
-        self.sock.close()
+                self.path.rename(self._hidden)
+
+    def show(self) -> None:
+        """Undo `hide`."""
+        if self.path is not None:
+            with contextlib.suppress(OSError):
+                self._hidden.rename(self.path)
 
     def link(self, sock: socket.socket) -> Link:
         """Make a link of an accepted connection. Raises OSError where the handshake fails."""

@@ -111,9 +111,8 @@ def serve(arguments: argparse.Namespace, log: Log) -> int:
                  milliseconds=round((time.monotonic() - began) * 1000))  # fmt: skip
 
         def tick() -> None:
-            if arguments.idle_exit and server.quiet_for() >= arguments.idle_exit and engine.idle():
+            if arguments.idle_exit and server.quiet_for() >= arguments.idle_exit and engine.idle() and server.retire():
                 log.info("engine ends: nothing runs and nobody asks", seconds=arguments.idle_exit)
-                server.stop()
 
         server.serve(tick)
         log.info("engine ends")

@@ -97,6 +97,22 @@ class Server:
                 due = time.monotonic() + _TICK_SECONDS
         self._end()
 
+    def retire(self) -> bool:
+        """End because nobody asks for anything: `serve` returns, unless somebody has come at this very moment.
+
+        Called in the selector's thread. A client that could connect is answered; one that comes later finds no socket, and
+        knows that it has to start a daemon.
+        """
+        for listener in self._listeners:
+            listener.hide()
+        accepted = [self._accept(listener) for listener in self._listeners]
+        if any(accepted) or self._busy:
+            for listener in self._listeners:
+                listener.show()
+            return False
+        self._stopping.set()
+        return True
+
     def drain(self, seconds: float) -> bool:
         """After `serve`: wait for requests under way, then cut what is left. Whether all ended by themselves."""
         deadline = time.monotonic() + seconds
@@ -111,16 +127,19 @@ class Server:
             time.sleep(0.01)
         return not left
 
-    def _accept(self, listener: Listener) -> None:
+    def _accept(self, listener: Listener) -> int:
+        """Accept whoever waits; how many."""
+        count = 0
         while True:
             try:
                 sock, _ = listener.sock.accept()
             except BlockingIOError:
-                return
+                return count
             except OSError as error:  # out of descriptors, most likely: those that serve go on
                 self._log.warning("connection not accepted", address=listener.address, reason=error)
                 time.sleep(_NO_DESCRIPTORS_SECONDS)
-                return
+                return count
+            count += 1
             sock.setblocking(True)
             self._submit(partial(self._greet, listener, sock), sock)
 

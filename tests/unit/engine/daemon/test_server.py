@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import http.client
+import io
+import socket
 import ssl
 import threading
 import time
@@ -12,12 +14,14 @@ import pytest
 
 from declarative.dockerapi.transport import TlsFiles
 from declarative.engine.daemon.http import Answer, Empty, Hijack, Response, Stream
+from declarative.engine.daemon.listen import listen
+from declarative.engine.daemon.server import Server
 from declarative.engine.daemon.workers import Workers
+from declarative.engine.log import Log
 from tests import certificates
 from tests.unit.engine.daemon.serving import Served, read_all, read_head, serving
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
@@ -144,6 +148,27 @@ def test_after_the_end_nobody_connects(tmp_path: Path) -> None:
             time.sleep(0.01)
         with pytest.raises(FileNotFoundError):
             served.connect()
+
+
+def test_who_comes_while_the_daemon_would_retire_is_answered(tmp_path: Path) -> None:
+    listener = listen(f"unix://{tmp_path}/s")
+    server = Server(_ok, [listener], Log(io.StringIO()))
+    listener.sock.setblocking(False)
+    client = socket.socket(socket.AF_UNIX)
+    client.settimeout(30)
+    client.connect(f"{tmp_path}/s")  # not accepted yet: nobody serves
+    assert not server.retire()
+    client.sendall(_GET)
+    assert _read_answer(client) == b'"ok"\n'
+    client.close()
+    deadline = time.monotonic() + 30
+    while server.busy and time.monotonic() < deadline:
+        time.sleep(0.01)
+    while not server.retire():
+        time.sleep(0.01)
+    assert not (tmp_path / "s").exists()
+    server.serve()  # returns at once
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_too_much_is_refused_and_not_queued() -> None:
