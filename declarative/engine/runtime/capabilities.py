@@ -1,6 +1,7 @@
 """Linux capabilities: their names, and which a container has that adds some and drops some.
 
-The rule that keeps it simple: names go in as people write them (`net_admin`, `CAP_NET_ADMIN`, `ALL`) and come out as the kernel's.
+The rule that keeps it simple: names go in as people write them (`net_admin`, `CAP_NET_ADMIN`, `ALL`) and come out as the
+kernel's.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ def every() -> tuple[str, ...]:
 def resolve(add: Iterable[str], drop: Iterable[str], *, privileged: bool = False) -> tuple[str, ...]:
     """Give what a container has, sorted. Invalid, in Docker's words, for a name that is none.
 
-    Privileged has every one. `ALL` dropped leaves what is added; `ALL` added leaves out what is dropped (Docker's TweakCapabilities).
+    Privileged has every one. `ALL` dropped leaves what is added; `ALL` added leaves out what is dropped, as in Docker
+    (TweakCapabilities).
     """
     added, dropped = _named(add, "CapAdd"), _named(drop, "CapDrop")
     if privileged:

@@ -65,22 +65,27 @@ class Cgroups:
 
     def freeze(self, group: str, *, frozen: bool) -> None:
         """Stop every process of the group, or let all go on; returns when it is so. Failed where the kernel does not do it."""
-        folder = self.counting(group)
+        if self.unified:
+            file, words = self.counting(group) / "cgroup.freeze", ("0", "1")
+        else:
+            file, words = self.counting(group) / "freezer.state", ("THAWED", "FROZEN")
+        ends = time.monotonic() + _PATIENCE_SECONDS
+        attempts = 0
         try:
-            if self.unified:
-                (folder / "cgroup.freeze").write_text("1" if frozen else "0")
-            else:
-                (folder / "freezer.state").write_text("FROZEN" if frozen else "THAWED")
+            file.write_text(words[frozen])
+            while self.is_frozen(group) != frozen:
+                time.sleep(_STEP_SECONDS)
+                attempts += 1
+                if attempts % 10 == 0 and frozen and not self.unified:
+                    # version 1 does not get there when a process waits for another that it has just forked: let them pass
+                    file.write_text(words[False])
+                    time.sleep(_STEP_SECONDS)
+                    file.write_text(words[True])
+                if time.monotonic() > ends:
+                    file.write_text(words[not frozen])
+                    raise Failed("cgroup", f"{group} does not {'freeze' if frozen else 'thaw'}")
         except OSError as error:
             raise Failed("cgroup", f"cannot {'freeze' if frozen else 'thaw'} {group}: {error.strerror}") from error
-        ends = time.monotonic() + _PATIENCE_SECONDS
-        while self.is_frozen(group) != frozen:
-            if time.monotonic() > ends:
-                raise Failed("cgroup", f"{group} does not {'freeze' if frozen else 'thaw'}")
-            if frozen and not self.unified:  # version 1 may miss a process that forks meanwhile: ask again
-                with contextlib.suppress(OSError):
-                    (folder / "freezer.state").write_text("FROZEN")
-            time.sleep(_STEP_SECONDS)
 
     def is_frozen(self, group: str) -> bool:
         """Tell whether every process of the group is stopped."""

@@ -16,6 +16,7 @@ AT_RECURSIVE = 0x8000
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC = 1, 2, 4, 8, 32, 4096, 16384
 MS_PRIVATE, MS_SLAVE, MS_SHARED = 1 << 18, 1 << 19, 1 << 20
+CLONE_FS, CLONE_NEWNS = 0x200, 0x20000
 MNT_DETACH, UMOUNT_NOFOLLOW = 2, 8
 
 FSOPEN_CLOEXEC = FSMOUNT_CLOEXEC = OPEN_TREE_CLONE = 1
@@ -70,28 +71,28 @@ def _call(number: int, *arguments: int | bytes | ctypes._SimpleCData[int] | obje
 def mount(
     source: str | os.PathLike[str], target: str | os.PathLike[str], kind: str, flags: int, data: str = ""
 ) -> None:
-    """mount(2)."""
+    """Mount a file system, or change a mount (man 2 mount)."""
     encoded = (os.fsencode(source), os.fsencode(target), kind.encode(), flags, os.fsencode(data))
     _checked(_libc().mount(*encoded), target)
 
 
 def umount(target: str | os.PathLike[str], flags: int = MNT_DETACH | UMOUNT_NOFOLLOW) -> None:
-    """umount2(2)."""
+    """Unmount (man 2 umount2)."""
     _checked(_libc().umount2(os.fsencode(target), flags), target)
 
 
 def unshare(flags: int) -> None:
-    """unshare(2), of the calling thread."""
+    """Give the calling thread new namespaces (man 2 unshare)."""
     _checked(_libc().unshare(flags), "unshare")
 
 
 def setns(descriptor: int, kind: int = 0) -> None:
-    """setns(2), of the calling thread."""
+    """Move the calling thread into a namespace (man 2 setns)."""
     _checked(_libc().setns(descriptor, kind), "setns")
 
 
 def fsopen(kind: str) -> int:
-    """fsopen(2): give a descriptor of a file system to be configured."""
+    """Give a descriptor of a file system to be configured (man 2 fsopen)."""
     return _call(_FSOPEN, kind.encode(), FSOPEN_CLOEXEC, subject=kind)
 
 
@@ -111,39 +112,39 @@ def fsconfig_create(descriptor: int) -> None:
 
 
 def fsmount(descriptor: int) -> int:
-    """fsmount(2): give a detached mount."""
+    """Give a detached mount (man 2 fsmount)."""
     return _call(_FSMOUNT, descriptor, FSMOUNT_CLOEXEC, 0, subject="fsmount")
 
 
 def open_tree(path: str | os.PathLike[str], *, recursive: bool = False) -> int:
-    """open_tree(2): give a detached copy of a mount, from the path down."""
+    """Give a detached copy of a mount, from the path down (man 2 open_tree)."""
     flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (AT_RECURSIVE if recursive else 0)
     return _call(_OPEN_TREE, AT_FDCWD, os.fsencode(path), flags, subject=path)
 
 
 def move_mount(descriptor: int, target: str | os.PathLike[str]) -> None:
-    """move_mount(2): attach a detached mount."""
+    """Attach a detached mount (man 2 move_mount)."""
     _call(_MOVE_MOUNT, descriptor, b"", AT_FDCWD, os.fsencode(target), MOVE_MOUNT_F_EMPTY_PATH, subject=target)
 
 
 def map_ids(descriptor: int, user_namespace: int) -> None:
-    """mount_setattr(2): have a detached mount show its ids through a user namespace's maps."""
+    """Have a detached mount show its ids through a user namespace's maps (man 2 mount_setattr)."""
     attributes = _MountAttr(attr_set=MOUNT_ATTR_IDMAP, userns_fd=user_namespace)
     size = ctypes.sizeof(attributes)
     _call(_MOUNT_SETATTR, descriptor, b"", AT_EMPTY_PATH, ctypes.byref(attributes), size, subject="mount_setattr")
 
 
 def openat2(folder: int, path: str | os.PathLike[str], flags: int, resolve: int, mode: int = 0) -> int:
-    """openat2(2). ENOSYS before kernel 5.6."""
+    """Open a file with limits to its way there (man 2 openat2). ENOSYS before kernel 5.6."""
     how = _OpenHow(flags=flags | os.O_CLOEXEC, mode=mode, resolve=resolve)
     return _call(_OPENAT2, folder, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how), subject=path)
 
 
 def inotify() -> int:
-    """inotify_init1(2), non-blocking."""
+    """Give a descriptor, not blocking, that tells of changes (man 2 inotify_init1)."""
     return _checked(int(_libc().inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)), "inotify")
 
 
 def inotify_watch(descriptor: int, path: str | os.PathLike[str], mask: int) -> int:
-    """inotify_add_watch(2)."""
+    """Add a file or folder to what is told of (man 2 inotify_add_watch)."""
     return _checked(int(_libc().inotify_add_watch(descriptor, os.fsencode(path), mask)), path)

@@ -34,7 +34,10 @@ _UTC = b"+00:00"
 
 @record
 class Wanted:
-    """What a reader wants: streams, times (nanoseconds since 1970, both ends in), a time before each line, frames or plain bytes."""
+    """What a reader wants: which streams, from when to when (nanoseconds since 1970, both ends in), and how.
+
+    `timestamps`: a time before each line. `framed`: each entry in a frame that names its stream, else plain bytes.
+    """
 
     stdout: bool = True
     stderr: bool = True

@@ -14,7 +14,7 @@ import os
 import select
 import threading
 import time
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Self
 
 from declarative.engine.runtime import kernel
 from declarative.engine.runtime.logformat import Encoder, Wanted, is_whole
@@ -207,7 +207,7 @@ def _seek_to_tail(file: IO[bytes], tail: int, *, newest: bool) -> int:
 
 
 def _lines(block: bytes) -> list[bytes]:
-    """Split at newlines, which stay; only without carriage returns, which it takes for ends of lines too, `splitlines` is right."""
+    """Split at newlines, which stay. `splitlines` takes carriage returns for ends of lines too."""
     if b"\r" not in block:
         return block.splitlines(keepends=True)
     parts = block.split(b"\n")
@@ -237,7 +237,7 @@ class _Changes:
                 while os.read(self._descriptor, 64 << 10):
                     pass
 
-    def __enter__(self) -> _Changes:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:

@@ -4,8 +4,8 @@
                           |                  |            |
                           +-------------> stopped <-------+     stopped --delete--> absent
 
-The rule that keeps it simple: what is known of a container is in its folder below the run root, written by its monitor, and in the
-kernel. Nothing is remembered here but who waits, so a daemon that comes after this one knows as much.
+The rule that keeps it simple: what is known of a container is in its folder below the run root, written by its monitor, and in
+the kernel. Nothing is remembered here but who waits, so a daemon that comes after this one knows as much.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import signal
 import subprocess
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from declarative.engine.runtime import cgroups, spawn, spec, streams
@@ -35,12 +34,15 @@ from declarative.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from declarative.engine.paths import Paths
     from declarative.engine.runtime.sandbox import Process, Resources, Sandbox
     from declarative.engine.runtime.streams import Attachment
 
 Status = Literal["absent", "created", "running", "paused", "stopped"]
+_LOST_FILE = "lost"
+_PATIENCE_SECONDS = 10.0
 LOST = 137
 """The exit code of a process whose monitor was killed: we kill what is left of it."""
 
@@ -181,14 +183,17 @@ class Runtime:
 
     def wait(self, name: str, timeout: float | None = None) -> Exit | None:
         """Wait until a container has ended; None after `timeout` seconds. NotFound where there is none."""
-        with self._ended:
-            self._ended.wait_for(lambda: name not in self._watched, timeout)
-            if name in self._watched:
-                return None
+        if not self._wait(name, timeout):
+            return None
         state = self.state(name)
         if state.status == "absent":
             raise NotFound(name, "the runtime has no such container")
         return state.exit
+
+    def _wait(self, name: str, timeout: float | None) -> bool:
+        """Wait until a container is watched no more, or never was; False after `timeout` seconds."""
+        with self._ended:
+            return self._ended.wait_for(lambda: name not in self._watched, timeout)
 
     def kill(self, name: str, number: int = signal.SIGKILL, *, everyone: bool = False) -> None:
         """Send a signal to a container's first process, or to every process in it. NotFound where it does not run."""
@@ -265,14 +270,12 @@ class Runtime:
         shutil.rmtree(folder, ignore_errors=True)
 
     def _end(self, name: str, group: str) -> None:
+        self._observe(name)
         self.cgroups.kill(group)
         with contextlib.suppress(NotFound):
             self.kill(name)
-        ends = time.monotonic() + 10
-        while self._has_monitor(name):
-            if time.monotonic() > ends:
-                raise Failed(name, "its monitor does not end")
-            time.sleep(0.002)
+        if not self._wait(name, _PATIENCE_SECONDS) or self._has_monitor(name):
+            raise Failed(name, "its monitor does not end")
 
     def _observe(self, name: str) -> None:
         """Watch a container's monitor, if it is there."""
@@ -308,15 +311,16 @@ class Runtime:
                 text, at = file.read(), os.fstat(file.fileno()).st_mtime_ns
         except OSError:
             return None
-        return Exit(id=name, code=int(text or b"0"), at=at, oom=(folder / spawn.OOM_FILE).exists())
+        lost = (folder / _LOST_FILE).exists()
+        return Exit(id=name, code=int(text or b"0"), at=at, oom=(folder / spawn.OOM_FILE).exists(), lost=lost)
 
     def _lost(self, name: str) -> Exit:
         """Put an end to a container whose monitor was killed: nobody reads its output or will know its code."""
-        self.cgroups.kill(self._group(name))
-        ended = Exit(id=name, code=LOST, at=time.time_ns(), lost=True)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, NotFound):  # it may be removed at this moment
+            self.cgroups.kill(self._group(name))
+            (self.folder(name) / _LOST_FILE).touch()
             (self.folder(name) / spawn.EXIT_FILE).write_text(str(LOST))
-        return ended
+        return self._read_exit(name) or Exit(id=name, code=LOST, at=time.time_ns(), lost=True)
 
     def _has_monitor(self, name: str) -> bool:
         """Tell whether the monitor runs. Its number may be another process's by now; its working folder cannot be."""

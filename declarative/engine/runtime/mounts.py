@@ -16,42 +16,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 PROPAGATIONS = frozenset({"private", "rprivate", "shared", "rshared", "slave", "rslave"})
-_TMPFS_FLAGS = frozenset(
-    [
-        "ro",
-        "rw",
-        "suid",
-        "nosuid",
-        "dev",
-        "nodev",
-        "exec",
-        "noexec",
-        "sync",
-        "async",
-        "dirsync",
-        "remount",
-        "mand",
-        "nomand",
-        "atime",
-        "noatime",
-        "diratime",
-        "nodiratime",
-        "bind",
-        "rbind",
-        "unbindable",
-        "runbindable",
-        "private",
-        "rprivate",
-        "shared",
-        "rshared",
-        "slave",
-        "rslave",
-        "relatime",
-        "norelatime",
-        "strictatime",
-        "nostrictatime",
-    ]
-)
+_TMPFS_FLAGS = PROPAGATIONS | {
+    *("ro", "rw", "suid", "nosuid", "dev", "nodev", "exec", "noexec", "sync", "async", "dirsync", "remount"),
+    *("mand", "nomand", "atime", "noatime", "diratime", "nodiratime", "relatime", "norelatime"),
+    *("strictatime", "nostrictatime", "bind", "rbind", "unbindable", "runbindable"),
+}
 _TMPFS_DATA = re.compile(r"(mode|uid|gid|nr_inodes|nr_blocks|mpol)=.+|size=\d+[kKmMgG%]?")
 _TMPFS_DEFAULT = ("nosuid", "nodev", "noexec")
 

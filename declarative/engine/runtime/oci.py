@@ -121,7 +121,7 @@ def refusal(message: str, args: tuple[str, ...]) -> StartRefused:
     if re.search(r"executable file .*not found in \$PATH", text):
         detail = f'exec: "{program}": executable file not found in $PATH'
         return StartRefused(f"{_HEAD}: unable to start container process: {detail}: unknown", 127)
-    if text.startswith("runc create failed: ") or text.startswith("runc exec failed: "):
+    if text.startswith(("runc create failed: ", "runc exec failed: ")):
         text = text.partition(": ")[2]
     code = 127 if _NOT_FOUND.search(text) else 126 if _NOT_EXECUTABLE.search(text) else 128
     text = text.replace("No such file or directory", "no such file or directory").replace(

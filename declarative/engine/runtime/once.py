@@ -48,7 +48,7 @@ done"""
 
 @record
 class Ended:
-    """How a run ended: the exit code (128 + the signal where one ended it), whether the caller gave it up, whether memory ran out."""
+    """How a run ended: the exit code (128 + the signal where one ended it), whether the caller gave it up, or memory ran out."""
 
     code: int
     cancelled: bool = False

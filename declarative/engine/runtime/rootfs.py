@@ -12,6 +12,7 @@ import errno
 import os
 import shutil
 import tempfile
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 LAYERS_MAX = 500
 """Layers in one mount, fs/overlayfs OVL_MAX_STACK."""
-_PAGE = 4096
 _VALUE_MAX = 255  # fs/fsopen.c: a value of fsconfig
 # what a layer's xattrs mean must not depend on how the kernel was built: diffs are read from `upper`
 _OPTIONS = (("index", "off"), ("metacopy", "off"), ("redirect_dir", "off"))
@@ -149,17 +149,29 @@ def _mount_by_parts(lowers: Iterable[str], upper: str, work: str, target: Path, 
 
 
 def _mount_by_options(lowers: Sequence[Path], upper: Path, work: Path, target: Path, *, volatile: bool) -> None:
-    """mount(2), whose options share a page: every path gets a link of a few letters, in a folder with a short name."""
-    with tempfile.TemporaryDirectory(prefix="dl", dir="/tmp" if len(str(work)) > 64 else work.parent) as links:  # noqa: S108
-        names = []
-        for number, path in enumerate((upper, work, *lowers)):
-            link = f"{links}/{number:x}"
-            os.symlink(path, link)
-            names.append(link)
-        plain = all(c not in str(links) for c in ":,\\")
-        options = [f"lowerdir={':'.join(names[2:])}", f"upperdir={names[0]}", f"workdir={names[1]}"]
-        options += [f"{key}={value}" for key, value in _OPTIONS]
-        text = ",".join((*options, *(("volatile",) if volatile else ())))
-        if not plain or len(text) >= _PAGE:
-            raise OSError(errno.E2BIG, f"{len(lowers)} layers do not fit into the options of mount(2)", str(target))
-        kernel.mount("overlay", target, "overlay", 0, text)
+    """Mount by mount(2), whose options share a page: a path of each layer is a link of a few letters.
+
+    They are relative to a working folder, which is the process's; a thread can have its own.
+    """
+    problem: list[OSError] = []
+
+    def mount_from(links: str) -> None:
+        try:
+            kernel.unshare(kernel.CLONE_FS)
+            os.chdir(links)
+            names = []
+            for number, path in enumerate((upper, work, *lowers)):
+                names.append(f"{number:x}")
+                Path(names[-1]).symlink_to(path)
+            options = [f"lowerdir={':'.join(names[2:])}", f"upperdir={names[0]}", f"workdir={names[1]}"]
+            options += [*(f"{key}={value}" for key, value in _OPTIONS), *(("volatile",) if volatile else ())]
+            kernel.mount("overlay", target, "overlay", 0, ",".join(options))
+        except OSError as error:
+            problem.append(error)
+
+    with tempfile.TemporaryDirectory(prefix="layers-", dir=work.parent) as links:
+        thread = threading.Thread(target=mount_from, args=(links,))
+        thread.start()
+        thread.join()
+    if problem:
+        raise problem[0]

@@ -1,7 +1,8 @@
 """Rotating logs: a log that has its size becomes `PATH.1`, and the monitor begins a new one.
 
 The rule that keeps it simple: one thread looks at the sizes, the more often the faster a log grows. A file is renamed while the
-monitor goes on writing to it; it leaves the file when it is told to open its log again. So no line is lost, whenever we are killed.
+monitor goes on writing to it; it leaves the file when it is told to open its log again. So no line is lost, whenever we are
+killed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Seccomp profiles: Docker's format, whose rules depend on capabilities, architecture and kernel, made into OCI's, which says all.
+"""Seccomp profiles: Docker's format, whose rules depend on capabilities, architecture and kernel, made into OCI's.
 
 The rule that keeps it simple: one pure function of profile and `Machine`. The default profile is the published one, beside this
 file as it came, so that it can be compared and replaced.

@@ -1,7 +1,7 @@
 """Further processes in running containers (`docker exec`), each with a monitor of its own.
 
-The rule that keeps it simple: a session is a folder, like a container, and gone when its process is. One that a daemon left behind
-is ended by the next: nobody could attach to it.
+The rule that keeps it simple: a session is a folder, like a container, and gone when its process is. One that a daemon left
+behind is ended by the next: nobody could attach to it.
 """
 
 from __future__ import annotations

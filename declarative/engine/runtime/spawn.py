@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 from contextlib import ExitStack
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from declarative.engine.runtime.oci import find_program, refusal
@@ -19,7 +20,6 @@ from declarative.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from declarative.engine.runtime.oci import OciRuntime
 
@@ -139,6 +139,6 @@ def _arguments(runtime: OciRuntime, monitor: Monitor) -> list[str]:
 def works_in(pid: int, folder: Path) -> bool:
     """Tell whether a process that is no zombie has this working folder."""
     try:
-        return os.path.samestat(os.stat(f"/proc/{pid}/cwd"), folder.stat())
+        return os.path.samestat(Path(f"/proc/{pid}/cwd").stat(), folder.stat())
     except OSError:
         return False

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _TICKS = 100  # USER_HZ, the unit of cpuacct.stat and /proc/stat on every architecture
 _UNLIMITED = 1 << 62  # version 1 says "no limit" by a number near 2^63
 
+_BYTES = (("read", "rbytes"), ("write", "wbytes"))
+_COUNTS = (("read", "rios"), ("write", "wios"))
+
 
 @record
 class Processor:
@@ -46,7 +49,7 @@ class Memory:
 
 @record
 class Transfer:
-    """What went to or from one block device. `operation`: read, write, …"""
+    """What went to or from one block device. `operation` is read, write, or another that the kernel names."""
 
     major: int
     minor: int
@@ -186,11 +189,14 @@ def _block(groups: Cgroups, group: str) -> tuple[tuple[Transfer, ...], tuple[Tra
         major, _, minor = device.partition(":")
         if not minor.isdigit():
             continue
-        for operation, letter in (("read", "r"), ("write", "w")):
-            place = {"major": int(major), "minor": int(minor), "operation": operation}
-            moved.append(Transfer(value=int(values.get(f"{letter}bytes", 0)), **place))
-            operations.append(Transfer(value=int(values.get(f"{letter}ios", 0)), **place))
+        numbers = int(major), int(minor)
+        moved += [_transfer(numbers, operation, values.get(key)) for operation, key in _BYTES]
+        operations += [_transfer(numbers, operation, values.get(key)) for operation, key in _COUNTS]
     return tuple(moved), tuple(operations)
+
+
+def _transfer(device: tuple[int, int], operation: str, value: str | None) -> Transfer:
+    return Transfer(major=device[0], minor=device[1], operation=operation, value=int(value or 0))
 
 
 def _first_version(text: str) -> tuple[Transfer, ...]:
