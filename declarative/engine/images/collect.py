@@ -63,6 +63,9 @@ def drop_chains(store: ImageStore, chains: Iterable[Digest]) -> tuple[Digest, ..
 
 def collect(store: ImageStore, *, older: float = DAY, now: float | None = None) -> Collected:
     """Remove all blobs and unpacked layers that nothing refers to; blobs that are younger than `older` seconds stay."""
+    from declarative.engine.images.adopt import adopt
+
+    adopt(store)  # what another tool put into the layout is not garbage
     now = time.time() if now is None else now
     old = [digest for digest in store.blobs if now - store.blobs.path(digest).stat().st_mtime >= older]
     before = len(old)

@@ -18,7 +18,7 @@ from declarative.oci.reference import Reference
 from declarative.record import record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
     from pathlib import Path
 
 REF_NAME = "org.opencontainers.image.ref.name"
@@ -38,25 +38,54 @@ class IndexFile:
 
     def __init__(self, root: Path) -> None:
         self.path = root / "index.json"
-        self._written = b""
+        self._written: bytes | None = None
+        self._ours: set[Reference] = set()
+        self._foreign: tuple[Listed, ...] = ()
         self._lock = threading.Lock()
 
-    def write(self, entries: Iterable[Listed]) -> None:
-        """Write the file anew, if anything changed. OSError where the disk is full: then the old one stays."""
-        content = encode_document(
-            {
+    def write(self, entries: Iterable[Listed], *, gone: Collection[Reference] = ()) -> None:
+        """Write the file anew, if anything changed; entries that others put there are kept, except those of `gone`.
+
+        OSError where the disk is full: then the old file stays.
+        """
+        ours = list(entries)
+        with self._lock:
+            names = {entry.reference for entry in ours}
+            self._look(names | self._ours)
+            self._foreign = tuple(one for one in self._foreign if one.reference not in {*names, *gone})
+            document = {
                 "schemaVersion": 2,
                 "mediaType": media.OCI_INDEX,
-                "manifests": [_described(entry) for entry in entries],
+                "manifests": [_described(entry) for entry in (*ours, *self._foreign)],
             }
-        )
-        with self._lock:
+            content = encode_document(document)
+            self._ours = names
             if content == self._written:
                 return
             temporary = self.path.with_name("index.json.new")
             temporary.write_bytes(content)
             temporary.rename(self.path)
             self._written = content
+
+    def foreign(self) -> tuple[Listed, ...]:
+        """Give the entries that the records do not know."""
+        with self._lock:
+            self._look(self._ours)
+            return self._foreign
+
+    def _look(self, known: set[Reference]) -> None:
+        """Look whether somebody else wrote the file, and what."""
+        try:
+            content = self.path.read_bytes()
+        except FileNotFoundError:
+            content = b""
+        if content == self._written:
+            return
+        self._written = content
+        try:
+            self._foreign = tuple(entry for entry in self.read() if entry.reference not in known)
+        except Invalid:
+            self._foreign = ()  # damaged, and written anew from the records
 
     def read(self) -> tuple[Listed, ...]:
         """Read what the file lists; nothing where it is missing. Invalid where it is damaged."""

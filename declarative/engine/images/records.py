@@ -80,6 +80,10 @@ class ImageRecords:
         self._db = db
         self.transaction = db.transaction
 
+    def damage(self) -> list[str]:
+        """Give what is wrong with the file of the records, nothing for a sound one."""
+        return self._db.damage()
+
     def images(self) -> tuple[ImageRow, ...]:
         """Give all images, the first added first."""
         return tuple(_image(row) for row in self._db.rows("SELECT * FROM images ORDER BY added, id"))

@@ -81,8 +81,11 @@ def prune_images(store: ImageStore, *, everything: bool, keep: Callable[[Image],
             continue
         sizes = _sizes(store, image)
         try:
-            gone = [part for name in names for part in remove(store, name.canonical(), force=False)] if names else ()
-            removed += gone or remove(store, str(image.id), force=False)
+            for name in names:
+                if store.records.named(name) == image.id:  # a digest goes with the last tag of its repository
+                    removed += remove(store, name.canonical())
+            if not names:
+                removed += remove(store, str(image.id))
         except (Conflict, NotFound):  # somebody uses it since, or it went with another
             continue
         size += sum(length for chain, length in sizes.items() if not store.snapshots.has(chain))

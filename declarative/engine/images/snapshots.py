@@ -1,28 +1,21 @@
-"""Unpacked layers: folders for overlayfs, one for each chain ID, below the layers' root.
+"""Unpacked layers: a folder for overlayfs for each chain ID, made once, and the layers that become one.
 
-    l/NAME      a layer's own files, whiteouts as overlayfs has them; NAME has eight letters, since the kernel limits the
-                mount options of a stack of layers to a page
-    new/NAME    one that is being unpacked, or on its way out
-
-The rule that keeps it simple: a folder gets its name under `l` by one rename when it is whole, then its record. Everything
-here can be made again out of the blobs; so what a crash or a reboot leaves in doubt is thrown away.
+The rule that keeps it simple: a folder is whole before it has its name, and then its record. Everything here can be made again
+out of the blobs; so what a crash or a reboot leaves in doubt is thrown away.
 """
 
 from __future__ import annotations
 
 import errno
-import os
-import secrets
-import stat
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from declarative.engine.images.disk import saying
+from declarative.engine.images.folders import Folders
 from declarative.engine.images.layers.apply import apply_layer, measure_layer
 from declarative.engine.images.layers.compression import unpacked
 from declarative.engine.images.layers.diff import layer_of
-from declarative.engine.images.layers.tree import remove_tree
 from declarative.engine.images.pack import Packing, gathered, pack
 from declarative.engine.images.records import LayerBlob
 from declarative.engine.images.settle import boot_id
@@ -65,10 +58,6 @@ class _Snapshot:
     parent: Digest | None
 
 
-def _random_name() -> str:
-    return secrets.token_hex(4)
-
-
 class Snapshots:
     """The unpacked layers below `root`. Safe to use from several threads; one process at a time."""
 
@@ -81,25 +70,20 @@ class Snapshots:
         *,
         leases: Leases,
         settler: Settler,
-        name: Callable[[], str] = _random_name,
         boot: str | None = None,
     ) -> None:
         """Open what is there; what was unpacked less than whole goes. `boot` names the run of the kernel."""
         self.root = root
-        self._folders = root / "l"
-        self._new = root / "new"
         self._blobs = blobs
         self._db = db
         self._records = records
         self._leases = leases
         self._settler = settler
-        self._name = name
         self._lock = threading.Lock()
         self._busy: dict[Digest, _Turn] = {}
         self._known: dict[Digest, _Snapshot] = {}
         with saying(str(root)):
-            for folder in (root, self._folders, self._new):
-                folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+            self._folders = Folders(root)
             self._load(boot_id() if boot is None else boot)
 
     def lowers(self, image: Image) -> tuple[Path, ...]:
@@ -140,7 +124,7 @@ class Snapshots:
                 if self._records.layer_blob(layer.digest) is None:
                     self._learn(layer, diff_id, read())
                 return known.folder
-            with saying(f"layer {layer.digest.short}"), self._fresh(lowers) as folder:
+            with saying(f"layer {layer.digest.short}"), self._folders.fresh(lowers[0] if lowers else None) as folder:
                 applied = apply_layer(read(), folder, lowers, subject=f"layer {layer.digest.short}")
                 diff_id.require(applied.diff_id, f"layer {layer.digest}")
                 blob = LayerBlob(digest=layer.digest, diff_id=diff_id, size=applied.files)
@@ -173,14 +157,14 @@ class Snapshots:
                 self._records.learn(blob)
             elif chain in self._known:
                 self._records.learn(blob)
-                self._discard(upper)
+                self._folders.erase(upper)
             else:
                 self._adopt(upper, chain, below, blob)
         return Layer(diff_id=diff_id, descriptor=descriptor, size=blob.size, chain=chain)
 
     def take(self, chunks: Iterable[bytes], subject: str = "layer") -> Layer:
         """Make a bottom layer of a tar stream, in any compression: unpacked and packed in one pass. Errors of `apply_layer`."""
-        with saying(subject), self._blobs.ingest(subject=subject) as ingest, self._fresh(()) as folder:
+        with saying(subject), self._blobs.ingest(subject=subject) as ingest, self._folders.fresh(None) as folder:
             with Packing(ingest.write) as packing:
                 applied = apply_layer(_fed(unpacked(chunks, subject), packing), folder, subject=subject)
             digest = ingest.digest
@@ -190,7 +174,7 @@ class Snapshots:
             blob = LayerBlob(digest=digest, diff_id=applied.diff_id, size=applied.files)
             with self._turn(applied.diff_id):
                 if applied.diff_id in self._known:
-                    self._discard(folder)
+                    self._folders.erase(folder)
                     self._records.learn(blob)
                 else:
                     self._publish(folder, applied.diff_id, None, blob)
@@ -218,6 +202,31 @@ class Snapshots:
         known = self._known.get(chain)
         return known.parent if known is not None else None
 
+    def damage(self, layers: Sequence[Descriptor], diff_ids: Sequence[Digest], *, mend: bool) -> str:
+        """Say what is wrong with an unpacked layer, the last of these, "" for nothing; with `mend`, put a new one in its place.
+
+        The layers below were checked before. What is unpacked anew is compared with what is there, entry by entry.
+        """
+        chain = chain_ids(diff_ids)
+        known = self._known[chain[-1]]
+        lowers = tuple(self._known[one].folder for one in chain[-2::-1]) if len(chain) > 1 else ()
+        missing = [folder for folder in lowers if not folder.is_dir()]
+        if missing:
+            return f"the layer below it is missing: {missing[0]}"
+        subject = f"layer {layers[-1].digest.short}"
+        with saying(subject), self._folders.fresh(lowers[0] if lowers else None) as fresh:
+            applied = apply_layer(self._read(layers[-1].digest), fresh, lowers, subject=subject)
+            diff_ids[-1].require(applied.diff_id, subject)
+            problem = "" if known.folder.is_dir() else f"{known.folder} is missing"
+            if not problem and not _same(fresh, known.folder):
+                problem = f"{known.folder} is not what its blob says"
+            if problem and mend:
+                self._folders.erase(known.folder)
+                fresh.rename(known.folder)
+            else:
+                self._folders.erase(fresh)
+        return problem
+
     def take_out(self, chain: Digest) -> Path | None:
         """Forget an unpacked layer and give what is left of it, for `erase`; None where it is not there.
 
@@ -230,27 +239,26 @@ class Snapshots:
                 return None
             with self._db.transaction() as connection:
                 connection.execute("DELETE FROM snapshots WHERE chain = ?", (str(chain),))
-            return self._out_of_sight(known.folder)
+            return self._folders.hide(known.folder)
 
     def orphans(self) -> tuple[Path, ...]:
         """Give folders without a record, which a crash left."""
         with self._lock:
             known = {snapshot.folder for snapshot in self._known.values()}
-        return tuple(path for path in sorted(self._folders.iterdir()) if path not in known)
+        return tuple(path for path in self._folders.whole() if path not in known)
 
     def erase(self, folder: Path) -> None:
         """Remove a folder that has no record (any more)."""
-        self._discard(folder)
+        self._folders.erase(folder)
 
     # ---- inside
 
     def _load(self, boot: str) -> None:
         """Read the records; after a reboot, what may not have reached the disk goes."""
-        file = self.root / "boot"
-        rebooted = not file.is_file() or file.read_text() != boot
+        rebooted = self._folders.rebooted(boot)
         for row in self._db.rows("SELECT chain, parent, folder, settled FROM snapshots"):
             chain = Digest.parse(row["chain"])
-            folder = self._folders / row["folder"]
+            folder = self._folders.path(row["folder"])
             if (row["settled"] or not rebooted) and folder.is_dir():
                 parent = Digest.parse(row["parent"]) if row["parent"] else None
                 self._known[chain] = _Snapshot(folder=folder, parent=parent)
@@ -260,40 +268,18 @@ class Snapshots:
                 with self._db.transaction() as connection:
                     connection.execute("DELETE FROM snapshots WHERE chain = ?", (row["chain"],))
         for folder in self.orphans():
-            self._discard(folder)
-        for folder in self._new.iterdir():
-            _remove(folder)
+            self._folders.erase(folder)
+        self._folders.clean()
         if rebooted:
-            written = self._new / f"{self._name()}.boot"
-            written.write_text(boot)
-            written.rename(file)
+            self._folders.note_boot(boot)
 
     def _read(self, digest: Digest) -> Iterator[bytes]:
         with self._blobs.open(digest) as file:
             while chunk := file.read(_READ):
                 yield chunk
 
-    @contextmanager
-    def _fresh(self, lowers: tuple[Path, ...]) -> Iterator[Path]:
-        """Give a new folder to unpack into, the root's owner and mode as below; it goes after an error."""
-        folder = self._new / self._name()
-        folder.mkdir()
-        try:
-            if lowers:
-                status = lowers[0].stat()
-                os.chown(folder, status.st_uid, status.st_gid)
-            folder.chmod(stat.S_IMODE(status.st_mode) if lowers else 0o755)
-            yield folder
-        except BaseException:
-            _remove(folder)
-            raise
-
     def _publish(self, folder: Path, chain: Digest, below: Digest | None, blob: LayerBlob) -> Path:
-        while True:
-            target = self._folders / self._name()
-            if not target.exists():
-                break
-        folder.rename(target)
+        target = self._folders.publish(folder)
         try:
             with self._db.transaction() as connection:
                 connection.execute(
@@ -302,7 +288,7 @@ class Snapshots:
                 )
                 self._records.learn(blob)
         except BaseException:
-            self._discard(target)
+            self._folders.erase(target)
             raise
         with self._lock:
             self._known[chain] = _Snapshot(folder=target, parent=below)
@@ -321,27 +307,11 @@ class Snapshots:
             if error.errno != errno.EXDEV:
                 raise
             self._records.learn(blob)  # on another disk: it is unpacked from its blob when it is needed
-            self._discard(upper)
+            self._folders.erase(upper)
 
     def _settled(self, chains: list[Digest]) -> None:
         with self._db.transaction() as connection:
             connection.executemany("UPDATE snapshots SET settled = 1 WHERE chain = ?", [(str(it),) for it in chains])
-
-    def _discard(self, folder: Path) -> None:
-        with suppress(FileNotFoundError):
-            _remove(self._out_of_sight(folder))
-
-    def _out_of_sight(self, folder: Path) -> Path:
-        """Rename a folder to where a crash leaves nothing for good."""
-        gone = self._new / f"{self._name()}.gone"
-        try:
-            return folder.rename(gone)
-        except FileNotFoundError:
-            return gone
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            return folder
 
     @contextmanager
     def _turn(self, chain: Digest) -> Iterator[None]:
@@ -367,6 +337,11 @@ class _Turn:
         self.waiting = 0
 
 
+def _same(one: Path, other: Path) -> bool:
+    """Tell whether two folders make the same layer, byte for byte."""
+    return Digest.of_chunks(layer_of(one)) == Digest.of_chunks(layer_of(other))
+
+
 def _fed(chunks: Iterable[bytes], packing: Packing) -> Iterator[bytes]:
     for piece in gathered(chunks):
         packing.feed(piece)
@@ -376,13 +351,3 @@ def _fed(chunks: Iterable[bytes], packing: Packing) -> Iterator[bytes]:
 def chain_on(below: Digest | None, diff_id: Digest) -> Digest:
     """Give the chain ID of a layer on top of `below` (image-spec, config.md, "Layer ChainID")."""
     return chain_ids((below, diff_id) if below is not None else (diff_id,))[-1]
-
-
-def _remove(path: Path) -> None:
-    fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        remove_tree(fd, os.fsencode(path.name))
-    except NotADirectoryError:
-        path.unlink()
-    finally:
-        os.close(fd)

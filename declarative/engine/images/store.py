@@ -28,7 +28,7 @@ from declarative.oci.reference import IDENTIFIER, Reference, parse_any
 from declarative.record import record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from declarative.engine.db import Database
     from declarative.engine.events import Events
@@ -55,7 +55,12 @@ def open_store(
     records = ImageRecords(db)
     blobs = BlobStore(paths.images, settler=settler, boot=boot)
     snapshots = Snapshots(paths.layers, blobs, db, records, leases=leases, settler=settler, boot=boot)
-    return ImageStore(blobs, snapshots, records, leases=leases, settler=settler, events=events)
+    store = ImageStore(blobs, snapshots, records, leases=leases, settler=settler, events=events)
+    if store.index.foreign():
+        from declarative.engine.images.adopt import adopt
+
+        adopt(store)  # what is wrong with one that cannot be, `fsck` says
+    return store
 
 
 class ImageStore:
@@ -214,7 +219,7 @@ class ImageStore:
             id_ = self.records.named(name)
             if id_ is None:
                 return
-            self.write_index(without=name)
+            self.write_index(gone=(name,))
             self.records.unname(name)
         self.publish("untag", str(id_), name.familiar())
 
@@ -240,7 +245,7 @@ class ImageStore:
     def forget(self, id: Digest) -> None:  # noqa: A002
         """Take an image out of the records, with all its names."""
         with self._lock:
-            self.write_index(without_image=id)
+            self.write_index(gone=[name for name, _ in self.records.names(id)])
             self.records.drop(id)
             self._images.pop(id, None)
 
@@ -249,15 +254,13 @@ class ImageStore:
         if self._events is not None:
             self._events.publish("image", action, actor, {"name": name})
 
-    def write_index(self, without: Reference | None = None, without_image: Digest | None = None) -> None:
-        """Write `index.json` from the records."""
+    def write_index(self, gone: Collection[Reference] = ()) -> None:
+        """Write `index.json` from the records, without the names that are `gone`, or about to go."""
         with self._lock, saying(str(self._index.path)):
             listed = {row.id: row.listed for row in self.records.images()}
-            self._index.write(
-                Listed(reference=name, manifest=listed[id_])
-                for name, id_ in self.records.names()
-                if name != without and id_ != without_image
-            )
+            names = self.records.names()
+            entries = [Listed(reference=name, manifest=listed[id_]) for name, id_ in names if name not in gone]
+            self._index.write(entries, gone=gone)
 
     @property
     def index(self) -> IndexFile:
@@ -316,7 +319,7 @@ class ImageStore:
         """Let go of images that lost a blob, as a power cut may do: half an image is none."""
         for row in self.records.images():
             if not all(self.blobs.has(digest) for digest in self.records.blobs(row.id)):
-                self.records.drop(row.id)
+                self.forget(row.id)
 
 
 def _missing(name: str) -> NotFound:

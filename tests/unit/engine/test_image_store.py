@@ -245,6 +245,18 @@ def test_prune_takes_what_has_no_name(store: ImageStore) -> None:
     ]
 
 
+def test_prune_tells_all_that_went_with_a_name(tmp_path: Path) -> None:
+    with opened(tmp_path) as store:
+        image = make_image(store, {"a": "12345"})
+        store.tag(image.id, ref("web"))
+        store.note_digest(image.id, ref("web"), DIGEST)
+    with opened(tmp_path) as store:
+        pruned = prune_images(store, everything=True, keep=keep_none)
+    gone = ["Untagged: web:latest", f"Untagged: web@{DIGEST}", f"Deleted: {image.id}", f"Deleted: {image.chain[0]}"]
+    assert sorted(shown(pruned.removed)) == sorted(gone)
+    assert pruned.size == 5
+
+
 def test_prune_keeps_what_it_is_told_to_and_parents(store: ImageStore) -> None:
     parent = make_image(store)
     child = make_image(store, {"a": "1"}, parent=parent.id)
