@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from declarative.engine.containers.container import Container
     from declarative.engine.containers.parts import Parts
-    from declarative.engine.runtime.streams import Attachment, Chunk
+    from declarative.engine.runtime.hub import Attachment
+    from declarative.engine.runtime.streams import Chunk
 
 _TICK = 1.0
 _GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL

@@ -18,9 +18,10 @@ import signal
 import subprocess
 import threading
 import time
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, cast
 
 from declarative.engine.runtime import cgroups, spawn, spec, streams
+from declarative.engine.runtime.hub import Hub
 from declarative.engine.runtime.limits import limits
 from declarative.engine.runtime.oci import OciRuntime, find_runtime
 from declarative.engine.runtime.once import Ended, Once
@@ -37,8 +38,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from declarative.engine.paths import Paths
+    from declarative.engine.runtime.hub import Attachment, Input
     from declarative.engine.runtime.sandbox import Process, Resources, Sandbox
-    from declarative.engine.runtime.streams import Attachment
 
 Status = Literal["absent", "created", "running", "paused", "stopped"]
 _LOST_FILE = "lost"
@@ -84,6 +85,7 @@ class Runtime:
         self.on_exit: Callable[[Exit], None] | None = None
         self._host = spec.Host(machine=this_machine(), unified=self.cgroups.unified)
         self._watch = Watch()
+        self._hub = Hub(paths.root / "streams")
         self.rotation = Rotation()
         self._once = Once(self.oci, self.cgroups, self._host, paths.run / "once")
         self._ended = threading.Condition()
@@ -95,6 +97,7 @@ class Runtime:
     def close(self) -> None:
         """Stop watching. Containers go on, and so do their logs; what `run_once` runs ends."""
         self._watch.close()
+        self._hub.close()
         self.rotation.close()
         self._once.close()
 
@@ -117,6 +120,7 @@ class Runtime:
         try:
             (folder / "cgroup").write_text(sandbox.cgroup)
             (folder / "config.json").write_text(document)
+            (folder / "input").write_text("none" if not stdin else "open" if leave_stdin_open else "once")
             monitor = spawn.Monitor(
                 name=sandbox.id,
                 folder=folder,
@@ -139,7 +143,14 @@ class Runtime:
 
     def attach(self, name: str) -> Attachment:
         """Connect to a container's streams; before `start`, nothing is missed. NotFound where it has ended."""
-        return streams.attach(self.folder(name))
+        folder = self.folder(name)
+        try:
+            kind = (folder / "input").read_text()
+        except OSError:
+            kind = ""
+        if kind not in {"none", "once", "open"}:
+            raise NotFound(name, "the runtime has no such container")
+        return self._hub.attach(folder, cast("Input", kind))
 
     def resize(self, name: str, rows: int, columns: int) -> None:
         """Set the size of a container's terminal."""
@@ -237,12 +248,10 @@ class Runtime:
         """Give what a container uses now."""
         return usage(self.cgroups, self._group(name))
 
-    def exec(
-        self, name: str, session: str, process: Process, *, stdin: bool, leave_stdin_open: bool = False
-    ) -> Session:
+    def exec(self, name: str, session: str, process: Process, *, stdin: bool) -> Session:
         """Start one more process in a running container; `session` is its id. StartRefused where it cannot be run."""
         folder = self._sessions / session
-        return start_session(self.oci, name, folder, process, stdin=stdin, leave_stdin_open=leave_stdin_open)
+        return start_session(self.oci, self._hub, name, folder, process, stdin=stdin)
 
     def run_once(
         self,
@@ -266,6 +275,7 @@ class Runtime:
             if self._has_monitor(name) or self.cgroups.pids(group):
                 self._end(name, group)
             self.cgroups.remove(group)
+        self._hub.forget(folder)
         self.oci.forget(name)
         shutil.rmtree(folder, ignore_errors=True)
 

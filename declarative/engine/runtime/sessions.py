@@ -20,9 +20,9 @@ from declarative.errors import Conflict, NotFound
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from declarative.engine.runtime.hub import Attachment, Hub
     from declarative.engine.runtime.oci import OciRuntime
     from declarative.engine.runtime.sandbox import Process
-    from declarative.engine.runtime.streams import Attachment
 
 
 class Session:
@@ -72,9 +72,7 @@ class Session:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
-def start_session(
-    oci: OciRuntime, name: str, folder: Path, process: Process, *, stdin: bool, leave_stdin_open: bool = False
-) -> Session:
+def start_session(oci: OciRuntime, hub: Hub, name: str, folder: Path, process: Process, *, stdin: bool) -> Session:
     """Start a process in the container `name`; `folder` is made for it. StartRefused where the program cannot be run."""
     try:
         folder.mkdir(mode=0o700, parents=True)
@@ -88,11 +86,15 @@ def start_session(
             name=name,
             folder=folder,
             stdin=stdin,
-            leave_stdin_open=leave_stdin_open,
             terminal=process.terminal,
             process=specification,
         )
-        pid = spawn.start_monitor(oci, monitor, process.args, ready=lambda: attachments.append(streams.attach(folder)))
+        pid = spawn.start_monitor(
+            oci,
+            monitor,
+            process.args,
+            ready=lambda: attachments.append(hub.attach(folder, "once" if stdin else "none")),
+        )
         return Session(folder, pid, attachments[0], _monitor(folder))
     except BaseException:
         for attachment in attachments:

@@ -1,26 +1,23 @@
-"""A process's streams through its monitor: output as it comes, input with an end, the terminal's size.
+"""What a monitor is told and tells over its socket and its control pipe: output, input, the terminal's size, a new log.
 
-The rule that keeps it simple: an `Attachment` is one connection to one monitor, and every client has its own. The monitor sends
-what is written after one attached, as packets of one letter for the stream and at most 8 KiB.
+The rule that keeps it simple: one call, one message. Who shares a connection is `hub`'s business.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from declarative.engine.runtime.spawn import CONTROL, SOCKET
-from declarative.errors import NotFound, Unavailable
+from declarative.errors import NotFound
 from declarative.record import record
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import TracebackType
 
 STDIN, STDOUT, STDERR = 0, 1, 2
-_PACKET_MAX = 32 << 10  # conmon reads 8 KiB (STDIO_BUF_SIZE) from the container at once
+PACKET_MAX = 32 << 10  # conmon takes 32 KiB of input at once, and sends 8 KiB of output
 _KINDS = {2: STDOUT, 3: STDERR}  # conmon's own numbers; a terminal's output is stdout
 
 
@@ -32,58 +29,7 @@ class Chunk:
     data: bytes
 
 
-class Attachment:
-    """One connection to a monitor. Reading and writing may be done by two threads; `close` by any."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-
-    def fileno(self) -> int:
-        """Give the socket, for select and poll: readable when `read` does not block."""
-        return self._connection.fileno()
-
-    def read(self) -> Chunk | None:
-        """Give the next output; None when there is no more. Blocks."""
-        while True:
-            try:
-                packet = self._connection.recv(_PACKET_MAX)
-            except OSError:  # closed by another thread, or reset by a monitor that ended
-                return None
-            if not packet:
-                return None
-            stream = _KINDS.get(packet[0])
-            if stream is not None and len(packet) > 1:
-                return Chunk(stream=stream, data=packet[1:])
-
-    def write(self, data: bytes) -> None:
-        """Give input to the process. Blocks while it does not read. Unavailable where it has ended."""
-        for start in range(0, len(data), _PACKET_MAX):
-            try:
-                self._connection.sendall(data[start : start + _PACKET_MAX])
-            except OSError as error:
-                raise Unavailable("attach", f"the process takes no input any more: {error.strerror}") from error
-
-    def close_input(self) -> None:
-        """End the input; output goes on."""
-        with contextlib.suppress(OSError):
-            self._connection.shutdown(socket.SHUT_WR)
-
-    def close(self) -> None:
-        """Let the connection go; a `read` in another thread gives None."""
-        with contextlib.suppress(OSError):
-            self._connection.shutdown(socket.SHUT_RDWR)
-        self._connection.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-def attach(folder: Path) -> Attachment:
+def connect(folder: Path) -> socket.socket:
     """Connect to the monitor of a folder. NotFound where none listens: the process has ended."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
@@ -96,7 +42,13 @@ def attach(folder: Path) -> Attachment:
     except OSError as error:
         connection.close()
         raise NotFound("attach", "no process listens") from error
-    return Attachment(connection)
+    return connection
+
+
+def parse_packet(packet: bytes) -> Chunk | None:
+    """Read a monitor's packet: a letter for the stream, then what was written. None for one that says nothing."""
+    stream = _KINDS.get(packet[0]) if packet else None
+    return Chunk(stream=stream, data=packet[1:]) if stream is not None and len(packet) > 1 else None
 
 
 def resize(folder: Path, rows: int, columns: int) -> None:

@@ -101,7 +101,8 @@ class Machine:
 
     def logged(self, name: str) -> str:
         """Give what is in a container's log, without times."""
-        return "".join(line[45:] for line in self.log(name).read_text().splitlines(keepends=True))
+        entries = self.log(name).read_bytes().split(b"\n")[:-1]
+        return b"".join(entry[45:] + (b"\n" if entry[43:44] == b"F" else b"") for entry in entries).decode()
 
     def drop(self, name: str) -> None:
         """Remove a container and its root file system."""

@@ -1,0 +1,87 @@
+"""What a client has not taken yet: a little in memory, more in a file without a name, and not without end.
+
+The rule that keeps it simple: first in, first out, whatever is where. Once something is in the file, all that follows goes there
+too, until it has been read to its end.
+"""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+from collections import deque
+from typing import IO, TYPE_CHECKING
+
+from declarative.engine.runtime.streams import Chunk
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MEMORY_MAX = 1 << 20
+FILE_MAX = 256 << 20
+"""A client that is further behind holds the process up, as any does that is a megabyte behind dockerd."""
+_MERGED = 64 << 10
+_HEAD = struct.Struct(">BL")
+
+
+class Backlog:
+    """Chunks of one client. Not safe to use from several threads: the owner has the lock."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._chunks: deque[Chunk] = deque()
+        self._file: IO[bytes] | None = None
+        self._read = self._written = 0
+        self.size = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing more should be put in."""
+        return self.size > MEMORY_MAX + FILE_MAX
+
+    def put(self, chunk: Chunk) -> None:
+        """Put a chunk at the end."""
+        size = len(chunk.data)
+        if self._file is None and self.size + size > MEMORY_MAX:
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115 - closed when it has been read
+            self._read = self._written = 0
+        self.size += size
+        if self._file is None:
+            self._chunks.append(chunk)
+            return
+        self._file.seek(self._written)
+        self._written += self._file.write(_HEAD.pack(chunk.stream, size) + chunk.data)
+
+    def take(self) -> Chunk | None:
+        """Take what comes first: as much of one stream as is there, within bounds. None where there is nothing."""
+        first = self._next()
+        if first is None:
+            return None
+        parts, size = [first.data], len(first.data)
+        while size < _MERGED and self._chunks and self._chunks[0].stream == first.stream:
+            parts.append(self._chunks.popleft().data)
+            size += len(parts[-1])
+        self.size -= size
+        return first if len(parts) == 1 else Chunk(stream=first.stream, data=b"".join(parts))
+
+    def close(self) -> None:
+        """Throw everything away."""
+        self._chunks.clear()
+        self.size = 0
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _next(self) -> Chunk | None:
+        if self._chunks:
+            return self._chunks.popleft()
+        if self._file is None:
+            return None
+        self._file.seek(self._read)
+        stream, size = _HEAD.unpack(self._file.read(_HEAD.size))
+        data = self._file.read(size)
+        self._read += _HEAD.size + size
+        if self._read == self._written:
+            self._file.close()
+            self._file = None
+        return Chunk(stream=stream, data=data)

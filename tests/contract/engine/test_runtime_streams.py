@@ -1,0 +1,238 @@
+"""Streams of containers: nothing missed, nothing mixed up, input with an end, terminals; clients that are slow, many, or gone."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from declarative.engine.runtime.streams import STDERR, STDOUT
+from declarative.errors import NotFound, Unavailable
+from tests.contract.engine.runtimes import PATIENCE_SECONDS, wait_until
+
+if TYPE_CHECKING:
+    from declarative.engine.runtime.hub import Attachment
+    from tests.contract.engine.runtimes import Machine
+
+MIB = 1 << 20
+
+
+def test_a_client_that_came_before_the_start_misses_nothing(box: Machine) -> None:
+    made = box.shell("echo out; echo err >&2; printf end")
+    box.runtime.create(made, log=box.log(made.id))
+    with box.runtime.attach(made.id) as client:
+        box.runtime.start(made.id)
+        assert _all(client) == {STDOUT: b"out\nend", STDERR: b"err\n"}
+
+
+def test_one_streams_bytes_keep_their_order(box: Machine) -> None:
+    made = box.shell("seq 1 200000")
+    box.runtime.create(made, log=box.log(made.id))
+    with box.runtime.attach(made.id) as client:
+        box.runtime.start(made.id)
+        output = _all(client)[STDOUT]
+    assert output == b"".join(b"%d\n" % number for number in range(1, 200001))
+    box.ended(made.id)
+    assert box.logged(made.id).encode() == output
+
+
+def test_a_hundred_megabytes_come_through_whole(box: Machine) -> None:
+    made = box.shell(f"head -c {100 * MIB} /dev/zero; echo end >&2")
+    box.runtime.create(made, log=None)
+    with box.runtime.attach(made.id) as client:
+        box.runtime.start(made.id)
+        size = 0
+        last = b""
+        while chunk := client.read():
+            size += len(chunk.data) if chunk.stream == STDOUT else 0
+            last = chunk.data
+    assert size == 100 * MIB
+    assert last == b"end\n"
+
+
+def test_input_goes_in_and_ends(box: Machine) -> None:
+    made = box.shell("sort; echo ended")
+    box.runtime.create(made, log=box.log(made.id), stdin=True)
+    with box.runtime.attach(made.id) as client:
+        box.runtime.start(made.id)
+        client.write(b"b\na\n")
+        client.write(b"c\n")
+        client.close_input()
+        assert _all(client)[STDOUT] == b"a\nb\nc\nended\n"
+
+
+def test_much_input_to_a_process_that_reads_slowly(box: Machine) -> None:
+    made = box.shell("sleep 0.5; wc -c")
+    box.runtime.create(made, log=box.log(made.id), stdin=True)
+    with box.runtime.attach(made.id) as client:
+        box.runtime.start(made.id)
+        for _ in range(20):
+            client.write(b"x" * MIB)
+        client.close_input()
+        assert _all(client)[STDOUT].split() == [str(20 * MIB).encode()]
+
+
+def test_a_process_that_reads_no_input_still_writes(box: Machine) -> None:
+    made = box.shell("seq 1 50000; sleep 1000")
+    box.runtime.create(made, log=box.log(made.id), stdin=True)
+    client = box.runtime.attach(made.id)
+    refused = threading.Event()
+
+    def feed() -> None:
+        try:
+            while True:
+                client.write(b"x" * 65536)
+        except Unavailable:
+            refused.set()
+
+    feeder = threading.Thread(target=feed)
+    feeder.start()
+    box.runtime.start(made.id)
+    output = b""
+    while not output.endswith(b"\n50000\n"):
+        chunk = client.read()
+        assert chunk is not None
+        output += chunk.data
+    box.runtime.kill(made.id)
+    feeder.join(PATIENCE_SECONDS)
+    assert refused.is_set()
+    client.close()
+
+
+def test_looking_on_does_not_end_the_input(box: Machine) -> None:
+    """conmon ends the input when any connection of its ends."""
+    made = box.shell("cat; echo ended")
+    box.runtime.create(made, log=box.log(made.id), stdin=True)
+    typist = box.runtime.attach(made.id)
+    box.runtime.start(made.id)
+    for _ in range(3):
+        box.runtime.attach(made.id).close()
+    typist.write(b"still here\n")
+    wait_until(lambda: "still here" in box.logged(made.id), "the input", PATIENCE_SECONDS)
+    typist.close()  # nobody is left, and nobody ended the input
+    later = box.runtime.attach(made.id)
+    later.write(b"and here\n")
+    wait_until(lambda: "and here" in box.logged(made.id), "the input", PATIENCE_SECONDS)
+    later.close_input()
+    box.ended(made.id)
+    later.close()
+    assert box.logged(made.id) == "still here\nand here\nended\n"
+
+
+def test_an_input_that_stays_open_outlives_clients(box: Machine) -> None:
+    made = box.shell("read a; read b; echo $a $b")
+    box.runtime.create(made, log=box.log(made.id), stdin=True, leave_stdin_open=True)
+    box.runtime.start(made.id)
+    for line in (b"one\n", b"two\n"):
+        with box.runtime.attach(made.id) as client:
+            client.write(line)
+            client.close_input()
+    box.ended(made.id)
+    assert box.logged(made.id) == "one two\n"
+
+
+def test_several_clients_see_the_same(box: Machine) -> None:
+    made = box.shell("read go; seq 1 20000; echo end >&2")
+    box.runtime.create(made, log=box.log(made.id), stdin=True)
+    clients = [box.runtime.attach(made.id) for _ in range(5)]
+    box.runtime.start(made.id)
+    clients[0].write(b"go\n")
+    seen = [_all(client) for client in clients]
+    assert seen[0][STDOUT].endswith(b"\n20000\n")
+    assert all(one == seen[0] for one in seen)
+    for client in clients:
+        client.close()
+
+
+def test_a_client_that_does_not_read_holds_nobody_up(box: Machine) -> None:
+    made = box.shell(f"head -c {40 * MIB} /dev/zero; exit 4")
+    box.runtime.create(made, log=None)
+    idle, busy = box.runtime.attach(made.id), box.runtime.attach(made.id)
+    box.runtime.start(made.id)
+    assert len(_all(busy)[STDOUT]) == 40 * MIB
+    assert box.ended(made.id).code == 4
+    # what it did not read waits for it, even after the container is gone
+    box.drop(made.id)
+    assert len(_all(idle)[STDOUT]) == 40 * MIB
+    idle.close()
+    busy.close()
+
+
+def test_a_client_that_is_too_far_behind_holds_the_process_up_and_loses_nothing(
+    box: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("declarative.engine.runtime.backlog.FILE_MAX", 4 * MIB)
+    made = box.shell(f"head -c {40 * MIB} /dev/zero; exit 4")
+    box.runtime.create(made, log=None)
+    client = box.runtime.attach(made.id)
+    box.runtime.start(made.id)
+    time.sleep(0.5)
+    assert box.runtime.state(made.id).status == "running"
+    assert len(_all(client)[STDOUT]) == 40 * MIB
+    client.close()
+    assert box.ended(made.id).code == 4
+
+
+def test_closing_wakes_a_reader(box: Machine) -> None:
+    name = box.start(box.sandbox("sleep", "1000"))
+    client = box.runtime.attach(name)
+    got: list[object] = [...]
+    reader = threading.Thread(target=lambda: got.append(client.read()))
+    reader.start()
+    time.sleep(0.1)
+    client.close()
+    reader.join(PATIENCE_SECONDS)
+    assert got == [..., None]
+
+
+def test_the_same_name_again_has_its_own_streams(box: Machine) -> None:
+    for number in range(3):
+        made = box.shell(f"echo {number}", name=f"again{number}")
+        box.runtime.create(made, log=None)
+        with box.runtime.attach(made.id) as client:
+            box.runtime.start(made.id)
+            box.ended(made.id)
+            box.runtime.delete(made.id)
+            box.runtime.create(made, log=None)
+            with box.runtime.attach(made.id) as second:
+                box.runtime.start(made.id)
+                assert _all(second)[STDOUT] == f"{number}\n".encode()
+            assert _all(client)[STDOUT] == f"{number}\n".encode()
+
+
+def test_a_terminal(box: Machine) -> None:
+    made = box.shell("tty; read line; stty size; echo got $line", terminal=True)
+    box.runtime.create(made, log=box.log(made.id), stdin=True, leave_stdin_open=True)
+    with box.runtime.attach(made.id) as client:
+        box.runtime.resize(made.id, 33, 101)
+        box.runtime.start(made.id)
+        time.sleep(0.2)
+        box.runtime.resize(made.id, 44, 102)
+        time.sleep(0.2)
+        client.write(b"typed\n")
+        output = _all(client)[STDOUT].decode()
+    assert "/dev/pts/0\r\n" in output
+    assert "44 102\r\n" in output
+    assert "got typed\r\n" in output
+    box.ended(made.id)
+    with pytest.raises(NotFound):
+        box.runtime.resize(made.id, 1, 1)
+
+
+def test_a_terminal_has_its_size_from_before_the_start(box: Machine) -> None:
+    made = box.shell("stty size", terminal=True)
+    box.runtime.create(made, log=box.log(made.id), stdin=True)
+    box.runtime.resize(made.id, 33, 101)
+    time.sleep(0.3)
+    box.runtime.start(made.id)
+    box.ended(made.id)
+    assert box.logged(made.id) == "33 101\r\n"
+
+
+def _all(client: Attachment) -> dict[int, bytes]:
+    found: dict[int, list[bytes]] = {}
+    while chunk := client.read():
+        found.setdefault(chunk.stream, []).append(chunk.data)
+    return {stream: b"".join(parts) for stream, parts in found.items()}
