@@ -29,7 +29,7 @@ def archive_members(files: Files, file: File) -> Iterator[Member] | None:
     if not is_archive(files, file):
         return None
     subject = f"archive {file.name.decode(errors='replace')}"
-    return members(Source(unpacked(read(files, file), subject), subject))
+    return members(Source(unpacked(read(files, file), subject), subject), lenient=True)
 
 
 def is_archive(files: Files, file: File) -> bool:

@@ -66,7 +66,7 @@ class Context:
         """Take in an archive, in any compression. Invalid where it is damaged or names what is outside of it."""
         with saying(subject), open(self._fd, "wb", buffering=_BUFFER, closefd=False) as out:
             at = 0
-            for count, member in enumerate(members(Source(unpacked(chunks, subject), subject))):
+            for count, member in enumerate(members(Source(unpacked(chunks, subject), subject), lenient=True)):
                 if count >= MOST_ENTRIES:
                     raise Invalid(subject, f"has more than {MOST_ENTRIES} entries", "write a .dockerignore")
                 path = self._place(member.entry, subject)

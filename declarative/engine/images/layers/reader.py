@@ -64,9 +64,11 @@ class Member:
         self._left -= size
         return self._source.pieces(size)
 
-    def finish(self) -> None:
-        """Pass over what is left, up to the next header."""
-        self._source.skip(self._left + self._padding)
+    def finish(self, *, lenient: bool = False) -> None:
+        """Pass over what is left, up to the next header. `lenient`: the padding after the last file may be missing."""
+        self._source.skip(self._left)
+        if not lenient or not self._source.at_end():
+            self._source.skip(self._padding)
         self._left = self._padding = 0
 
 
@@ -79,14 +81,16 @@ class _Header:
     block: bytes
 
 
-def members(source: Source) -> Iterator[Member]:
+def members(source: Source, *, lenient: bool = False) -> Iterator[Member]:
     """Give the entries of the archive in order, and read the stream to its very end.
+
+    `lenient`: the padding after the last file may be missing, as in what `docker build -f -` sends; Go's reader does not mind.
 
     Invalid where a header is damaged, a number is out of its range, or the stream ends in the middle of something.
     """
     while (found := _next(source)) is not None:
         yield found
-        found.finish()
+        found.finish(lenient=lenient)
     source.drain()
 
 
