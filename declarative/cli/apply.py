@@ -25,7 +25,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: Args, context: Context) -> int:
     """Apply manifests, or a saved plan."""
-    from declarative.cli.opening import load_manifests, policy_of
+    from declarative.cli.opening import open_stack, policy_of
 
     if args.saved:
         from declarative.cli.applying import apply_saved
@@ -38,5 +38,5 @@ def run(args: Args, context: Context) -> int:
         return plan.run(args, context)
     from declarative.cli.applying import converge
 
-    loaded = load_manifests(args, context)
-    return converge(loaded, policy_of(args), args, context)
+    loaded, driver = open_stack(args, context)
+    return converge(loaded, driver, policy_of(args), args, context)

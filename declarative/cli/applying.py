@@ -12,16 +12,15 @@ if TYPE_CHECKING:
     from declarative.core.plan import Plan, Policy
     from declarative.core.resources import Desired
     from declarative.core.state import Actual
+    from declarative.drivers.docker import DockerDriver
     from declarative.drivers.port import Driver
     from declarative.manifest.load import Loaded
 
 
-def converge(loaded: Loaded, policy: Policy, args: Args, context: Context) -> int:
-    """Apply what was loaded; gives the exit code."""
+def converge(loaded: Loaded, driver: DockerDriver, policy: Policy, args: Args, context: Context) -> int:
+    """Apply what was loaded, and close the driver; gives the exit code."""
     from declarative.apply.manifests import files_of
-    from declarative.cli.connection import open_driver
 
-    driver = open_driver(args, context, engine=loaded.stack.engine)
     try:
         options = options_of(args, context, policy, "apply")
         from declarative.record import replace

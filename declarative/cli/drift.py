@@ -52,12 +52,10 @@ def run(args: Args, context: Context) -> int:
 def _look(args: Args, context: Context) -> DriftReport:
     from declarative.apply.drift import drift_of
     from declarative.apply.run import look
-    from declarative.cli.connection import open_driver
-    from declarative.cli.opening import load_manifests
+    from declarative.cli.opening import open_stack
     from declarative.core.plan import Policy
 
-    loaded = load_manifests(args, context)
-    driver = open_driver(args, context, engine=loaded.stack.engine, read_only=True)
+    loaded, driver = open_stack(args, context, read_only=True)
     try:
         # Guards stop an apply, not a look: what an apply would refuse to remove is no reason to see nothing.
         policy = Policy(targets=frozenset(args.target), destroy=True)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import gc
 import sys
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, NoReturn
 
 from declarative.cli.verbs import HIDDEN, VERBS
 
@@ -20,6 +21,24 @@ if TYPE_CHECKING:
 
 EXIT_INTERRUPTED = 130
 _HELP = ("-h", "--help", "help")
+
+
+def program() -> NoReturn:
+    """Be the program: run this process's command line and end the process.
+
+    Taking the interpreter apart, object by object, is 20 ms of an apply without changes, for memory that the kernel takes back
+    anyway. The engine's daemon has threads that are to be waited for; it ends as Python does.
+    """
+    code = main()
+    if "declarative.cli.engine" in sys.modules:
+        sys.exit(code)
+    import os
+
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            with suppress(OSError, ValueError):  # closed by whoever reads it: there is nobody to tell
+                stream.flush()
+    os._exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 from declarative.errors import Usage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from declarative.cli.context import Context
     from declarative.cli.options import Args
     from declarative.core.plan import Policy
+    from declarative.drivers.docker import DockerDriver
     from declarative.manifest.load import Loaded, LoadOptions
 
 DEFAULT_FILES = ("stack.yaml", "stack.yml", "declarative.yaml", "declarative.yml")
@@ -35,16 +38,40 @@ def load_options(args: Args, context: Context, *, names_only: bool = False, secr
     )
 
 
-def load_manifests(args: Args, context: Context, *, names_only: bool = False, secrets: bool = True) -> Loaded:
+def load_manifests(
+    args: Args,
+    context: Context,
+    *,
+    names_only: bool = False,
+    secrets: bool = True,
+    named: Callable[[str], None] | None = None,
+) -> Loaded:
     """Read what -f names, or the default file. Warnings go to standard error. For the options see LoadOptions."""
     from declarative.manifest.load import load_stack
 
-    loaded = load_stack(
-        manifest_files(args, context), load_options(args, context, names_only=names_only, secrets=secrets)
-    )
+    options = load_options(args, context, names_only=names_only, secrets=secrets)
+    loaded = load_stack(manifest_files(args, context), options, named)
     for warning in loaded.warnings:
         context.err.line(context.err.paint("warning: ", "yellow") + str(warning))
     return loaded
+
+
+def open_stack(args: Args, context: Context, *, read_only: bool = False) -> tuple[Loaded, DockerDriver]:
+    """Read the manifests and connect to their engine. An engine on this machine looks meanwhile at what there is."""
+    from declarative.cli.connection import open_driver, open_early
+
+    driver = open_early(args, context, read_only=read_only)
+    try:
+        loaded = load_manifests(args, context, named=driver.expect if driver is not None else None)
+        if driver is None or (loaded.stack.engine and not args.engine):
+            if driver is not None:
+                driver.close()
+            driver = open_driver(args, context, engine=loaded.stack.engine, read_only=read_only)
+    except BaseException:
+        if driver is not None:
+            driver.close()
+        raise
+    return loaded, driver
 
 
 def manifest_files(args: Args, context: Context) -> list[str]:

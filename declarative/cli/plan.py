@@ -27,12 +27,10 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Args, context: Context) -> int:
     """Plan and show."""
     from declarative.cli.alarm import alarm
-    from declarative.cli.connection import open_driver
-    from declarative.cli.opening import load_manifests, policy_of
+    from declarative.cli.opening import open_stack, policy_of
 
     with alarm(args.timeout):
-        loaded = load_manifests(args, context)
-        driver = open_driver(args, context, engine=loaded.stack.engine, read_only=True)
+        loaded, driver = open_stack(args, context, read_only=True)
         try:
             from declarative.apply.run import look
 

@@ -52,4 +52,5 @@ def run(args: Args, context: Context) -> int:
             return 0
     finally:
         driver.close()
-    return converge(loaded, policy_of(args), args, context)
+    driver = open_driver(args, context, engine=loaded.stack.engine)
+    return converge(loaded, driver, policy_of(args), args, context)

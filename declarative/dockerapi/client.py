@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Self
 
 from declarative.dockerapi import http11, wire
 from declarative.dockerapi.connection import Connection, Response, Stale
-from declarative.dockerapi.pipeline import fetch
+from declarative.dockerapi.pipeline import Lane, Pending
 from declarative.dockerapi.transport import connect
 from declarative.errors import Unavailable, Unsupported
 from declarative.record import record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from types import TracebackType
 
     from declarative.dockerapi.duplex import Duplex
@@ -95,9 +95,13 @@ class EngineClient:
         """What the engine is; asked once. Raises Unavailable, Denied, Unsupported."""
         with self._negotiation:
             if self._facts is None:
-                self._facts = self._negotiate()
-                self._prefix = "/v{}.{}".format(*self._facts.api)
+                self._facts = self._negotiate(self.timeout)
             return self._facts
+
+    def greet(self, seconds: float) -> None:
+        """Ask what the engine is, as `facts` does, where it answers within `seconds`."""
+        with self._negotiation:
+            self._facts = self._facts or self._negotiate(seconds)
 
     def get_json(self, path: str, query: Query | None = None) -> Json:
         """GET a document."""
@@ -105,21 +109,17 @@ class EngineClient:
 
     def get_many(self, paths: Sequence[str]) -> list[Json]:
         """GET many documents, pipelined, in the order of `paths`; None for what is not there (404)."""
+        return self.begin_many(paths).documents()
+
+    def begin_many(self, paths: Sequence[str]) -> Pending:
+        """Ask for many documents as `get_many` does, and return at once: the engine answers while we do something else."""
         _ = self._prefix or self.facts
-        targets = [f"{self._prefix}{path}" for path in paths]
-        requests = [http11.render_request("GET", target, _FIELDS) for target in targets]
-        found: list[Json] = []
+        requests = [http11.render_request("GET", f"{self._prefix}{path}", _FIELDS) for path in paths]
 
-        def take(head: http11.Head, body: bytes) -> None:
-            if head.status != 404 and head.status >= 400:
-                raise self._refusal(head, body)
-            found.append(None if head.status == 404 else self._parsed(body))
+        def take(fresh: bool) -> Connection:
+            return self._connection(fresh=fresh, seconds=self.timeout)
 
-        fresh = False
-        while len(found) < len(requests):
-            before = len(found)
-            fresh = self._fetch(requests[before:], take, fresh=fresh)
-        return found
+        return Pending(requests, Lane(take=take, give_back=self._done, read=self._read, seconds=self.timeout))
 
     def post_json(
         self, path: str, query: Query | None = None, body: Json = None, headers: Mapping[str, str] | None = None
@@ -241,8 +241,8 @@ class EngineClient:
 
     # ---- below the surface ----
 
-    def _negotiate(self) -> EngineFacts:
-        headers = self.ping()
+    def _negotiate(self, seconds: float) -> EngineFacts:
+        headers = self.ping(seconds)
         theirs = _version(headers.get("api-version", ""))
         if theirs is None:
             problem = "what answers there is no container engine: its ping has no API version"
@@ -250,8 +250,10 @@ class EngineClient:
         if theirs < OLDEST_API:
             problem = "the engine speaks API {}.{}, which is older than {}.{}".format(*theirs, *OLDEST_API)
             raise Unsupported(self.address, problem, "upgrade the engine to Docker 1.12 or newer")
+        api = min(theirs, NEWEST_API)
+        self._prefix = "/v{}.{}".format(*api)
         return EngineFacts(
-            api=min(theirs, NEWEST_API),
+            api=api,
             engine_api=theirs,
             server=headers.get("server", ""),
             os=headers.get("ostype", ""),
@@ -270,18 +272,12 @@ class EngineClient:
         connection = self._connection(fresh=True, seconds=self.timeout)
         return self._exchange(connection, method, target, body, headers, seconds=self.timeout, patient=patient)
 
-    def _fetch(self, requests: Sequence[bytes], take: Callable[[http11.Head, bytes], None], *, fresh: bool) -> bool:
-        """Pipeline on one connection; whether the rest needs a fresh one. Raises unless something was answered or stale."""
-        connection = self._connection(fresh=fresh, seconds=self.timeout)
-        alive = False
-        try:
-            _, alive = fetch(connection, requests, take, self.timeout)
-        except Stale as stale:
-            if fresh:
-                raise stale.fault from stale
-        finally:
-            self._done(connection, reusable=alive and not connection.reader.begun)
-        return True
+    def _read(self, head: http11.Head, body: bytes) -> Json:
+        if head.status == 404:
+            return None
+        if head.status >= 400:
+            raise self._refusal(head, body)
+        return self._parsed(body)
 
     def _exchange(
         self,

@@ -21,7 +21,7 @@ from declarative.manifest.yaml_nodes import Mapping
 from declarative.record import field, record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from collections.abc import Mapping as AbstractMapping
     from pathlib import Path
 
@@ -69,8 +69,8 @@ class Loaded:
     warnings: tuple[Problem, ...] = ()
 
 
-def load_stack(files: Iterable[str], options: LoadOptions) -> Loaded:
-    """Read, render, check and resolve what `files` (the `-f` arguments) name.
+def load_stack(files: Iterable[str], options: LoadOptions, named: Callable[[str], None] | None = None) -> Loaded:
+    """Read, render, check and resolve what `files` (the `-f` arguments) name. `named` hears the stack's name once it is known.
 
     Raises InvalidManifest with every problem of all files; Usage for a `--set` that cannot be applied.
     """
@@ -86,6 +86,8 @@ def load_stack(files: Iterable[str], options: LoadOptions) -> Loaded:
             stack=options.stack or None,
         ),
     )
+    if named is not None and rendered.stack_name:
+        named(rendered.stack_name)
     return resolve_documents(rendered, options, problems)
 
 
