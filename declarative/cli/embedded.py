@@ -30,6 +30,7 @@ IDLE_SECONDS = 300
 """How long a daemon that was started on demand stays when nothing runs and nobody asks."""
 
 _START_SECONDS = 60.0  # a start takes a fifth of a second; with many containers to take up again, some seconds
+_SAID_SECONDS = 5.0
 _STOP_SECONDS = 60.0  # requests under way are given ten
 _POLL_SECONDS = 0.01
 _LOG_LINES = 5
@@ -106,11 +107,19 @@ def running(where: Places) -> Running | None:
     return None
 
 
+def serving(where: Places) -> Running | None:
+    """As `running`, once who serves has said so: it listens a moment before."""
+    deadline = time.monotonic() + _SAID_SECONDS
+    while (found := running(where)) is not None and not found.pid and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+    return found
+
+
 def stop(where: Places) -> bool:
     """Ask the daemon to end and wait until it has; False where none runs. Containers go on. Raises Denied, Unavailable."""
     import signal
 
-    found = running(where)
+    found = serving(where)
     if found is None:
         return False
     if not found.pid:
@@ -183,7 +192,7 @@ def _start(where: Places, environ: Mapping[str, str], options: Sequence[str]) ->
 
 def _await(where: Places, process: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + _START_SECONDS
-    while not (answers(where.socket) and (found := running(where)) is not None and found.pid):
+    while not answers(where.socket):
         if process.poll() is not None and running(where) is None:
             raise Failed("engine", f"the embedded engine does not start: {_last_words(where.log)}", f"see {where.log}")
         if time.monotonic() > deadline:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from declarative.cli.options import add_common
 
 if TYPE_CHECKING:
-    from pathlib import Path
 
     from declarative.cli.context import Context
     from declarative.cli.options import Args, Parser
@@ -23,23 +22,43 @@ HELP = """Say which engine is used, how it was found, and what it can do; or see
   status   (or show, or nothing) which engine is used; exits with 1 where it does not answer
   start    start the embedded engine in the background, and wait until it answers; it stays until it is stopped
   stop     end it; its containers go on, and it takes them up again when it is started
-  serve    be the daemon, in the foreground; `declarative engine serve --help` has its options
+  serve    be the daemon, in the foreground
   fsck     check images, containers and records of a stopped engine, and mend what can be mended
 
 Commands start the embedded engine themselves when they need it; it ends by itself when nothing runs and nobody asks.
 DECLARATIVE_ENGINE_ROOT names another data root than /var/lib/declarative."""
+DAEMON_OPTIONS = (
+    ("--root", "DIR", "data root (default: DECLARATIVE_ENGINE_ROOT, else /var/lib/declarative)"),
+    ("--run", "DIR", "what a reboot may take: sockets, bundles, namespaces (default: /run/declarative, or ROOT/run)"),
+    ("--host", "URL", "where to listen: unix:///PATH, tcp://ADDRESS:PORT; may be repeated (default: RUN/engine.sock)"),
+    ("--tlscacert", "FILE", "over TCP, clients need a certificate of this authority"),
+    ("--tlscert", "FILE", "the daemon's own certificate, for TCP"),
+    ("--tlskey", "FILE", "and its key"),
+    ("--mirror", "URL", "ask this registry before Docker Hub; may be repeated"),
+    (
+        "--insecure-registry",
+        "HOST[:PORT]",
+        "speak to this registry without TLS, or with any certificate; may be repeated",
+    ),
+    ("--cgroup-parent", "NAME", "the control group that holds the containers' own"),
+    ("--default-address-pool", "base=NET,size=N", "what networks without a subnet are cut from; may be repeated"),
+    ("--dns", "ADDRESS", "name server of containers; may be repeated (default: the machine's)"),
+    ("--idle-exit", "SECONDS", "end when nothing runs and nobody asked anything for this long (default: never)"),
+)
+"""As the daemon's own program has them (`python -m declarative.engine --help`; a test compares)."""
+
 _WHAT = ("status", "show", "start", "stop", "serve", "fsck")
 
 
 def add_arguments(parser: Parser) -> None:
     """Add the options."""
-    import argparse
-
     add_common(parser, manifests=False)
     parser.add_argument("what", nargs="?", choices=_WHAT, default="status", metavar="|".join(_WHAT))
-    parser.add_argument(
-        "options", nargs=argparse.REMAINDER, metavar="OPTIONS", help="of the daemon: serve, start, fsck"
-    )
+    group = parser.add_argument_group("options of the daemon (serve, start; --root and --run of all)")
+    for name, metavar, text in DAEMON_OPTIONS:
+        group.add_argument(name, dest=f"daemon_{name[2:].replace('-', '_')}", action="append", default=[],
+                           metavar=metavar, help=text)  # fmt: skip
+    group.add_argument("--debug", action="store_true", help="log more")
 
 
 def run(args: Args, context: Context) -> int:
@@ -53,18 +72,22 @@ def _places(args: Args, context: Context) -> Places:
     """Give the places that the daemon's options name, else the environment."""
     from declarative.dockerapi.places import places, places_of
 
-    named: dict[str, Path] = {}
-    words = iter(args.options)
-    for word in words:
-        name, equals, value = word.partition("=")
-        if name in {"--root", "--run"}:
-            named[name] = context.folder / (value if equals else next(words, ""))
     known = places_of(context.environ)
-    return places(named.get("--root", known.root), named.get("--run")) if named else known
+    root = context.folder / args.daemon_root[-1] if args.daemon_root else None
+    run_root = context.folder / args.daemon_run[-1] if args.daemon_run else None
+    return places(root or known.root, run_root) if root or run_root else known
 
 
-def _daemon_words(where: Places, args: Args) -> list[str]:
-    return [f"--root={where.root}", f"--run={where.run}", *args.options]
+def _daemon_words(args: Args) -> list[str]:
+    """Give the daemon's options as they were given to us, its places left out."""
+    words = [
+        f"{name}={value}"
+        for name, _, _ in DAEMON_OPTIONS
+        if name not in {"--root", "--run"}
+        for value in getattr(args, f"daemon_{name[2:].replace('-', '_')}")
+    ]
+    words += ["--debug"] if args.debug else []
+    return [*words, f"--log-format={args.log_format}"]
 
 
 def _serve(args: Args, context: Context) -> int:
@@ -72,8 +95,8 @@ def _serve(args: Args, context: Context) -> int:
 
     from declarative.cli.embedded import command
 
-    asks = {"-h", "--help"} & set(args.options)
-    argv, extra = command(["--help"] if asks else _daemon_words(_places(args, context), args))
+    where = _places(args, context)
+    argv, extra = command([f"--root={where.root}", f"--run={where.run}", *_daemon_words(args)])
     context.close_screens()
     os.execve(argv[0], argv, {**context.environ, **extra})  # noqa: S606 - it becomes this process, with its signals
 
@@ -83,17 +106,18 @@ def _fsck(args: Args, context: Context) -> int:
 
     from declarative.cli.embedded import command
 
-    argv, extra = command(["--fsck", *_daemon_words(_places(args, context), args)])
+    where = _places(args, context)
+    argv, extra = command(["--fsck", f"--root={where.root}", f"--run={where.run}"])
     context.close_screens()
     return subprocess.run(argv, check=False, env={**context.environ, **extra}).returncode
 
 
 def _start(args: Args, context: Context) -> int:
-    from declarative.cli.embedded import ensure, running
+    from declarative.cli.embedded import ensure, serving
 
     where = _places(args, context)
-    started = ensure(where, context.environ, "--engine", args.options)
-    found = running(where)
+    started = ensure(where, context.environ, "--engine", _daemon_words(args))
+    found = serving(where)
     text = "started" if started else "runs already"
     _tell(context, {"state": text, "address": f"unix://{where.socket}", "pid": found.pid if found else 0})
     return 0

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from declarative.dockerapi.transport import TlsFiles
     from declarative.engine.daemon.listen import Listener
+    from declarative.engine.lock import RootLock
     from declarative.engine.log import Log
     from declarative.engine.settings import Settings
 
@@ -85,6 +86,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def serve(arguments: argparse.Namespace, log: Log) -> int:
     """Start, serve, end."""
+    from declarative.engine.daemon.listen import listen
     from declarative.engine.daemon.router import Router, discover
     from declarative.engine.daemon.server import Server
     from declarative.engine.engine import Engine
@@ -92,38 +94,44 @@ def serve(arguments: argparse.Namespace, log: Log) -> int:
 
     began = time.monotonic()
     settings = read_settings(arguments)
+    hosts, tls = arguments.host or [f"unix://{settings.paths.socket}"], read_tls(arguments)
     _prepare_process()
-    with RootLock(settings.paths.root) as lock:
+    with RootLock(settings.paths.root) as lock, contextlib.ExitStack() as ending:
         settings.paths.run.mkdir(mode=0o711, parents=True, exist_ok=True)
         engine = Engine(settings, log)
+        ending.callback(engine.close)
         engine.restore()
-        hosts = arguments.host or [f"unix://{settings.paths.socket}"]
-        listeners = _listen(hosts, read_tls(arguments))
+        listeners = [ending.enter_context(contextlib.closing(listen(host, tls))) for host in hosts]
         server = Server(Router(engine, discover(), log).answer, listeners, log, common_headers())
+        ending.callback(server.drain, _DRAIN_SECONDS)
+        ending.callback(engine.events.close)
+        _announce(settings, lock, listeners, log, began)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: server.stop())
-        addresses = [listener.address for listener in listeners]
-        lock.tell(addresses)
-        settings.paths.pid.write_text(f"{os.getpid()}\n")
-        gc.collect()
-        gc.freeze()  # what start-up made stays for good: no need to look at it again
-        log.info("engine serves", at=", ".join(addresses), root=settings.paths.root,
-                 milliseconds=round((time.monotonic() - began) * 1000))  # fmt: skip
 
         def tick() -> None:
-            if arguments.idle_exit and server.quiet_for() >= arguments.idle_exit and engine.idle() and server.retire():
+            idle = arguments.idle_exit and server.quiet_for() >= arguments.idle_exit and engine.idle()
+            if idle and server.retire():
                 log.info("engine ends: nothing runs and nobody asks", seconds=arguments.idle_exit)
 
         server.serve(tick)
         log.info("engine ends")
-        engine.events.close()
-        server.drain(_DRAIN_SECONDS)
-        engine.close()
         with contextlib.suppress(OSError):
             settings.paths.pid.unlink()
     log.info("engine ended")
     sys.stderr.flush()
     os._exit(0)  # threads that wait for a client's bytes must not hold the process
+
+
+def _announce(settings: Settings, lock: RootLock, listeners: Sequence[Listener], log: Log, began: float) -> None:
+    """Say that we serve, to whoever looks at the data root, the run root, or the log."""
+    addresses = [listener.address for listener in listeners]
+    lock.tell(addresses)
+    settings.paths.pid.write_text(f"{os.getpid()}\n")
+    gc.collect()
+    gc.freeze()  # what start-up made stays for good: no need to look at it again
+    took = round((time.monotonic() - began) * 1000)
+    log.info("engine serves", at=", ".join(addresses), root=settings.paths.root, milliseconds=took)
 
 
 def _probe(arguments: argparse.Namespace) -> int:
@@ -201,20 +209,6 @@ def _pool(text: str) -> tuple[str, int]:
     if not network.prefixlen <= size <= network.max_prefixlen:
         raise Invalid("--default-address-pool", f"{text!r} holds no network of that size", "size is a prefix length")
     return str(network), size
-
-
-def _listen(hosts: Sequence[str], tls: TlsFiles | None) -> list[Listener]:
-    from declarative.engine.daemon.listen import listen
-
-    made: list[Listener] = []
-    try:
-        for host in hosts:
-            made.append(listen(host, tls))  # noqa: PERF401 - those before a failure have to be closed
-    except BaseException:
-        for listener in made:
-            listener.close()
-        raise
-    return made
 
 
 def _prepare_process() -> None:
