@@ -162,7 +162,9 @@ class Builder:
             content = context.content(b"dockerfile")
         if content is None:
             raise Invalid("", f"Cannot locate specified Dockerfile: {name}")
-        source = _parsed(lambda: lex(content, name))
+        # what is not UTF-8 could reach neither the image's configuration nor the OCI runtime's
+        text = content.decode("utf-8", "replace").encode()
+        source = _parsed(lambda: lex(text, name))
         context.obey_ignore_file()
         return source
 

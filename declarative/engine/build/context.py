@@ -36,6 +36,8 @@ MOST_ENTRIES = 2_000_000
 """Entries of one context; a checkout of the largest repositories has a tenth."""
 MOST_BYTES = 256 << 30
 """Bytes of one context, unpacked: what one layer may have, too."""
+TEXT_MAX = 16 << 20
+"""Bytes of a Dockerfile or a `.dockerignore`."""
 _BUFFER = 1 << 20
 _EMPTY = hashlib.sha256().digest()
 
@@ -115,10 +117,12 @@ class Context:
         self._names = None
 
     def content(self, path: bytes) -> bytes | None:
-        """Give the content of one small file, through links; None where there is no such file."""
+        """Give the content of one small file, through links; None where there is no such file. Invalid for a large one."""
         file = find(self, path)
         if file is None or file.kind is not Kind.FILE:
             return None
+        if file.size > TEXT_MAX:
+            raise Invalid(os.fsdecode(path), f"has more than {TEXT_MAX} bytes", "see whether it is the right file")
         return os.pread(self._fd, file.size, file.start)
 
     def obey_ignore_file(self) -> None:

@@ -135,14 +135,19 @@ class Voice:
         """Tell of something that does not stop the build."""
         self.text(f"[Warning] {text}\n")
 
-    def out(self, data: bytes) -> None:
-        """Pass on what a command writes to its output."""
-        text = self._out.decode(data)
+    def out(self, data: bytes, *, last: bool = False) -> None:
+        """Pass on what a command writes to its output; `last`: nothing follows."""
+        text = self._out.decode(data, last)
         if text:
             self.text(text)
 
-    def err(self, data: bytes) -> None:
+    def err(self, data: bytes, *, last: bool = False) -> None:
         """Pass on what a command writes to its error output; red, as dockerd has it."""
-        text = self._err.decode(data)
+        text = self._err.decode(data, last)
         if text:
             self.text(f"{_RED}{text}{_PLAIN}")
+
+    def ended(self) -> None:
+        """Hear that a command has ended, perhaps in the middle of a character."""
+        self.out(b"", last=True)
+        self.err(b"", last=True)

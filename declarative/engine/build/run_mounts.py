@@ -61,7 +61,7 @@ class Wanted:
     size: int = 0
     env: str = ""
     origin_id: str = ""
-    lowers: tuple[Path, ...] | None = field(default=None, compare=False)
+    lowers: tuple[Path, ...] | None = field(default=None, compare=False, repr=False)
 
 
 @record

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _PIPES = "/dev/pipes"
 """Where BuildKit puts the scripts of here-documents."""
 _FOLDERS = ("dev", "etc", "proc", "sys")
-_FILES = ("etc/hostname", "etc/hosts", "etc/resolv.conf")
+_FILES = (".dockerenv", "etc/hostname", "etc/hosts", "etc/resolv.conf")
 
 
 class CommandFailed(Failed):
@@ -73,6 +73,8 @@ def make_bottom(folder: Path) -> Path:
         (folder / name).chmod(0o755)
     for name in _FILES:
         (folder / name).touch(mode=0o644)
+    if not (folder / "etc/mtab").is_symlink():
+        (folder / "etc/mtab").symlink_to("/proc/mounts")
     return folder
 
 
@@ -150,6 +152,7 @@ class _Run:
             stack.callback(stubs.remove)
             sandbox = self._sandbox(root, command, mounts, mounted, network)
             ended = self._site.parts.runtime.run_once(sandbox, self._heard, cancelled=self._site.stop.__bool__)
+            self._voice.ended()
             return ended.code
 
     def _heard(self, stream: int, data: bytes) -> None:

@@ -188,9 +188,19 @@ def _pairs(query: Query, name: str) -> dict[str, str | None]:
     found = query.document(name)
     if found is None:
         return {}
-    if not isinstance(found, dict) or not all(value is None or isinstance(value, str) for value in found.values()):
+    if not isinstance(found, dict) or not all(value is None or _is_text(value) for value in found.values()):
         raise Invalid(name, "is no JSON object of texts")
+    if not all(map(_is_text, found)):
+        raise Invalid(name, "has a name that is no text")
     return dict(found)
+
+
+def _is_text(value: object) -> bool:
+    """Tell a text from other values, and from one that no encoding can carry: half a surrogate pair, a NUL."""
+    try:
+        return isinstance(value, str) and b"\0" not in value.encode()
+    except UnicodeEncodeError:
+        return False
 
 
 def _list(query: Query, name: str) -> tuple[str, ...]:
