@@ -22,6 +22,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from declarative.engine.runtime.rootfs import mounts_below
 from declarative.errors import Conflict, Failed, Invalid, NotFound
 from declarative.record import field, record
 
@@ -236,7 +237,7 @@ class Volumes:
         with self._lock:
             volume = self.use(name, holder)
             self._make_folder(volume)
-            if volume.options and not os.path.ismount(volume.path):
+            if volume.options and not mounts_below(volume.path.resolve()):
                 _mount(volume)
             self._mounted.setdefault(name, set()).add(holder)
         told = {"container": holder, "driver": volume.driver} | dict(attributes or {})
@@ -297,8 +298,8 @@ class Volumes:
 
     def _unmount(self, volume: Volume) -> None:
         """Take away what is mounted on a volume's folder: its data is elsewhere, and must never be removed with the folder."""
-        while os.path.ismount(volume.path):
-            ended = subprocess.run(["umount", str(volume.path)], check=False, capture_output=True, text=True)
+        while points := mounts_below(volume.path.resolve()):
+            ended = subprocess.run(["umount", "--", str(points[0])], check=False, capture_output=True, text=True)
             if ended.returncode:
                 raise Conflict("", f"unmount {volume.name}: {ended.stderr.strip()}")
 

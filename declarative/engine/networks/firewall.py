@@ -79,13 +79,15 @@ _RULES = """
 class Zone:
     """What the rules know of a network: its bridge and subnets, whether it is cut off, and whether it hides behind this machine.
 
-    `resolver`: the gateway's address, and the port that answers what is asked there on port 53.
+    `closed`: its containers do not reach each other. `resolver`: the gateway's address, and the port that answers what is asked
+    there on port 53.
     """
 
     link: str
     subnets: tuple[Block, ...]
     internal: bool = False
     hidden: bool = True
+    closed: bool = False
     resolver: tuple[IPv4Address, int] | None = None
 
 
@@ -196,7 +198,9 @@ class Firewall:
 
 
 def _of_zone(zone: Zone, verb: str) -> list[str]:
-    elements = [f'bridges {{ "{zone.link}" }}', f'same {{ "{zone.link}" . "{zone.link}" }}']
+    elements = [f'bridges {{ "{zone.link}" }}']
+    if not zone.closed:
+        elements.append(f'same {{ "{zone.link}" . "{zone.link}" }}')
     if zone.internal:
         elements.append(f'internal {{ "{zone.link}" }}')
     for subnet in zone.subnets:

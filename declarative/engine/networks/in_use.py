@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from declarative.engine.networks.firewall import Zone
 from declarative.engine.networks.neighbours import Neighbours
-from declarative.engine.networks.records import OPTION_MASQUERADE, Network
+from declarative.engine.networks.records import OPTION_ICC, OPTION_MASQUERADE, Network
 from declarative.engine.networks.watch import Watch
 from declarative.errors import DeclarativeError
 
@@ -135,6 +135,7 @@ class InUse:
             subnets=tuple(pool.subnet for pool in network.pools),
             internal=network.internal,
             hidden=network.flag(OPTION_MASQUERADE, default=True),
+            closed=not network.flag(OPTION_ICC, default=True),
             resolver=resolver,
         )
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from declarative.engine.networks import links
 from declarative.engine.networks.netlink import Netlink
+from declarative.engine.runtime.rootfs import mounts_below
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +53,7 @@ def prepare(folder: Path) -> None:
     of others that were made meanwhile too, where it would keep the network alive.
     """
     folder.mkdir(mode=0o755, parents=True, exist_ok=True)
-    if os.path.ismount(folder):
+    if mounts_below(folder.resolve()):
         return
     name = os.fsencode(folder)
     _checked(_libc().mount(name, name, b"none", _BIND | _REC, None), "mount")
@@ -61,7 +62,7 @@ def prepare(folder: Path) -> None:
 
 def abandon(folder: Path) -> None:
     """Take the folder's own mount away, once nothing is in it."""
-    while os.path.ismount(folder) and _libc().umount2(os.fsencode(folder), _DETACH) == 0:
+    while _libc().umount2(os.fsencode(folder), _DETACH) == 0:
         pass
     with contextlib.suppress(OSError):
         folder.rmdir()

@@ -184,6 +184,9 @@ class Networks:
                 if endpoint.link:  # it goes with the namespace, in a while, unless somebody keeps that
                     self._retired[endpoint.network_id, str(endpoint.ipv4)] = endpoint.link
                     self._later.put(endpoint.link, _LINK_SECONDS, partial(self._wiring.unplug, endpoint.link))
+            networks = [self._catalog.get(endpoint.network_id) for endpoint in left]
+        for endpoint, network in zip(left, networks, strict=True):
+            self._tell("disconnect", endpoint, network)
 
     def connect(self, container_id: str, name: str, request: EndpointRequest | None = None) -> Endpoint:
         """Bring a container into a network, its namespace being open. Denied, Invalid, NotFound, Failed; then nothing is left."""

@@ -180,6 +180,7 @@ class Wiring:
     def _plug(self, network: Network, endpoint: Endpoint, namespace: Path) -> None:
         descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
         try:
+            bridged = namespaces.read_setting(_BRIDGED_PACKETS) == "1"
             for again in (False, True):
                 pair = Pair(
                     link=endpoint.link,
@@ -188,9 +189,10 @@ class Wiring:
                     interface=endpoint.interface,
                     mac=endpoint.mac,
                     mtu=network.mtu,
-                    isolated=not network.flag(OPTION_ICC, default=True),
-                    # where bridged packets pass the rules, one to the container's own published port comes back as it went
-                    hairpin=namespaces.read_setting(_BRIDGED_PACKETS) == "1",
+                    # where bridged packets pass the rules, those keep containers apart, and let published ports through;
+                    # and a packet to the container's own published port goes back the way it came
+                    isolated=not bridged and not network.flag(OPTION_ICC, default=True),
+                    hairpin=bridged,
                 )
                 try:
                     with self._lock:
