@@ -64,8 +64,9 @@ class BlobStore:
             for folder in (root, self._blobs, self._blobs / "sha256", self._ingest):
                 _make_folder(folder)
             self._check_layout()
-            rebooted = self._check_boot(boot_id() if boot is None else boot)
-            self._sweep(partials=rebooted)
+            self.rebooted = self._check_boot(boot_id() if boot is None else boot)
+            """Whether the kernel was started anew since the store was open last, or it is new."""
+            self._sweep(partials=self.rebooted)
 
     def has(self, digest: Digest) -> bool:
         """Tell whether the blob is here, whole."""

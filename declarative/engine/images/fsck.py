@@ -82,7 +82,7 @@ def _image(store: ImageStore, row: ImageRow, damaged: dict[Digest, str], *, mend
         problem = damaged.get(digest) or ("" if store.blobs.has(digest) else "missing")
         if not problem:
             continue
-        mended = _repacked(store, digest) if mend else ""
+        mended = "packed again out of the unpacked layer" if mend and repack(store, digest) else ""
         lost = lost or not mended
         yield Finding(subject=f"blob {digest} of image {row.id.short}", problem=problem, mended=mended)
     if lost:
@@ -99,7 +99,7 @@ def _image(store: ImageStore, row: ImageRow, damaged: dict[Digest, str], *, mend
         )
 
 
-def _repacked(store: ImageStore, digest: Digest) -> str:
+def repack(store: ImageStore, digest: Digest) -> bool:
     """Make a layer's blob again out of its unpacked folder, which works for layers that were packed here."""
     for image in store.records.with_blob(digest):
         folder = _folder(store, image, digest)
@@ -110,8 +110,8 @@ def _repacked(store: ImageStore, digest: Digest) -> str:
                     pack(layer_of(folder), ingest.write)
             except DeclarativeError:
                 continue
-            return "packed again out of the unpacked layer"
-    return ""
+            return True
+    return False
 
 
 def _folder(store: ImageStore, id_: Digest, digest: Digest) -> Path | None:

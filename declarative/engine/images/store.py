@@ -316,9 +316,19 @@ class ImageStore:
         return size
 
     def _drop_incomplete(self) -> None:
-        """Let go of images that lost a blob, as a power cut may do: half an image is none."""
+        """Let go of images that lost what nothing can make again: half an image is none.
+
+        A layer may get lost in a power cut, and then is packed again where that works. One that went otherwise is `fsck`'s.
+        """
+        from declarative.engine.images.fsck import repack
+
         for row in self.records.images():
-            if not all(self.blobs.has(digest) for digest in self.records.blobs(row.id)):
+            gone = [digest for digest in self.records.blobs(row.id) if not self.blobs.has(digest)]
+            documents = {row.id, row.manifest.digest, row.listed.digest}
+            lost = [
+                digest for digest in gone if digest in documents or (self.blobs.rebooted and not repack(self, digest))
+            ]
+            if lost:
                 self.forget(row.id)
 
 

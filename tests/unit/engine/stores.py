@@ -26,11 +26,13 @@ AMD64 = Platform(os="linux", architecture="amd64")
 
 
 @contextmanager
-def opened(root: Path, *, boot: str = "boot-1", events: Events | None = None) -> Iterator[ImageStore]:
+def opened(
+    root: Path, *, boot: str = "boot-1", events: Events | None = None, settle: float = 0.01
+) -> Iterator[ImageStore]:
     """Open the store below `root`, as the daemon does; close it at the end."""
     paths = Paths(root=root, run=root / "run")
     db = Database(paths.database, [SCHEMA])
-    store = open_store(paths, db, events or Events(lambda: 0), boot=boot, settle=0.01)
+    store = open_store(paths, db, events or Events(lambda: 0), boot=boot, settle=settle)
     try:
         yield store
     finally:

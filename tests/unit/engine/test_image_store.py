@@ -298,18 +298,26 @@ def test_index_json_is_written_anew_when_it_is_lost(tmp_path: Path) -> None:
         assert index(store) == before
 
 
-def test_after_a_power_cut_what_was_lost_is_absent_and_the_rest_is_whole(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unpacked", [True, False])
+def test_after_a_power_cut_what_was_lost_is_made_again_or_absent(tmp_path: Path, *, unpacked: bool) -> None:
     with opened(tmp_path) as store:
-        good, lost = make_image(store, {"a": "1"}), make_image(store, {"a": "2"})
+        good, hurt = make_image(store, {"a": "1"}), make_image(store, {"a": "2"})
         store.tag(good.id, ref("good"))
-        store.tag(lost.id, ref("lost"))
-    blob = store.blobs.path(lost.layers[0].digest)
+        store.tag(hurt.id, ref("hurt"))
+        if not unpacked:
+            folder = store.snapshots.take_out(hurt.chain[0])
+            assert folder is not None
+            store.snapshots.erase(folder)
+    blob = store.blobs.path(hurt.layers[0].digest)
+    before = blob.read_bytes()
     blob.chmod(0o600)  # as it is before it was brought to the disk
-    blob.write_bytes(bytes(blob.stat().st_size))
+    blob.write_bytes(bytes(len(before)))
     with opened(tmp_path, boot="boot-2") as store:
-        assert [image.id for image in store.list()] == [good.id]
-        assert list(index(store)) == ["docker.io/library/good:latest"]
-        assert not store.blobs.has(lost.layers[0].digest)
+        assert [image.id for image in store.list()] == ([good.id, hurt.id] if unpacked else [good.id])
+        assert list(index(store)) == [
+            f"docker.io/library/{name}:latest" for name in ("good", *(("hurt",) if unpacked else ()))
+        ]
+        assert blob.read_bytes() == before if unpacked else not blob.exists()
 
 
 def test_events_tell_what_happened(tmp_path: Path) -> None:
