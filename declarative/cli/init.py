@@ -87,7 +87,7 @@ def run(args: Args, context: Context) -> int:
 def manifest(folder: Path, *, name: str = "", image: str = "", schema: str = SCHEMA) -> str:
     """Give the text of a first manifest for a folder. Invalid where `name` or `image` cannot be one."""
     from declarative.errors import Invalid
-    from declarative.manifest.scalars import quote
+    from declarative.manifest.scalar_write import quote
     from declarative.oci.reference import Reference
 
     found = name or _NOT_IN_NAME.sub("-", folder.resolve().name.lower()).strip("-") or "stack"

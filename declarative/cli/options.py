@@ -32,6 +32,13 @@ _VALUED = (
 )
 
 
+class _Checking(argparse.HelpFormatter):
+    """What argparse checks every added option with. Without a width it would ask shutil for the terminal's: 2 ms."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=80)
+
+
 class Parser(argparse.ArgumentParser):
     """An argparse parser that raises Usage (exit 64) instead of leaving with 2, and takes no abbreviations."""
 
@@ -40,9 +47,14 @@ class Parser(argparse.ArgumentParser):
             prog=prog,
             description=description,
             allow_abbrev=False,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=_Checking,
             **settings,  # type: ignore[arg-type] # add_subparsers hands its own on
         )
+
+    def format_help(self) -> str:
+        """Format for the width of the terminal."""
+        self.formatter_class = argparse.RawDescriptionHelpFormatter
+        return super().format_help()
 
     def error(self, message: str) -> NoReturn:
         """Raise Usage for what argparse found wrong."""

@@ -8,7 +8,6 @@ made canonical before or is made so here.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
@@ -126,11 +125,15 @@ def _mount(mount: Mount) -> dict[str, Any]:
 def _file(entry: FileEntry, flat: dict[str, Any]) -> None:
     prefix = f"spec.files.{entry.target}."
     content = entry.content
-    flat[prefix + "content"] = (
-        content if isinstance(content, Secret) else "sha256:" + hashlib.sha256(content).hexdigest()
-    )
+    flat[prefix + "content"] = content if isinstance(content, Secret) else _digest(content)
     flat[prefix + "mode"] = f"{entry.mode:04o}"
     flat[prefix + "owner"] = f"{entry.uid}:{entry.gid}"
+
+
+def _digest(content: bytes) -> str:
+    import hashlib  # few stacks have files
+
+    return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
 def _attachment(attachment: Attachment) -> dict[str, Any]:

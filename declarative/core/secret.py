@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-
 from declarative.record import record
 
 MASK = "***"
@@ -22,6 +19,9 @@ class Secret:
 
     def seal(self, salt: str) -> Sealed:
         """Give what a label may carry of this secret: an HMAC-SHA256 under `salt` (hex)."""
+        import hashlib  # most stacks have no secret, and OpenSSL takes 3 ms to load
+        import hmac
+
         return Sealed(digest=hmac.new(salt.encode(), self._value.encode(), hashlib.sha256).hexdigest(), salt=salt)
 
     def __repr__(self) -> str:
@@ -39,6 +39,8 @@ class Sealed:
 
     def holds(self, value: Secret | str) -> bool:
         """Whether `value` is the secret that was sealed."""
+        import hmac
+
         secret = value if isinstance(value, Secret) else Secret(value)
         return hmac.compare_digest(secret.seal(self.salt).digest, self.digest)
 

@@ -5,7 +5,6 @@ The rule that keeps it simple: whatever needs the file system or git for an imag
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +85,8 @@ def _read_archive(source: RootfsSource | ArchiveSource) -> RootfsSource | Archiv
 
 
 def _digest(path: str) -> str:
+    import hashlib
+
     made = hashlib.sha256()
     with Path(path).open("rb") as file:
         while block := file.read(_BLOCK):

@@ -11,7 +11,6 @@ import re
 from typing import TYPE_CHECKING
 
 from declarative.errors import Problem, Span
-from declarative.manifest.scalars import write
 from declarative.manifest.scope import TemplateFault
 from declarative.manifest.snippets import snippet
 from declarative.manifest.sources import Source
@@ -103,6 +102,8 @@ class Renderer:
         if isinstance(value, str):
             return Scalar(value, at.line, at.column, value, '"', at.length)
         number = value if isinstance(value, bool | int | float) else None
+        from declarative.manifest.scalar_write import write
+
         return Scalar(number, at.line, at.column, write(number), "", at.length)
 
     def _to_mapping(self, value: dict[object, object], at: Scalar, depth: int) -> Mapping:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from declarative.manifest.scalars import is_printable, quote, resolve, write
+from declarative.manifest.scalar_write import is_printable, quote, write
+from declarative.manifest.scalars import resolve
 from declarative.manifest.yaml_nodes import Mapping, Node, Scalar, Sequence
 from declarative.manifest.yaml_parse import has_marks
 

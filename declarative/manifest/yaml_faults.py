@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import yaml
 
+from declarative.manifest.yaml_parse import TOO_DEEP
 from declarative.record import record
 
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -67,6 +68,8 @@ _FAULTS: dict[str, _Words] = {
     "found unknown escape character": _Words(
         "this escape is not one of YAML's", "write `\\\\` for a backslash, or use single quotes"
     ),
+    # libyaml 0.2.6 and later look ahead in flow style and give up there, before the parser hands us a bracket to count
+    "exceeded maximum nesting depth": _Words(*TOO_DEEP),
     "found incompatible YAML document": _Words("this version of YAML is not supported", "drop the %YAML line"),
 }
 
@@ -139,11 +142,6 @@ def _start_of_token(problem: str, character: str) -> _Words | None:
 def _said(error: yaml.MarkedYAMLError) -> str:
     said = ", ".join(part for part in (error.context, error.problem) if part)
     return f"not valid YAML: {said}"
-
-
-def from_line(text: str, first: int) -> str:
-    """Give `text` from line `first` on (counted from 0)."""
-    return "".join(text.splitlines(keepends=True)[first:])
 
 
 def next_document(text: str, beyond: int, start: int) -> int | None:

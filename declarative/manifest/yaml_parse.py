@@ -23,7 +23,6 @@ from yaml.events import (
 )
 
 from declarative.errors import Problem, Span
-from declarative.manifest import yaml_faults
 from declarative.manifest.scalars import resolve
 from declarative.manifest.snippets import snippet
 from declarative.manifest.suggest import did_you_mean
@@ -48,6 +47,7 @@ _MERGE = "<<"
 _CORE = "tag:yaml.org,2002:"
 
 
+TOO_DEEP = (f"the nesting is deeper than {DEEPEST} levels", "no manifest needs that: is it the right file?")
 _KEY_REMEDY = "template the value, or call the file *.yaml.j2, which is rendered as a whole"
 _TYPES: dict[str, type] = {
     _CORE + "int": int,
@@ -100,8 +100,7 @@ class _Builder:
         self.first = first
         self.documents = documents
         self.problems = problems
-        text = source.text if not first else yaml_faults.from_line(source.text, first)
-        self.text = text
+        self.text = source.text if not first else "".join(source.text.splitlines(keepends=True)[first:])
         self.next: Callable[[], Any]
         self.reset()
 
@@ -121,10 +120,16 @@ class _Builder:
             resume = stop.line
         else:
             return None
-        return yaml_faults.next_document(self.source.text, self.first, resume) if self.has_room() else None
+        if not self.has_room():
+            return None
+        from declarative.manifest.yaml_faults import next_document
+
+        return next_document(self.source.text, self.first, resume)
 
     def fault(self, error: yaml.YAMLError) -> int:
-        fault = yaml_faults.explain(error, self.text)
+        from declarative.manifest.yaml_faults import explain
+
+        fault = explain(error, self.text)
         line = self.first + fault.line
         told = any(known.span and known.span.line == line and known.remedy == fault.remedy for known in self.problems)
         if not told:
@@ -221,10 +226,12 @@ class _Builder:
         return key
 
     def refuse_key(self, key: Node) -> None:
+        from declarative.manifest.yaml_faults import QUOTE_IT
+
         line = self.source.text.splitlines()[key.line - 1]
         if line[key.column - 2 : key.column] == "{{":
             outer = Scalar(None, key.line, key.column - 1, "", length=2)
-            self.complain(outer, "YAML reads `{{` as the start of a mapping", yaml_faults.QUOTE_IT)
+            self.complain(outer, "YAML reads `{{` as the start of a mapping", QUOTE_IT)
         else:
             self.complain(key, f"keys are text, and this is {kind_of(key)}", "write `key: value`")
 
@@ -288,9 +295,7 @@ class _Builder:
     def refuse(self, event: Any, depth: int) -> NoReturn:
         place = self.place(event)
         if depth > DEEPEST:
-            self.complain(
-                place, f"the nesting is deeper than {DEEPEST} levels", "no manifest needs that: is it the right file?"
-            )
+            self.complain(place, *TOO_DEEP)
         else:
             text = f"the document has more than {MOST_NODES:,} values, with its aliases written out"
             self.complain(place, text, "use fewer aliases of aliases, or split the document")

@@ -7,9 +7,12 @@ github.com/docker/go-units, durations Go's `time.ParseDuration` and `Duration.St
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from declarative.errors import Invalid
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 NANOSECOND = 1
 MICROSECOND = 1000
@@ -75,7 +78,7 @@ def parse_duration(text: str) -> int:
         unit = _DURATION_UNITS.get(part["unit"])
         if unit is None:
             raise _not_a_duration(text, f"unknown unit {part['unit']}")
-        total += int(Decimal(part["number"]) * unit)
+        total += _times(part["number"], unit)
         position = part.end()
     if not rest or position != len(rest):
         raise _not_a_duration(text, "not a duration")
@@ -91,7 +94,7 @@ def format_duration(nanoseconds: int) -> str:
     if nanoseconds < SECOND:
         return _format_fraction(nanoseconds)
     minutes, rest = divmod(nanoseconds, MINUTE)
-    seconds = f"{_shortest(Decimal(rest) / SECOND)}s"
+    seconds = f"{_divided(rest, SECOND)}s"
     if minutes == 0:
         return seconds
     hours, minutes = divmod(minutes, 60)
@@ -131,7 +134,7 @@ def _parse_size(text: str, base: int) -> int:
     if match is None or suffix is None:
         raise Invalid(repr(text[:_TEXT_MAX]), "not a size", "write a number and a unit, as in 512m or 1.5g")
     factor = base ** (_POWERS.index(suffix["unit"]) + 1) if suffix["unit"] else 1
-    size = int(Decimal(match["number"]) * factor)
+    size = _times(match["number"], factor)
     if match["sign"] and size:
         raise Invalid(repr(text), "a size cannot be negative")
     if size > _INT64_MAX:
@@ -150,12 +153,22 @@ def _format_size(size: float, base: int, names: tuple[str, ...]) -> str:
 def _format_fraction(nanoseconds: int) -> str:
     for unit, length in (("ms", MILLISECOND), ("µs", MICROSECOND), ("ns", NANOSECOND)):
         if nanoseconds >= length:
-            return f"{_shortest(Decimal(nanoseconds) / length)}{unit}"
+            return f"{_divided(nanoseconds, length)}{unit}"
     return "0s"
 
 
-def _shortest(number: Decimal) -> str:
-    text = f"{number:f}"
+def _times(number: str, factor: int) -> int:
+    return int(number) * factor if number.isdecimal() else int(_decimal(number) * factor)
+
+
+def _decimal(number: str | int) -> Decimal:
+    from decimal import Decimal  # few manifests have fractions, and it takes a millisecond to load
+
+    return Decimal(number)
+
+
+def _divided(number: int, length: int) -> str:
+    text = f"{_decimal(number) / length:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from declarative.manifest.documents import Loaded, Options, load
-from declarative.manifest.scalars import quote, resolve, write
+from declarative.manifest.scalar_write import quote, write
+from declarative.manifest.scalars import resolve
 from declarative.manifest.sources import Source
 from declarative.manifest.yaml_dump import escaped, to_yaml
 from declarative.manifest.yaml_nodes import Mapping, Node, Scalar, Sequence, to_plain

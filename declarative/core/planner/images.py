@@ -15,7 +15,6 @@ from declarative.core.plan import Change, Step
 from declarative.core.planner.names import familiar, repository_of
 from declarative.core.resources import ArchiveSource, BuildSource, KeptSource, PullSource, RootfsSource
 from declarative.core.state import LABEL_BUILD, LABEL_KIND, LABEL_NAME, LABEL_STACK, Owner
-from declarative.core.tags.rules import Rules
 from declarative.errors import DeclarativeError, NotFound, Unsupported
 from declarative.record import record
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from declarative.core.planner.draft import Draft
     from declarative.core.resources import Image
     from declarative.core.state import ImageConfig, ImageState
+    from declarative.core.tags.rules import Rules
 
 
 @record
@@ -51,8 +51,10 @@ class ImagePlanner:
 
     def references(self, image: Image) -> tuple[str, ...]:
         """Name what the image is tagged as when it is made: its own references, or the full tags of its schemes."""
-        if image.spec.references:
+        if image.spec.references or not self._draft.desired.schemes:
             return image.spec.references
+        from declarative.core.tags.rules import Rules
+
         full = []
         for scheme in self._draft.desired.schemes.values():
             spec = scheme.spec

@@ -6,7 +6,6 @@ same spec and image is done.
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 from declarative.core import canonical
@@ -141,6 +140,8 @@ def _fingerprint(draft: Draft, job: Job, flat: Canonical, target: ImageOutcome) 
     if target.id is None:
         return ""
     text = canonical.encode(flat, f"{draft.desired.stack}/{job.name}") + target.id
+    import hashlib
+
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -13,11 +13,19 @@ if TYPE_CHECKING:
 
 
 class ImageResolver:
-    """Answers what an `image` field will be once the plan is done, and which steps bring it about."""
+    """Answers what an `image` field will be once the plan is done, and which steps bring it about.
 
-    def __init__(self, images: ImagePlanner, tags: TagPlanner) -> None:
+    `tags`: None where the stack has no scheme, so that no image follows one.
+    """
+
+    def __init__(self, images: ImagePlanner, tags: TagPlanner | None) -> None:
         self._images = images
-        self._tags = tags
+        self._schemes = tags
+
+    @property
+    def _tags(self) -> TagPlanner:
+        assert self._schemes is not None  # noqa: S101 - a manifest that names a scheme that is not there is refused
+        return self._schemes
 
     def resolve(self, ref: ImageRef, resource: str, places: Places) -> ImageOutcome:
         """Say what will be run."""
