@@ -14,6 +14,8 @@ from declarative.engine import volumes as volume_records
 from declarative.engine.build import records as build_records
 from declarative.engine.build.builder import Builder
 from declarative.engine.build.site import Parts
+from declarative.engine.containers import records as container_records
+from declarative.engine.containers.containers import Containers
 from declarative.engine.db import Database
 from declarative.engine.events import Events
 from declarative.engine.images import records as image_records
@@ -27,7 +29,6 @@ from declarative.engine.networks.networks import Networks
 from declarative.engine.runtime.monitor import Runtime
 from declarative.engine.settings import Settings
 from declarative.engine.volumes import Volumes
-from declarative.errors import NotFound
 from declarative.registry.session import Settings as SessionSettings
 
 if TYPE_CHECKING:
@@ -35,7 +36,13 @@ if TYPE_CHECKING:
 
     from declarative.engine.paths import Paths
 
-_SCHEMAS = (image_records.SCHEMA, network_records.SCHEMA, volume_records.SCHEMA, build_records.SCHEMA)
+_SCHEMAS = (
+    image_records.SCHEMA,
+    network_records.SCHEMA,
+    volume_records.SCHEMA,
+    build_records.SCHEMA,
+    container_records.SCHEMA,
+)
 
 
 class Engine:
@@ -65,6 +72,17 @@ class Engine:
         )
         self.volumes = Volumes(self.paths, self.db, self.events, clock=clock)
         self.runtime = Runtime(self.paths)
+        self.containers = Containers(
+            settings=self.settings,
+            db=self.db,
+            events=self.events,
+            log=self.log,
+            images=self.images,
+            networks=self.networks,
+            volumes=self.volumes,
+            runtime=self.runtime,
+            clock=clock,
+        )
         self.builder = Builder(
             Parts(
                 settings=self.settings,
@@ -74,20 +92,22 @@ class Engine:
                 cache=build_records.StepCache(self.db),
                 puller=self.puller,
                 clock=clock,
-                container=self.process_of,
+                container=self.containers.process_of,
             )
         )
 
     def restore(self) -> None:
         """Find what an earlier daemon left: sweep what was half done, take up what runs, start what a policy asks for."""
+        self.containers.restore()
 
     def idle(self) -> bool:
         """Tell whether nothing runs, so that a daemon nobody speaks to may end."""
-        return self.count_containers()[0] == 0
+        return not self.containers.is_busy()
 
     def close(self) -> None:
         """Let go of everything; containers go on."""
         self.events.close()
+        self.containers.close()
         self.runtime.close()
         self.networks.close()
         self.puller.close()
@@ -107,16 +127,11 @@ class Engine:
 
     def count_containers(self) -> tuple[int, int, int]:
         """Give how many containers run, are paused, and are neither."""
-        return 0, 0, 0
+        return self.containers.counts()
 
     def list_containers(self, version: tuple[int, int]) -> list[dict[str, Any]]:
         """Give the rows of all containers, with sizes."""
-        del version
-        return []
-
-    def process_of(self, name: str) -> int:
-        """Give the first process of a running container. NotFound."""
-        raise NotFound("", f"No such container: {name}")
+        return self.containers.rows(version)
 
 
 def _registry_settings(settings: Settings) -> RegistrySettings:

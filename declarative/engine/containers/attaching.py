@@ -19,8 +19,6 @@ from declarative.errors import Conflict, DeclarativeError, NotFound
 from declarative.record import record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from declarative.engine.containers.container import Container
     from declarative.engine.containers.parts import Parts
     from declarative.engine.runtime.hub import Attachment
@@ -67,10 +65,12 @@ class Attacher:
         self._attachment = attachment
         self._ready.set()
 
-    def wait(self, gone: Callable[[], bool]) -> Attachment | None:
+    def wait(self, wire: Wire) -> Attachment | None:
         """Wait for the connection; None where there is none, or the client has gone."""
+        poll = select.poll()
+        poll.register(wire.fileno(), 0)
         while not self._ready.wait(_TICK):
-            if gone():
+            if any(event & _GONE for _, event in poll.poll(0)):
                 return None
         return self._attachment
 

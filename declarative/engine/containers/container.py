@@ -169,7 +169,7 @@ class Container:
         """Replace parts of the state, and tell who waits. The caller holds `lock`."""
         state = replace(self.state, **changes)
         with self.changed:
-            if self.state.is_up and not state.is_up:
+            if self.state.is_active and not state.is_active:
                 self._exits += 1
             self.state = state
             self.changed.notify_all()
@@ -188,7 +188,7 @@ class Container:
 
     @property
     def exits(self) -> int:
-        """How often it has ended since this daemon knows it."""
+        """How often it has ended for good, restarts by its policy not counted, since this daemon knows it."""
         return self._exits
 
     def plan(self, what: str, appointment: Appointment) -> None:

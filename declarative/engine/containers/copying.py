@@ -1,7 +1,7 @@
 """Files into and out of a container (`docker cp`, `docker export`), running or not, its volumes included.
 
-Whoever runs in a container may have put links anywhere, and may put others while we look. The rule that keeps it simple: paths
-are resolved by the kernel below the container's root (`open_in_root`), once; what follows goes through the folder that was opened.
+Whoever runs in a container may put links anywhere, also while we look. The rule that keeps it simple: paths are resolved by the
+kernel below the container's root (`open_in_root`), once; what follows goes through the folder that was opened.
 """
 
 from __future__ import annotations

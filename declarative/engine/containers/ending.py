@@ -33,15 +33,18 @@ def ended(parts: Parts, exit: Exit) -> None:  # noqa: A002 - the word of this pl
             finish(parts, container, exit)
 
 
-def finish(parts: Parts, container: Container, exit: Exit) -> None:  # noqa: A002
-    """Take a container that has ended out of everything; the caller holds its lock."""
+def finish(parts: Parts, container: Container, exit: Exit, *, boot: bool = False) -> None:  # noqa: A002
+    """Take a container that has ended out of everything; the caller holds its lock.
+
+    `boot`: it was lost with its machine, and whether it starts again is decided otherwise.
+    """
     probing.stop(container)
     starting.release(parts, container)
     before = container.state
     verdict = backoff.after_exit(
         container.host.restart_policy,
         exit_code=exit.code,
-        stopped=before.stopped,
+        stopped=before.stopped or boot,
         restarts=before.restarts,
         ran=exit.at - before.started,
         last_pause=before.pause,

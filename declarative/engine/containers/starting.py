@@ -95,7 +95,7 @@ def _bring_up(parts: Parts, container: Container) -> int:
         problem = wiring.result()
     if problem is not None:
         raise problem
-    _rotate(parts, container)
+    rotate(parts, container)
     for attacher in container.attachers:
         attacher.connect(parts.runtime.attach(container.id))
     container.attachers.clear()
@@ -103,7 +103,8 @@ def _bring_up(parts: Parts, container: Container) -> int:
     return pid
 
 
-def _rotate(parts: Parts, container: Container) -> None:
+def rotate(parts: Parts, container: Container) -> None:
+    """Have the log rotated, if its options say so."""
     path, kept = log_path(parts, container), log_options.keeping(container.host.log_config)
     if path is not None and kept.size:
         parts.runtime.rotate_log(container.id, path, Policy(max_size=kept.size, max_files=kept.files))

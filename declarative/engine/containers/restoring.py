@@ -1,0 +1,129 @@
+"""Taking up after an earlier daemon, or after the machine was down.
+
+Three witnesses are heard: the records, the runtime (which processes there are, which have ended, with which code) and the disk.
+The rule that keeps it simple: what has a record and a folder is a container, everything else is a remnant and goes; a container
+that the runtime has is what the runtime says, one that it has not does not run.
+"""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+from declarative.engine.containers import backoff, ending, mounting, probing, removing, starting
+from declarative.engine.containers.container import Health
+from declarative.engine.containers.health import plan_of
+from declarative.engine.containers.life import Status
+from declarative.engine.containers.parts import ROOTFS, UPPER
+from declarative.engine.runtime import rootfs
+from declarative.engine.runtime.monitor import Exit
+from declarative.errors import DeclarativeError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from declarative.engine.containers.container import Container
+    from declarative.engine.containers.parts import Parts
+    from declarative.engine.runtime.monitor import State as Found
+
+GONE = 255
+"""The exit code of a container that was lost with its machine: nobody saw its end (Docker's)."""
+
+
+def restore(parts: Parts) -> None:
+    """Find out what became of every container, and go on with each. To be called once, before anything else is asked."""
+    found = {state.id: state for state in parts.runtime.adopt()}
+    _sweep(parts, found)
+    containers = parts.index.all()
+    up = {
+        container.id: found[container.id].pid
+        for container in containers
+        if container.id in found and found[container.id].status in {"running", "paused"}
+    }
+    parts.networks.restore(up)
+    parts.volumes.restore(running=up, known=[container.id for container in containers])
+    for container in containers:
+        try:
+            with container.lock:
+                _take_up(parts, container, found.get(container.id))
+        except (DeclarativeError, OSError) as error:
+            parts.log.fault("a container cannot be taken up", error, container=container.id)
+
+
+def _sweep(parts: Parts, found: Mapping[str, Found]) -> None:
+    """Remove remnants: of containers that were not finished being made, or being removed."""
+    top = parts.settings.paths.containers
+    for id_ in found:
+        if parts.index.find(id_) is None:
+            parts.runtime.delete(id_)
+    for folder in top.iterdir():
+        if folder.name.startswith(".") or parts.index.find(folder.name) is None:
+            for point in rootfs.mounts_below(folder):
+                rootfs.unmount(point)
+            parts.images.release(folder.name.removeprefix(removing.GONE))  # its folder was made before that reference
+            shutil.rmtree(folder, ignore_errors=True)
+    for container in parts.index.all():
+        if not (parts.folder(container) / UPPER).exists() or container.state.status is Status.REMOVING:
+            parts.runtime.delete(container.id)
+            removing.forget(parts, container, volumes=container.host.auto_remove)
+            shutil.rmtree(parts.folder(container), ignore_errors=True)
+
+
+def _take_up(parts: Parts, container: Container, found: Found | None) -> None:
+    status = found.status if found is not None else "absent"
+    if found is not None and status in {"running", "paused"}:
+        _runs(parts, container, found)
+    elif container.state.is_up:
+        _has_ended(parts, container, found)
+    else:
+        starting.release(parts, container)  # a start that was interrupted, or an end
+        _does_not_run(parts, container)
+
+
+def _runs(parts: Parts, container: Container, found: Found) -> None:
+    """Go on with a container that ran all the time; its record may be from before its start."""
+    before = container.state
+    health = before.health or (Health() if plan_of(container.config) else None)
+    container.become(
+        status=Status.PAUSED if found.status == "paused" else Status.RUNNING,
+        pid=found.pid,
+        started=before.started if before.is_up else parts.clock(),
+        exit_code=0,
+        error="",
+        health=health,
+    )
+    mounting.mount_root(parts, container)
+    parts.records.put_state(container)
+    starting.rotate(parts, container)
+    if health is not None:
+        probing.plan_next(parts, container)
+
+
+def _has_ended(parts: Parts, container: Container, found: Found | None) -> None:
+    """Deal with an end that nobody was there to see."""
+    if found is not None and found.exit is not None:
+        ending.finish(parts, container, found.exit)
+        return
+    state = container.state
+    ending.finish(parts, container, Exit(id=container.id, code=GONE, at=parts.clock()), boot=True)
+    if container.removed:
+        return
+    if backoff.at_boot(container.host.restart_policy, was_up=True, stopped=state.stopped):
+        _start_soon(parts, container)
+
+
+def _does_not_run(parts: Parts, container: Container) -> None:
+    state = container.state
+    if rootfs.is_mounted(parts.folder(container) / ROOTFS):
+        mounting.unmount(parts, container)
+    if state.status is Status.RESTARTING or (
+        state.status is Status.EXITED
+        and backoff.at_boot(container.host.restart_policy, was_up=False, stopped=state.stopped)
+    ):
+        _start_soon(parts, container)
+
+
+def _start_soon(parts: Parts, container: Container) -> None:
+    container.become(status=Status.RESTARTING, stopped=False)
+    parts.records.put_state(container)
+    ending.plan_restart(parts, container, 0)
