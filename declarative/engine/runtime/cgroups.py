@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from declarative.engine.runtime import kernel
 from declarative.errors import Failed
 from declarative.record import field, record
 
@@ -35,6 +36,16 @@ class Cgroups:
     def unified(self) -> bool:
         """Whether there is version 2 alone."""
         return not self.first and self.second is not None
+
+    @property
+    def are_whole(self) -> bool:
+        """Whether version 2 has either every controller or none."""
+        if self.unified or self.second is None:
+            return True
+        try:
+            return not (self.second / "cgroup.controllers").read_text().strip()
+        except OSError:
+            return False
 
     def folders(self, group: str) -> tuple[Path, ...]:
         """Give the group's folder in each hierarchy, whether it is there or not."""
@@ -150,6 +161,32 @@ class Cgroups:
         except OSError:
             return False
         return any(line.startswith("oom_kill ") and line != "oom_kill 0" for line in lines)
+
+
+def borrow(groups: Cgroups) -> int | None:
+    """Take the controllers that a hybrid machine has left in version 2 out of it; give a descriptor that keeps them out.
+
+    crun does not run while there are some (it drives each controller in one version only). They go back when the descriptor is
+    closed, so with us at the latest. None where they are in use, or there are none.
+    """
+    if not groups.first or groups.second is None:
+        return None
+    try:
+        left = (groups.second / "cgroup.controllers").read_text().split()
+        if not left or (groups.second / "cgroup.subtree_control").read_text().strip():
+            return None
+        context = kernel.fsopen("cgroup")
+    except OSError:
+        return None
+    try:
+        for controller in left:
+            kernel.fsconfig_flag(context, controller)
+        kernel.fsconfig_create(context)
+        return kernel.fsmount(context)
+    except OSError:
+        return None
+    finally:
+        os.close(context)
 
 
 def detect() -> Cgroups:

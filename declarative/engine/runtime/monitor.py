@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING, Literal, cast
 from declarative.engine.runtime import cgroups, spawn, spec, streams
 from declarative.engine.runtime.hub import Hub
 from declarative.engine.runtime.limits import limits
-from declarative.engine.runtime.oci import OciRuntime, find_runtime
+from declarative.engine.runtime.oci import OciRuntime, find_program, find_runtimes
 from declarative.engine.runtime.once import Ended, Once
 from declarative.engine.runtime.rotation import Policy, Rotation
 from declarative.engine.runtime.seccomp import this_machine
 from declarative.engine.runtime.sessions import Session, start_session, sweep_sessions
 from declarative.engine.runtime.usage import Usage, usage
 from declarative.engine.runtime.watch import Watch
-from declarative.errors import Conflict, Failed, NotFound
+from declarative.errors import Conflict, Failed, NotFound, Unsupported
 from declarative.record import record
 
 if TYPE_CHECKING:
@@ -78,20 +78,25 @@ class Runtime:
     `on_exit` is called once for each container that ends, in the watching thread: it must not wait for anything.
     """
 
-    def __init__(self, paths: Paths, *, oci: OciRuntime | None = None, groups: cgroups.Cgroups | None = None) -> None:
+    def __init__(self, paths: Paths, *, only: str = "") -> None:
+        """Open the runtime. `only`: the OCI runtime to be used ("runc", "crun"), "" for the best that is here."""
         self._paths = paths
-        self.oci = oci or find_runtime(paths.run)
-        self.cgroups = groups or cgroups.detect()
+        self.cgroups = cgroups.detect()
+        self._borrowed = cgroups.borrow(self.cgroups) if only != "runc" and find_program("crun") else None
+        self._runtimes = tuple(found for found in find_runtimes(paths.run, self.cgroups) if only in {"", found.kind})
+        if not self._runtimes:
+            raise Unsupported("engine", f"{only} is not here, or does not run with the control groups of this machine")
+        self.oci = self._runtimes[0]
         self.on_exit: Callable[[Exit], None] | None = None
         self._host = spec.Host(machine=this_machine(), unified=self.cgroups.unified)
         self._watch = Watch()
         self._hub = Hub(paths.root / "streams")
         self.rotation = Rotation()
-        self._once = Once(self.oci, self.cgroups, self._host, paths.run / "once")
+        self._once = Once(self._runtimes, self.cgroups, self._host, paths.run / "once")
         self._ended = threading.Condition()
         self._watched: set[str] = set()
         self._sessions = paths.run / "exec"
-        for folder in (paths.bundles, self.oci.root):
+        for folder in (paths.bundles, *(found.root for found in self._runtimes)):
             folder.mkdir(mode=0o711, parents=True, exist_ok=True)
 
     def close(self) -> None:
@@ -100,6 +105,9 @@ class Runtime:
         self._hub.close()
         self.rotation.close()
         self._once.close()
+        if self._borrowed is not None:
+            os.close(self._borrowed)
+            self._borrowed = None
 
     def folder(self, name: str) -> Path:
         """Give the folder of a container's bundle and monitor."""
@@ -111,7 +119,7 @@ class Runtime:
         `log`: where the monitor writes output (k8s-file format). `leave_stdin_open`: the input does not end when a client goes.
         StartRefused where the program cannot be run (its text is Docker's), Conflict where there is such a container.
         """
-        document = json.dumps(spec.runtime_spec(sandbox, self._host))
+        document = json.dumps(self.oci.prepare(spec.runtime_spec(sandbox, self._host)))
         folder = self.folder(sandbox.id)
         try:
             folder.mkdir(mode=0o700)
@@ -139,7 +147,7 @@ class Runtime:
 
     def start(self, name: str) -> None:
         """Let a created container run its program. NotFound where none waits."""
-        self.oci.let_go(name)
+        self._runtime_of(name).let_go(name)
 
     def attach(self, name: str) -> Attachment:
         """Connect to a container's streams; before `start`, nothing is missed. NotFound where it has ended."""
@@ -173,7 +181,7 @@ class Runtime:
         if ended is not None or not self._has_monitor(name):
             return State(id=name, status="stopped", exit=ended or self._read_exit(name) or self._lost(name))
         pid = _number(folder / spawn.PROCESS_FILE)
-        if self.oci.is_waiting(name):
+        if self._runtime_of(name).is_waiting(name):
             return State(id=name, status="created", pid=pid)
         paused = self.cgroups.is_frozen(self._group(name))
         return State(id=name, status="paused" if paused else "running", pid=pid)
@@ -231,7 +239,7 @@ class Runtime:
         """Change a container's limits; what is 0 or "" stays as it is. Failed, in the runtime's words, where they are refused."""
         document = json.dumps(limits(resources, unified=self.cgroups.unified))
         done = subprocess.run(
-            self.oci.command("update", "--resources", "-", name),
+            self._runtime_of(name).command("update", "--resources", "-", name),
             input=document.encode(),
             capture_output=True,
             check=False,
@@ -251,7 +259,7 @@ class Runtime:
     def exec(self, name: str, session: str, process: Process, *, stdin: bool) -> Session:
         """Start one more process in a running container; `session` is its id. StartRefused where it cannot be run."""
         folder = self._sessions / session
-        return start_session(self.oci, self._hub, name, folder, process, stdin=stdin)
+        return start_session(self._runtime_of(name), self._hub, name, folder, process, stdin=stdin)
 
     def run_once(
         self,
@@ -276,7 +284,7 @@ class Runtime:
                 self._end(name, group)
             self.cgroups.remove(group)
         self._hub.forget(folder)
-        self.oci.forget(name)
+        self._runtime_of(name).forget(name)
         shutil.rmtree(folder, ignore_errors=True)
 
     def _end(self, name: str, group: str) -> None:
@@ -350,6 +358,10 @@ class Runtime:
             os.close(descriptor)
             raise NotFound(name, "its process has ended")
         return descriptor
+
+    def _runtime_of(self, name: str) -> OciRuntime:
+        """Give the OCI runtime that has made a container: a daemon before this one may have had another."""
+        return next((found for found in self._runtimes if found.state(name).exists()), self.oci)
 
     def _group(self, name: str) -> str:
         try:

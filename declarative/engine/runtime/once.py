@@ -22,7 +22,7 @@ from declarative.errors import Conflict, Failed
 from declarative.record import record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from declarative.engine.runtime.cgroups import Cgroups
@@ -58,8 +58,9 @@ class Ended:
 class Once:
     """The runs of one daemon. Safe to use from several threads."""
 
-    def __init__(self, oci: OciRuntime, groups: Cgroups, host: spec.Host, folder: Path) -> None:
-        self._oci = oci
+    def __init__(self, runtimes: Sequence[OciRuntime], groups: Cgroups, host: spec.Host, folder: Path) -> None:
+        self._oci = runtimes[0]
+        self._runtimes = runtimes
         self._groups = groups
         self._host = host
         self._all = folder
@@ -87,7 +88,7 @@ class Once:
         except FileExistsError:
             raise Conflict(sandbox.id, "such a run is going on") from None
         try:
-            document = spec.runtime_spec(sandbox, self._host)
+            document = self._oci.prepare(spec.runtime_spec(sandbox, self._host))
             (bundle / "config.json").write_text(json.dumps(document))
             (bundle / "cgroup").write_text(sandbox.cgroup)
             (bundle / "procs").symlink_to(self._groups.counting(sandbox.cgroup) / "cgroup.procs")
@@ -213,10 +214,12 @@ class Once:
 
     def _clean(self, name: str, group: str, bundle: Path) -> None:
         """Remove what the runtime did not: usually nothing, it has done so when it ended by itself."""
-        if self._oci.state(name).exists() or any(folder.exists() for folder in self._groups.folders(group)):
+        states = [oci for oci in self._runtimes if oci.state(name).exists()]
+        if states or any(folder.exists() for folder in self._groups.folders(group)):
             self._groups.kill(group)
             self._groups.remove(group)
-            self._oci.forget(name)
+            for oci in states:
+                oci.forget(name)
         shutil.rmtree(bundle, ignore_errors=True)
 
 

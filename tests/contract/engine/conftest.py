@@ -30,8 +30,8 @@ def lab(scratch: Path) -> Iterator[netlab.Lab]:
         yield made
 
 
-@pytest.fixture
-def box(scratch: Path) -> Iterator[runtimes.Machine]:
+@pytest.fixture(params=["crun", "runc"])
+def box(scratch: Path, request: pytest.FixtureRequest) -> Iterator[runtimes.Machine]:
     """Open a runtime of containers; at the end nothing of it may be left."""
-    with runtimes.machine(scratch) as made:
+    with runtimes.machine(scratch, only=request.param) as made:
         yield made

@@ -111,11 +111,11 @@ class Machine:
 
 
 @contextmanager
-def machine(folder: Path) -> Iterator[Machine]:
+def machine(folder: Path, only: str = "") -> Iterator[Machine]:
     """Open a runtime in an empty folder; at the end everything is removed, and nothing may be left."""
     group = f"/declarative-tests-{os.getpid()}"
     before = traces(folder, group)
-    runtime = Runtime(Paths(root=folder / "data", run=folder / "run"))
+    runtime = Runtime(Paths(root=folder / "data", run=folder / "run"), only=only)
     made = Machine(folder=folder, group=group, runtime=runtime)
     runtime.on_exit = made.exits.append
     _unpack(made.image)
