@@ -23,6 +23,15 @@ def cases(name: str) -> Path:
     raise FileNotFoundError(msg)
 
 
+def reference(name: str) -> Path:
+    """Find a published specification, such as `docker-engine-api-v1.47.yaml`. FileNotFoundError where `shared` is not there."""
+    found = _HERE.parent.parent / "shared" / "reference" / name
+    if not found.exists():
+        msg = f"no specification {found}; check out `shared` beside the repository"
+        raise FileNotFoundError(msg)
+    return found
+
+
 def load_cases(name: str) -> Any:
     """Decode the JSON of a case file. ValueError where it is not JSON."""
     return json.loads(cases(name).read_text(encoding="utf-8"))
