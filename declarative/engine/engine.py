@@ -125,14 +125,6 @@ class Engine:
             path.write_text(made + "\n")
             return made
 
-    def count_containers(self) -> tuple[int, int, int]:
-        """Give how many containers run, are paused, and are neither."""
-        return self.containers.counts()
-
-    def list_containers(self, version: tuple[int, int]) -> list[dict[str, Any]]:
-        """Give the rows of all containers, with sizes."""
-        return self.containers.rows(version)
-
 
 def _registry_settings(settings: Settings) -> RegistrySettings:
     return RegistrySettings(

@@ -46,13 +46,7 @@ def discover(nouns: Iterable[str] = NOUNS) -> tuple[Route, ...]:
     """Import the nouns' files and give their routes."""
     found: list[Route] = []
     for noun in nouns:
-        name = f"declarative.engine.daemon.{noun}"
-        try:
-            module = importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name != name:
-                raise
-            continue
+        module = importlib.import_module(f"declarative.engine.daemon.{noun}")
         found += module.ROUTES
     return tuple(found)
 

@@ -127,7 +127,7 @@ def info(engine: Engine, request: Request) -> Response:
 
 
 def _counts(engine: Engine) -> dict[str, int]:
-    running, paused, stopped = engine.count_containers()
+    running, paused, stopped = engine.containers.counts()
     return {
         "Containers": running + paused + stopped,
         "ContainersRunning": running,

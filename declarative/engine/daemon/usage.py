@@ -38,7 +38,7 @@ def _images(engine: Engine, version: tuple[int, int]) -> dict[str, Any]:
 
 
 def _containers(engine: Engine, version: tuple[int, int]) -> dict[str, Any]:
-    return {"Containers": engine.list_containers(version)}
+    return {"Containers": engine.containers.rows(version)}
 
 
 def _volumes(engine: Engine, version: tuple[int, int]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ MAX_THREADS = 2048
 """Jobs at once. Each attached client, follower of logs and waiter is one; a stack of 500 under Compose has about a thousand."""
 
 _IDLE_SECONDS = 10.0
+_SPARE = 16  # threads that wait for the next job; a new one costs a tenth of a millisecond
 _STACK_BYTES = 512 * 1024  # of address space; only what is used is memory
 
 
@@ -55,6 +56,9 @@ class Workers:
             job()
             del job  # what it held may go before the next one comes
             with self._lock:
+                if self._free >= _SPARE:
+                    self._count -= 1
+                    return
                 self._free += 1
             try:
                 job = self._jobs.get(timeout=_IDLE_SECONDS)
