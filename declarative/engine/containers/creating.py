@@ -135,6 +135,8 @@ def _joined(parts: Parts, host: HostConfig) -> HostConfig:
 
 def _with_links(parts: Parts, host: HostConfig, name: str) -> HostConfig:
     """Write links as Docker keeps them: `/target:/owner/alias`. On a network of one's own they are the endpoint's."""
+    if modes.is_user_defined(host.network_mode):
+        return replace(host, links=None)
     if not host.links:
         return host
     written = []

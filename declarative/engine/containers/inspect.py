@@ -13,12 +13,13 @@ from declarative.engine.containers.log_options import NONE
 from declarative.engine.containers.network_view import Wiring, network_settings
 from declarative.engine.containers.points import BIND, TMPFS
 from declarative.engine.containers.shapes import write
-from declarative.record import record
+from declarative.record import record, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from declarative.engine.containers.config import Config
     from declarative.engine.containers.container import Container, Health, State
     from declarative.engine.containers.points import Point
 
@@ -68,12 +69,19 @@ def inspect(container: Container, around: Surroundings, version: tuple[int, int]
         "HostConfig": write(container.host),
         "GraphDriver": {"Data": _layers(around), "Name": "overlay2"},
         "Mounts": [mount_document(point, around.volume_path) for point in container.points],
-        "Config": write(config),
+        "Config": write(_with_mac(container)),
         "NetworkSettings": network_settings(container, around.wiring, version),
     }
     if around.sizes is not None:
         document["SizeRw"], document["SizeRootFs"] = around.sizes
     return document
+
+
+def _with_mac(container: Container) -> Config:
+    """Give the configuration with the hardware address that was asked for of the first network, for old clients."""
+    first = next(iter(container.networks.values()), None)
+    wanted = container.config.mac_address or (first.mac_address if first else "")
+    return replace(container.config, mac_address=wanted) if wanted else container.config
 
 
 def state_document(state: State) -> Json:

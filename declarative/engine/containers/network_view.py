@@ -96,7 +96,7 @@ def _endpoint(
         "IPv6Gateway": _text(endpoint.gateway6) if endpoint else "",
         "GlobalIPv6Address": _text(endpoint.ipv6) if endpoint else "",
         "GlobalIPv6PrefixLen": endpoint.prefix6 if endpoint else 0,
-        "DNSNames": dns_names(container, wish) if endpoint and user_defined else None,
+        "DNSNames": dns_names(container, wish) if user_defined and container.state.started else None,
     }
     return document
 

@@ -28,12 +28,14 @@ KNOWN = tuple(f"CAP_{name}" for name in _NAMES.split())
 
 @cache
 def every() -> tuple[str, ...]:
-    """Give every capability that this kernel has."""
+    """Give every capability that this kernel has and this process may give: what it lacks itself nobody can get from it."""
     try:
         last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
-    except (OSError, ValueError):
-        last = len(KNOWN)
-    return KNOWN[: last + 1]
+        status = Path("/proc/self/status").read_text()
+        bounding = int(next(line for line in status.splitlines() if line.startswith("CapBnd:")).split()[1], 16)
+    except (OSError, ValueError, StopIteration):
+        return KNOWN
+    return tuple(name for number, name in enumerate(KNOWN[: last + 1]) if bounding >> number & 1)
 
 
 def resolve(add: Iterable[str], drop: Iterable[str], *, privileged: bool = False) -> tuple[str, ...]:
