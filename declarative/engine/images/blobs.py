@@ -61,6 +61,7 @@ class BlobStore:
         self._ingest = root / "ingest"
         self._name = name
         with saying(str(root)):
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)  # what is in images is for nobody's eyes but root's
             for folder in (root, self._blobs, self._blobs / "sha256", self._ingest):
                 _make_folder(folder)
             self._check_layout()

@@ -36,8 +36,8 @@ class Folders:
         self._whole = root / "l"
         self._new = root / "new"
         self._name = name
-        for folder in (root, self._whole, self._new):
-            folder.mkdir(mode=0o711, parents=True, exist_ok=True)
+        for folder in (root, self._whole, self._new):  # layers have set-id files, which nobody else may reach
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def path(self, name: str) -> Path:
         """Give the place of a whole folder."""

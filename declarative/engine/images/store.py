@@ -49,7 +49,7 @@ def open_store(
     paths: Paths, db: Database, events: Events | None = None, *, boot: str | None = None, settle: float = 2.0
 ) -> ImageStore:
     """Open the images below `paths`. `db` has `records.SCHEMA`. Mend what a crash or a reboot left. `close` it in the end."""
-    paths.images.mkdir(mode=0o711, parents=True, exist_ok=True)
+    paths.images.mkdir(mode=0o700, parents=True, exist_ok=True)
     settler = Settler(paths.images, settle)
     leases = Leases()
     records = ImageRecords(db)
