@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import time
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from declarative.engine import volumes as volume_records
 from declarative.engine.build import records as build_records
