@@ -119,7 +119,7 @@ class Runtime:
         `log`: where the monitor writes output (k8s-file format). `leave_stdin_open`: the input does not end when a client goes.
         StartRefused where the program cannot be run (its text is Docker's), Conflict where there is such a container.
         """
-        document = json.dumps(self.oci.prepare(spec.runtime_spec(sandbox, self._host)))
+        document = self.document(sandbox)
         folder = self.folder(sandbox.id)
         try:
             folder.mkdir(mode=0o700)
@@ -144,6 +144,10 @@ class Runtime:
                 self.delete(sandbox.id)
             raise
         return pid
+
+    def document(self, sandbox: Sandbox) -> str:
+        """Give the OCI runtime configuration of a sandbox. Invalid where it contradicts itself."""
+        return json.dumps(self.oci.prepare(spec.runtime_spec(sandbox, self._host)))
 
     def start(self, name: str) -> None:
         """Let a created container run its program. NotFound where none waits."""

@@ -118,8 +118,8 @@ def machine(folder: Path, only: str = "") -> Iterator[Machine]:
     runtime = Runtime(Paths(root=folder / "data", run=folder / "run"), only=only)
     made = Machine(folder=folder, group=group, runtime=runtime)
     runtime.on_exit = made.exits.append
-    _unpack(made.image)
     try:
+        _unpack(made.image)
         yield made
     finally:
         for bundle in list((folder / "run/containers").iterdir()):
