@@ -98,8 +98,51 @@ def _mounts(sandbox: Sandbox, host: Host) -> tuple[Mount, ...]:
     if sandbox.namespaces.ipc == "host":
         standard = tuple(mount for mount in standard if mount.target not in {"/dev/shm", "/dev/mqueue"})  # noqa: S108 - in the container
         taken = {mount.target for mount in wanted}
-        shared = [path for path in ("/dev/shm", "/dev/mqueue") if path not in taken]  # noqa: S108 - the machine's, on purpose
+        shared = [path for path in ("/dev/shm", "/dev/mqueue") if path not in taken]  # noqa: S108
         wanted += [mounts.bind(path, path) for path in shared if Path(path).exists()]
+    if sandbox.privileged:
+        standard = tuple(_writable(mount) if mount.kind in {"sysfs", "cgroup"} else mount for mount in standard)
+    if sandbox.uid_maps and sandbox.namespaces.network != "private":
+        # sysfs shows the network namespace, which the container's user namespace must own to mount it
+        standard = tuple(_bound_sysfs(mount) if mount.kind == "sysfs" else mount for mount in standard)
+    if sandbox.init is not None:
+        wanted.append(mounts.bind(sandbox.init, INIT_TARGET, read_only=True, recursive=False))
+    return mounts.in_order(standard, wanted)
+
+
+def _writable(mount: Mount) -> Mount:
+    return type(mount)(
+        target=mount.target,
+        kind=mount.kind,
+        source=mount.source,
+        options=tuple(option for option in mount.options if option != "ro"),
+    )
+
+
+def _bound_sysfs(mount: Mount) -> Mount:
+    return mounts.bind("/sys", mount.target, read_only=True)
+
+
+def _mount(mount: Mount) -> Document:
+    return {
+        "destination": mount.target,
+        "type": mount.kind,
+        "source": mount.source or mount.kind,
+        "options": list(mount.options),
+    }
+
+
+def _linux(sandbox: Sandbox, host: Host) -> Document:
+    document: Document = {
+        "cgroupsPath": sandbox.cgroup,
+        "namespaces": _namespaces(sandbox, host),
+        "devices": [_device(device) for device in sandbox.devices],
+        "resources": _resources(sandbox, host),
+        "maskedPaths": [] if sandbox.privileged else list(sandbox.masked_paths),
+        "readonlyPaths": [] if sandbox.privileged else list(sandbox.readonly_paths),
+    }
+    if sandbox.uid_maps:
+        document["uidMappings"] = [_id_map(entry) for entry in sandbox.uid_maps]
         document["gidMappings"] = [_id_map(entry) for entry in sandbox.gid_maps]
     if sysctls := _sysctls(sandbox):
         document["sysctl"] = sysctls
