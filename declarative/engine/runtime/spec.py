@@ -98,7 +98,7 @@ def _mounts(sandbox: Sandbox, host: Host) -> tuple[Mount, ...]:
     if sandbox.namespaces.ipc == "host":
         standard = tuple(mount for mount in standard if mount.target not in {"/dev/shm", "/dev/mqueue"})  # noqa: S108 - in the container
         taken = {mount.target for mount in wanted}
-        shared = [path for path in ("/dev/shm", "/dev/mqueue") if path not in taken]  # noqa: S108
+        shared = [path for path in ("/dev/shm", "/dev/mqueue") if path not in taken]  # noqa: S108 - the machine's, on purpose
         wanted += [mounts.bind(path, path) for path in shared if Path(path).exists()]
     if sandbox.privileged:
         standard = tuple(_writable(mount) if mount.kind in {"sysfs", "cgroup"} else mount for mount in standard)
