@@ -6,7 +6,6 @@ its bytes went through `verifying`.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from declarative.errors import Failed, Invalid
 from declarative.record import record
 
 if TYPE_CHECKING:
+    import hashlib
     from collections.abc import Iterable, Iterator
 
 # OCI image-spec, descriptor.md, "Digests": the registered algorithms and the length of their lower-case hex.
@@ -60,12 +60,12 @@ class Digest:
     @classmethod
     def of_bytes(cls, content: bytes, algorithm: str = "sha256") -> Digest:
         """Compute the digest of `content`."""
-        return cls(algorithm=algorithm, hex=hashlib.new(algorithm, content).hexdigest())
+        return cls(algorithm=algorithm, hex=_hasher(algorithm, content).hexdigest())
 
     @classmethod
     def of_chunks(cls, chunks: Iterable[bytes], algorithm: str = "sha256") -> Digest:
         """Compute the digest of content that comes in pieces."""
-        hasher = hashlib.new(algorithm)
+        hasher = _hasher(algorithm)
         for chunk in chunks:
             hasher.update(chunk)
         return cls(algorithm=algorithm, hex=hasher.hexdigest())
@@ -91,7 +91,7 @@ class Digest:
 
         Nothing that came out may be published before the iterator is exhausted.
         """
-        hasher = hashlib.new(self.algorithm)
+        hasher = _hasher(self.algorithm)
         for chunk in chunks:
             hasher.update(chunk)
             yield chunk
@@ -99,6 +99,12 @@ class Digest:
 
     def __str__(self) -> str:
         return f"{self.algorithm}:{self.hex}"
+
+
+def _hasher(algorithm: str, content: bytes = b"") -> hashlib._Hash:
+    import hashlib  # OpenSSL takes 3 ms to load, and most plans compute no digest
+
+    return hashlib.new(algorithm, content)
 
 
 def _shown(text: str) -> str:

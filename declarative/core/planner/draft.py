@@ -125,6 +125,8 @@ def known_resources(desired: Desired) -> set[str]:
 
 def _order(edges: list[list[int]], chosen: set[int]) -> list[int]:
     """Put the chosen steps in an order that respects the edges and otherwise keeps theirs (Kahn, smallest first)."""
+    if not chosen:
+        return []
     import heapq
 
     missing = {at: len(edges[at]) for at in chosen}

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from declarative.core.state import LABEL_KIND, LABEL_STACK, SUFFIX_MAKING
 from declarative.dockerapi.pipeline import BATCH
+from declarative.dockerapi.transport import UnixEndpoint
 from declarative.dockerapi.wire import encode_query
 from declarative.drivers.docker.labels import CONTAINER_KINDS
 
@@ -28,7 +29,8 @@ FRESH_SECONDS = 2.0
 """How old an answer may be when it is used. A plan is about now; reading manifests takes tenths of a second."""
 
 _LANES = 8
-"""Connections that inspects go over: one batch of answers fits into the buffer of a socket, and no more."""
+"""Connections that inspects go over, on this machine: one batch of answers fits into the buffer of a socket, and no more.
+Elsewhere one has to do: each takes time and, over SSH, a process."""
 
 
 class Ahead:
@@ -43,6 +45,7 @@ class Ahead:
         filters = {"filters": {"label": [LABEL_STACK]}}
         self._others = client.begin_many(["/images/json", "/networks", f"/volumes?{encode_query(filters)}"])
         self._listed: Json = None
+        self._lanes = _LANES if isinstance(client.endpoint, UnixEndpoint) else 1
         self._inspects: list[tuple[list[str], Pending]] = []
 
     @property
@@ -52,13 +55,8 @@ class Ahead:
 
     def expect(self, stack: str) -> None:
         """Inspect the containers of `stack`, if the list of all has come by now."""
-        if self._inspects or not self._containers.answering:
-            return
-        ids = [item["Id"] for item in self.listed() if is_owned(item, stack)]
-        size = max(BATCH, -(-len(ids) // _LANES))
-        for start in range(0, len(ids), size):
-            some = ids[start : start + size]
-            self._inspects.append((some, self._client.begin_many(_paths(some))))
+        if not self._inspects and self._containers.answering:
+            self._inspect([item["Id"] for item in self.listed() if is_owned(item, stack)])
 
     def listed(self) -> Json:
         """Give the list of all containers."""
@@ -77,13 +75,20 @@ class Ahead:
 
     def inspected(self, ids: Iterable[str]) -> list[Json]:
         """Give the containers with these ids, in this order; those that are gone are left out. To be called once."""
+        wanted = list(ids)
+        asked = {name for some, _ in self._inspects for name in some}
+        self._inspect([name for name in wanted if name not in asked])
         found: dict[str, Json] = {}
         for some, pending in self._inspects:
             found |= zip(some, pending.documents(), strict=True)
-        wanted = list(ids)
-        missing = [name for name in wanted if name not in found]
-        found |= zip(missing, self._client.get_many(_paths(missing)), strict=True)
         return [document for name in wanted if (document := found[name]) is not None]
+
+    def _inspect(self, ids: list[str]) -> None:
+        size = max(BATCH, -(-len(ids) // self._lanes))
+        for start in range(0, len(ids), size):
+            some = ids[start : start + size]
+            paths = [f"/containers/{name}/json" for name in some]
+            self._inspects.append((some, self._client.begin_many(paths)))
 
 
 def is_owned(item: Json, stack: str) -> bool:
@@ -97,7 +102,3 @@ def name_of(item: Json) -> str:
     """Give a container's own name; links made by others are listed beside it, as `/other/alias`."""
     own = next((name for name in item.get("Names") or () if name.count("/") == 1), "")
     return str(own).removeprefix("/")
-
-
-def _paths(ids: Iterable[str]) -> list[str]:
-    return [f"/containers/{name}/json" for name in ids]

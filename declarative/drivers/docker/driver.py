@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, assert_never
 
 from declarative.core import actions as do
 from declarative.dockerapi.client import EngineClient
-from declarative.drivers.docker import snapshot
 from declarative.drivers.docker.ahead import Ahead
 from declarative.drivers.docker.subject import about
 from declarative.errors import DeclarativeError, Unsupported
@@ -87,6 +86,8 @@ class DockerDriver:
 
     def snapshot(self, scope: Scope) -> Actual:
         """Look at everything in `scope` and everything its stack owns. Reads only."""
+        from declarative.drivers.docker import snapshot
+
         ahead, self._ahead = self._ahead, None
         actual = snapshot.take(self.client, scope, buildkit=self._around.buildx is not None, ahead=ahead)
         if not scope.repositories and not scope.refresh:
@@ -159,7 +160,7 @@ class DockerDriver:
                 assert_never(action)
 
     def _build(self, action: do.BuildImage, progress: Callable[[Progress], None]) -> None:
-        from declarative.drivers.docker import build, buildx, images
+        from declarative.drivers.docker import build, buildx, images, snapshot
 
         client, around = self.client, self._around
         labels = build.build_labels(client, action, around.auth_header, progress)
