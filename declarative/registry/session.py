@@ -104,6 +104,7 @@ class Session:
         for _ in range(_REDIRECTS_MAX):
             if answer.status not in _REDIRECTS or question.method not in {"GET", "HEAD"}:
                 break
+            self.release(answer)
             url = self._next(question, url, answer)
             answer = self._send_authorized(question, url, scopes=scopes, headers=sent, body=None)
         if answer.status not in expected:
