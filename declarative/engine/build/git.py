@@ -70,7 +70,7 @@ def fetch_repository(text: str, folder: Path, *, keep_git: bool = False, checksu
         git.run("fetch", "--quiet", "--tags", "origin")
         git.run("checkout", "--quiet", "--detach", wanted.ref)
     else:
-        git.run("fetch", "--quiet", "--depth", "1", "origin", "--", wanted.ref or "HEAD")
+        _fetch_one(git, wanted.ref or "HEAD")
         git.run("checkout", "--quiet", "--detach", "FETCH_HEAD")
     if checksum:
         _compare(git.run("rev-parse", "HEAD").strip(), checksum, wanted)
@@ -81,6 +81,16 @@ def fetch_repository(text: str, folder: Path, *, keep_git: bool = False, checksu
     if tree is not folder:
         _take_folder(tree, wanted, folder)
     return wanted
+
+
+def _fetch_one(git: _Git, ref: str) -> None:
+    """Fetch a ref without its history, unless the server is one that cannot give less (plain files over HTTP)."""
+    try:
+        git.run("fetch", "--quiet", "--depth", "1", "origin", "--", ref)
+    except Failed as error:
+        if "shallow" not in error.problem:
+            raise
+        git.run("fetch", "--quiet", "origin", "--", ref)
 
 
 class _Git:

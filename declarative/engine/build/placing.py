@@ -253,15 +253,30 @@ class _Placing:
         return None if found is None else found[1]
 
     def _real(self, path: bytes) -> bytes:
-        """Follow links to the very end, as far as the path is there."""
-        for _ in range(_MOST_LINKS):
-            above, _, name = path.rpartition(b"/")
-            folder = self._tree.folder(above) if self._is_folder(above) else None
-            if folder is None or not name:
-                return path
-            found = self._tree.lookup(folder, name)
-            if found is None or not stat.S_ISLNK(found[1].st_mode):
-                return folder.child_path(name)
-            target = os.readlink(name, dir_fd=found[0])
-            path, _ = clean(target if target.startswith(b"/") else folder.child_path(target))
-        raise Invalid("", f"too many levels of symlinks: /{os.fsdecode(path)}")
+        """Follow every link of a path inside the root, also where it leads to nothing yet."""
+        at = b""
+        left = path.split(b"/")[::-1]
+        links = 0
+        while left:
+            part = left.pop()
+            if part == b"..":
+                at = at.rpartition(b"/")[0]
+            elif part not in (b"", b"."):
+                target = self._link(at, part)
+                if target is None:
+                    at = join(at, part)
+                    continue
+                links += 1
+                if links > _MOST_LINKS:
+                    raise Invalid("", f"too many levels of symlinks: /{os.fsdecode(path)}")
+                at = b"" if target.startswith(b"/") else at
+                left += target.split(b"/")[::-1]
+        return at
+
+    def _link(self, above: bytes, name: bytes) -> bytes | None:
+        """Give what a symlink says; None where there is none."""
+        folder = self._tree.folder(above) if self._is_folder(above) else None
+        found = self._tree.lookup(folder, name) if folder is not None else None
+        if found is None or not stat.S_ISLNK(found[1].st_mode):
+            return None
+        return os.readlink(name, dir_fd=found[0])
