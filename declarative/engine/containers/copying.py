@@ -135,7 +135,21 @@ def _reading(parts: Parts, container: Container, name: str, path: str) -> Iterat
     with opened_root(parts, container) as root, _parent(root, path, name) as (folder, base):
         yield _stat(root, folder, base, path, name)
         parts.tell(container, "archive-path")
-        yield from tar_of(folder, base, _base_name(path))
+        devices = _own_devices(root, container) | {os.fstat(folder).st_dev}
+        yield from tar_of(folder, base, _base_name(path), devices)
+
+
+def _own_devices(root: int, container: Container) -> frozenset[int]:
+    """Give the devices of the container's root, volumes and tmpfs: what else is mounted in it is the kernel's (/proc, /sys, /dev)."""
+    found = {os.stat(".", dir_fd=root).st_dev}
+    for place in (*(point.destination for point in container.points), *(container.host.tmpfs or ())):
+        try:
+            descriptor = open_in_root(root, place, os.O_PATH)
+        except OSError:
+            continue
+        found.add(os.fstat(descriptor).st_dev)
+        os.close(descriptor)
+    return frozenset(found)
 
 
 def _base_name(path: str) -> str:
@@ -243,6 +257,8 @@ def write_archive(
         except OSError:
             raise _missing(path, name) from None
         try:
+            if os.fstat(folder).st_dev not in _own_devices(root, container):
+                raise Denied("", f"{path} is on a file system that is not the container's own")
             _unpack(folder, root, container, chunks, keep_kinds=keep_kinds, as_user=as_user)
         finally:
             os.close(folder)
@@ -254,7 +270,7 @@ def _unpack(
 ) -> None:
     owner = resolve_user(root, container.config.user) if as_user else None
     subject = "archive"
-    tree = Tree(Path(f"/proc/self/fd/{folder}/."), (), overlay=False)
+    tree = Tree(folder, (), overlay=False)
 
     def prepared() -> Iterator[Member]:
         for member in members(Source(unpacked(chunks, subject), subject)):

@@ -146,6 +146,7 @@ def of_engine(host: HostConfig, machine: Machine) -> HostConfig:
         runtime=host.runtime or "runc",
         security_opt=security,
         pids_limit=None if host.pids_limit == 0 else host.pids_limit,
+        console_size=host.console_size if len(host.console_size) == 2 else (0, 0),
         masked_paths=_paths(host.masked_paths, DEFAULT_MASKED_PATHS, privileged=open_paths),
         readonly_paths=_paths(host.readonly_paths, DEFAULT_READONLY_PATHS, privileged=open_paths),
     )

@@ -54,6 +54,8 @@ def _look(path: str) -> os.stat_result:
 
 def _device(status: os.stat_result, inside: str, permissions: str) -> Device:
     kind = _KINDS[stat.S_IFMT(status.st_mode)]
+    if set(permissions) - set("rwm"):
+        raise Invalid("", f"invalid device mode: {permissions}")
     return Device(
         path=inside,
         kind=kind,  # type: ignore[arg-type]
@@ -62,7 +64,7 @@ def _device(status: os.stat_result, inside: str, permissions: str) -> Device:
         mode=stat.S_IMODE(status.st_mode),
         uid=status.st_uid,
         gid=status.st_gid,
-        permissions="".join(letter for letter in permissions if letter in "rwm"),
+        permissions=permissions,
     )
 
 

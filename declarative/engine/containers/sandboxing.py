@@ -141,7 +141,7 @@ def _seccomp(security: SecurityOptions, *, privileged: bool) -> Seccomp | Mappin
         return "unconfined"
     if security.seccomp in {"", "builtin"}:
         return "default"
-    return read_profile(security.seccomp)
+    return read_profile(security.seccomp) or "unconfined"  # `{}` forbids nothing
 
 
 def resources_of(host: HostConfig) -> Resources:

@@ -13,7 +13,7 @@ from declarative.engine.images.layers.entry import Entry, Kind
 from declarative.engine.images.layers.write import END, header, padding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
 _CHUNK = 1 << 18
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -30,9 +30,12 @@ _DEPTH_MAX = 2000
 """Folders in folders; each one is open while what is in it is read, and a process may have so many files open."""
 
 
-def tar_of(parent: int, name: str, as_name: str) -> Iterator[bytes]:
-    """Give an archive of `name` in the open folder `parent`, called `as_name` in it. OSError where it is not there."""
-    walk = _Walk()
+def tar_of(parent: int, name: str, as_name: str, devices: Container[int]) -> Iterator[bytes]:
+    """Give an archive of `name` in the open folder `parent`, called `as_name` in it. OSError where it is not there.
+
+    Folders on other than these devices are given empty: the kernel's own file systems, say.
+    """
+    walk = _Walk(devices)
     status = os.stat(name, dir_fd=parent, follow_symlinks=False)
     yield from walk.file(parent, os.fsencode(name), os.fsencode(as_name), status, 0)
     yield END
@@ -40,12 +43,13 @@ def tar_of(parent: int, name: str, as_name: str) -> Iterator[bytes]:
 
 def tar_of_folder(fd: int) -> Iterator[bytes]:
     """Give an archive of what is in an open folder, itself left out (`docker export`)."""
-    yield from _Walk().folder(fd, b"", 0)
+    yield from _Walk({os.fstat(fd).st_dev}).folder(fd, b"", 0)
     yield END
 
 
 class _Walk:
-    def __init__(self) -> None:
+    def __init__(self, devices: Container[int]) -> None:
+        self._devices = devices
         self._links: dict[tuple[int, int], bytes] = {}
 
     def folder(self, fd: int, path: bytes, depth: int) -> Iterator[bytes]:
@@ -83,7 +87,7 @@ class _Walk:
             return
         try:
             yield header(_entry(status, path, Kind.DIRECTORY, xattrs=_xattrs(fd)))
-            if depth < _DEPTH_MAX:
+            if depth < _DEPTH_MAX and os.fstat(fd).st_dev in self._devices:
                 yield from self.folder(fd, path, depth + 1)
         finally:
             os.close(fd)

@@ -54,11 +54,12 @@ class Folder:
 class Tree:
     """A layer's own folder `top` over `lowers`, the uppermost first. With `overlay`, device 0:0 is a whiteout."""
 
-    def __init__(self, top: Path, lowers: tuple[Path, ...], *, overlay: bool) -> None:
+    def __init__(self, top: Path | int, lowers: tuple[Path, ...], *, overlay: bool) -> None:
+        """`top`: a folder, or a descriptor of an open one."""
         self.overlay = overlay
         self.implicit: list[tuple[bytes, int]] = []
         """Folders that were made because something is in them, with the time to give them in the end (nanoseconds)."""
-        self.root = Folder(b"", None, b"", os.open(top, _DIRECTORY), [os.open(path, _DIRECTORY) for path in lowers])
+        self.root = Folder(b"", None, b"", _open_top(top), [os.open(path, _DIRECTORY) for path in lowers])
         self._folders: dict[bytes, Folder] = {}
         self._walked: dict[bytes, Folder] = {}
         self._links: set[bytes] = set()
@@ -227,6 +228,10 @@ class Tree:
             os.fchown(folder.fd, 0, 0)
             os.fchmod(folder.fd, 0o755)
             self.implicit.append((folder.path, time))
+
+
+def _open_top(top: Path | int) -> int:
+    return os.open(".", _DIRECTORY, dir_fd=top) if isinstance(top, int) else os.open(top, _DIRECTORY)
 
 
 def stat_in(fd: int, name: bytes) -> os.stat_result | None:
