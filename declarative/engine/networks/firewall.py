@@ -38,6 +38,7 @@ _RULES = """
   map published_at4 { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }
   map published_at6 { type ipv6_addr . inet_proto . inet_service : ipv6_addr . inet_service; }
   chain publish {
+    ip6 daddr ::1 return
     dnat ip to ip daddr . meta l4proto . th dport map @published_at4
     dnat ip6 to ip6 daddr . meta l4proto . th dport map @published_at6
     meta nfproto ipv4 dnat ip to meta l4proto . th dport map @published4

@@ -28,26 +28,36 @@ class Asker:
     way_out: bool = True
 
 
+@record
+class _Row:
+    endpoint: Endpoint
+    way_out: bool
+    named: bool
+
+
 class Names:
     """The names of all networks. Safe to use from several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._by_container: dict[
-            str, dict[str, tuple[Endpoint, bool]]
-        ] = {}  # container → network → endpoint, and has a way out
+        self._by_container: dict[str, dict[str, _Row]] = {}  # and by network
         self._by_address: dict[tuple[str, Address], Endpoint] = {}
         self._by_name: dict[tuple[str, str], list[Endpoint]] = {}
         self._turn = 0
 
-    def add(self, endpoint: Endpoint, *, way_out: bool) -> None:
-        """Make an endpoint known, in place of the one that the container had in that network."""
+    def add(self, endpoint: Endpoint, *, way_out: bool, named: bool = True) -> None:
+        """Make an endpoint known, in place of the one that the container had in that network.
+
+        `way_out`: it leads outside; `named`: others in the network may know it by its names.
+        """
         with self._lock:
             self._remove(endpoint.container_id, endpoint.network_id)
-            self._by_container.setdefault(endpoint.container_id, {})[endpoint.network_id] = (endpoint, way_out)
+            self._by_container.setdefault(endpoint.container_id, {})[endpoint.network_id] = _Row(
+                endpoint=endpoint, way_out=way_out, named=named
+            )
             for address in _addresses(endpoint):
                 self._by_address[endpoint.network_id, address] = endpoint
-            for name in _names(endpoint):
+            for name in _names(endpoint) if named else ():
                 self._by_name.setdefault((endpoint.network_id, name), []).append(endpoint)
 
     def remove(self, container_id: str, network_id: str) -> None:
@@ -62,16 +72,15 @@ class Names:
             if endpoint is None:
                 return None
             rows = self._by_container[endpoint.container_id].values()
-            return Asker(
-                container_id=endpoint.container_id, dns=endpoint.dns, way_out=any(way_out for _, way_out in rows)
-            )
+            return Asker(container_id=endpoint.container_id, dns=endpoint.dns, way_out=any(row.way_out for row in rows))
 
     def addresses(self, asker: Asker, name: str) -> tuple[Address, ...] | None:
         """Give what a name means to somebody: addresses of both kinds, in turn; None where it means nothing here."""
         wanted = name.rstrip(".").lower()
         with self._lock:
             found: list[Endpoint] = []
-            for network_id, (own, _) in self._by_container.get(asker.container_id, {}).items():
+            for network_id, row in self._by_container.get(asker.container_id, {}).items():
+                own = row.endpoint
                 found += self._linked(own, wanted)
                 found += self._by_name.get((network_id, wanted), ())
                 suffix = f".{own.network_name.lower()}"
@@ -89,7 +98,7 @@ class Names:
         with self._lock:
             for network_id in self._by_container.get(asker.container_id, {}):
                 endpoint = self._by_address.get((network_id, address))
-                if endpoint is not None:
+                if endpoint is not None and self._by_container[endpoint.container_id][network_id].named:
                     first = endpoint.names[0] if endpoint.names else endpoint.container_id[:_SHORT_ID]
                     return f"{first}.{endpoint.network_name}"
         return None
@@ -99,7 +108,7 @@ class Names:
             if alias.lower() == wanted:
                 row = self._by_container.get(container_id, {}).get(own.network_id)
                 if row is not None:
-                    yield row[0]
+                    yield row.endpoint
 
     def _remove(self, container_id: str, network_id: str) -> None:
         rows = self._by_container.get(container_id, {})
@@ -108,10 +117,10 @@ class Names:
             self._by_container.pop(container_id, None)
         if row is None:
             return
-        endpoint = row[0]
+        endpoint = row.endpoint
         for address in _addresses(endpoint):
             self._by_address.pop((network_id, address), None)
-        for name in _names(endpoint):
+        for name in _names(endpoint) if row.named else ():
             left = [other for other in self._by_name.get((network_id, name), ()) if other.container_id != container_id]
             if left:
                 self._by_name[network_id, name] = left

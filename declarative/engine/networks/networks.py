@@ -371,7 +371,8 @@ class Networks:
 
     def _name(self, endpoint: Endpoint) -> None:
         if endpoint.link:
-            self._names.add(endpoint, way_out=not self._catalog.get(endpoint.network_id).internal)
+            network = self._catalog.get(endpoint.network_id)
+            self._names.add(endpoint, way_out=not network.internal, named=network.resolves)
 
     def _mend(self, alive: Iterable[Endpoint], running: Mapping[str, int]) -> None:
         """See to it that the kernel has what the records say of containers that run."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from declarative.engine.networks.conntrack import forget_udp
 from declarative.engine.networks.firewall import lead_to
 from declarative.engine.networks.ports import HostPorts
 from declarative.engine.networks.relay import Relay
@@ -60,7 +61,7 @@ class Publishing:
             leads = self.leads(held, targets)
             old = self._leads.pop(container_id, ())
             if old != leads:
-                self._firewall.change_leads(old, leads)
+                self._change(old, leads)
             if leads:
                 self._leads[container_id] = leads
             for port, sock in held.items():
@@ -82,13 +83,17 @@ class Publishing:
                 self._relay.remove(port)
             leads = self._leads.pop(container_id, ())
             if leads:
-                self._firewall.change_leads(leads, ())
+                self._change(leads, ())
             self._ports.release(held)
 
     def close(self) -> None:
         """Let all sockets go; what the rules do they do on."""
         self._relay.close()
         self._ports.close()
+
+    def _change(self, old: tuple[Lead, ...], new: tuple[Lead, ...]) -> None:
+        self._firewall.change_leads(old, new)
+        forget_udp({lead.host_port for lead in (*old, *new) if lead.protocol == "udp"})
 
     @staticmethod
     def leads(ports: Iterable[PublishedPort], targets: tuple[Address, ...]) -> tuple[Lead, ...]:

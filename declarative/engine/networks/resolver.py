@@ -165,11 +165,11 @@ class Resolver:
             except OSError:  # nothing more, or closed meanwhile
                 return
             answer, servers = self._decide(listener.network_id, client[0], query)
+            limit = dns.udp_limit(query, dns.read_question(query))
             if answer is not None:
                 with contextlib.suppress(OSError):
-                    listener.udp.sendto(answer, client)
+                    listener.udp.sendto(dns.fit(answer, limit), client)
             elif servers:
-                limit = dns.udp_limit(query, dns.read_question(query))
                 self._ask(_Pending(listener, client, query, servers, limit))
 
     def _decide(self, network_id: str, source: str, query: bytes) -> tuple[bytes | None, tuple[str, ...]]:
@@ -193,9 +193,7 @@ class Resolver:
             name = self._names.name(asker, address) if address is not None else None
             return None if name is None else dns.answer_name(query, question, name)
         addresses = self._names.addresses(asker, question.name)
-        if addresses is None:
-            return None
-        return dns.fit(dns.answer(query, question, addresses), dns.udp_limit(query, question))
+        return None if addresses is None else dns.answer(query, question, addresses)
 
     def _ask(self, pending: _Pending) -> None:
         """Ask the next server, and tell the client that it failed where there is none."""
