@@ -140,7 +140,7 @@ def _reading(parts: Parts, container: Container, name: str, path: str) -> Iterat
 
 
 def _own_devices(root: int, container: Container) -> frozenset[int]:
-    """Give the devices of the container's root, volumes and tmpfs: what else is mounted in it is the kernel's (/proc, /sys, /dev)."""
+    """Give the devices of the container's root, volumes and tmpfs: what else is mounted in it is the kernel's."""
     found = {os.stat(".", dir_fd=root).st_dev}
     for place in (*(point.destination for point in container.points), *(container.host.tmpfs or ())):
         try:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from declarative.engine.containers.machine import Machine
     from declarative.oci.config import RunDefaults
 
-_PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""The search path where the environment has none, as in Docker."""
 
 
 def of_version(
@@ -165,7 +166,3 @@ def of_hostname(config: Config, host: HostConfig, id: str, machine: Machine) -> 
     shared = host.network_mode == "host" or host.uts_mode == "host"
     return replace(config, hostname=machine.hostname if shared else id[:12])
 
-
-def path_env(env: tuple[str, ...]) -> tuple[str, ...]:
-    """Give the search path where the environment has none, as Docker does at the start."""
-    return () if any(entry.startswith("PATH=") for entry in env) else (_PATH,)

@@ -85,7 +85,7 @@ def environment(parts: Parts, container: Container, user: User) -> tuple[str, ..
     """Give the environment in Docker's order; what the configuration says stands in place of what the engine would say."""
     config = container.config
     own = config.env or ()
-    first = [*defaults.path_env(own), f"HOSTNAME={config.hostname}"]
+    first = [defaults.PATH, f"HOSTNAME={config.hostname}"]
     if config.tty:
         first.append("TERM=xterm")
     values: dict[str, str | None] = {}

@@ -48,7 +48,7 @@ def begin(parts: Parts, container: Container) -> None:
     if not container.config.cmd and not container.config.entrypoint:
         raise Failed("", "No command specified")
     try:
-        pid = _bring_up(parts, container)
+        pid, started = _bring_up(parts, container)
     except BaseException as error:
         _took_nothing(parts, container, error)
         raise
@@ -56,7 +56,7 @@ def begin(parts: Parts, container: Container) -> None:
     container.become(
         status=move(container.state.status, Move.START),
         pid=pid,
-        started=parts.clock(),
+        started=started,
         exit_code=0,
         error="",
         oom_killed=False,
@@ -69,7 +69,8 @@ def begin(parts: Parts, container: Container) -> None:
         probing.plan_next(parts, container)
 
 
-def _bring_up(parts: Parts, container: Container) -> int:
+def _bring_up(parts: Parts, container: Container) -> tuple[int, int]:
+    """Make the process and let it go; give its id, and when."""
     giver = joining.donor(parts, container)
     joining.prepare_files(parts, container)
     network: Shared = "private"
@@ -99,8 +100,9 @@ def _bring_up(parts: Parts, container: Container) -> int:
     for attacher in container.attachers:
         attacher.connect(parts.runtime.attach(container.id))
     container.attachers.clear()
+    started = parts.clock()
     parts.runtime.start(container.id)
-    return pid
+    return pid, started
 
 
 def rotate(parts: Parts, container: Container) -> None:
