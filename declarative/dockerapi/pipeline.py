@@ -43,7 +43,7 @@ class Lane:
 class Pending:
     """Documents that were asked for: the first batch of `requests` (rendered GETs) is sent when this is made.
 
-    Making it raises what connecting and sending raise. One that is never collected costs the connection, no more.
+    Making it raises what connecting and sending raise. One that is not collected is to be dropped.
     """
 
     def __init__(self, requests: Sequence[bytes], lane: Lane) -> None:
@@ -71,6 +71,12 @@ class Pending:
                 fresh = True
             self._receive(fresh=fresh)
         return self._found
+
+    def drop(self) -> None:
+        """Close the connection that answers come over, if there still is one: nobody wants them any more."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._lane.give_back(connection, False)
 
     def _send(self, *, fresh: bool) -> None:
         """Send the first batch of what is not answered yet."""

@@ -40,10 +40,11 @@ class Ahead:
         self._client = client
         self._clock = clock
         self._begun = clock()
-        self._containers = client.begin_many(["/containers/json?all=1"])
-        self._info = client.begin_many(["/info"])  # takes dockerd 10 ms
+        self._pending: list[Pending] = []
+        self._containers = self._begin(["/containers/json?all=1"])
+        self._info = self._begin(["/info"])  # takes dockerd 10 ms
         filters = {"filters": {"label": [LABEL_STACK]}}
-        self._others = client.begin_many(["/images/json", "/networks", f"/volumes?{encode_query(filters)}"])
+        self._others = self._begin(["/images/json", "/networks", f"/volumes?{encode_query(filters)}"])
         self._listed: Json = None
         self._lanes = _LANES if isinstance(client.endpoint, UnixEndpoint) else 1
         self._inspects: list[tuple[list[str], Pending]] = []
@@ -52,6 +53,11 @@ class Ahead:
     def fresh(self) -> bool:
         """Whether the answers may still be used."""
         return self._clock() - self._begun < FRESH_SECONDS
+
+    def drop(self) -> None:
+        """Let go of what was not collected."""
+        for pending in self._pending:
+            pending.drop()
 
     def expect(self, stack: str) -> None:
         """Inspect the containers of `stack`, if the list of all has come by now."""
@@ -88,7 +94,15 @@ class Ahead:
         for start in range(0, len(ids), size):
             some = ids[start : start + size]
             paths = [f"/containers/{name}/json" for name in some]
-            self._inspects.append((some, self._client.begin_many(paths)))
+            self._inspects.append((some, self._begin(paths)))
+
+    def _begin(self, paths: list[str]) -> Pending:
+        try:
+            self._pending.append(self._client.begin_many(paths))
+        except BaseException:
+            self.drop()
+            raise
+        return self._pending[-1]
 
 
 def is_owned(item: Json, stack: str) -> bool:

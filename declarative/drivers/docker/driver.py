@@ -288,6 +288,8 @@ class DockerDriver:
 
             for program in tuple(self._programs):
                 buildx.end(program)
+        if self._ahead is not None:
+            self._ahead.drop()
         self.client.close()
         for client in self._registries.values():
             client.close()

@@ -33,9 +33,19 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm/v7", "ar
 def take(client: EngineClient, scope: Scope, *, buildkit: bool, ahead: Ahead | None = None) -> Actual:
     """Look. `buildkit`: a client that can drive BuildKit is on this machine. Registries are not asked here.
 
-    `ahead`: what was asked already, where it is fresh. To be used once.
+    `ahead`: what was asked already, where it is fresh. To be used once; it is done with afterwards.
     """
-    asked = ahead if ahead is not None and ahead.fresh else Ahead(client)
+    if ahead is not None and not ahead.fresh:
+        ahead.drop()
+        ahead = None
+    asked = ahead or Ahead(client)
+    try:
+        return _read(client, asked, scope, buildkit=buildkit)
+    finally:
+        asked.drop()
+
+
+def _read(client: EngineClient, asked: Ahead, scope: Scope, *, buildkit: bool) -> Actual:
     listed = asked.listed()
     containers, strangers = _containers(asked, scope)
     image_list, network_list, volume_list = asked.lists()

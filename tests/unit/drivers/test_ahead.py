@@ -1,0 +1,218 @@
+"""What is asked ahead of need: what goes out when, what becomes of answers nobody wants, and that it is never taken for news."""
+
+from __future__ import annotations
+
+import json
+import socket
+import socketserver
+import threading
+import time
+from http.server import BaseHTTPRequestHandler
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from declarative.core.state import LABEL_KIND, LABEL_STACK, Scope
+from declarative.dockerapi.client import EngineClient
+from declarative.dockerapi.transport import UnixEndpoint
+from declarative.drivers.docker import DockerDriver, Surroundings, snapshot
+from declarative.drivers.docker.ahead import FRESH_SECONDS, Ahead
+from declarative.errors import Failed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+SHOP = {LABEL_STACK: "shop", LABEL_KIND: "Container"}
+
+
+def listed(name: str, labels: dict[str, str] | None = None) -> dict[str, Any]:
+    return {"Id": f"id-{name}", "Names": [f"/{name}"], "Labels": labels or {}, "State": "running"}
+
+
+class World(socketserver.ThreadingUnixStreamServer):
+    """An engine with containers in a list. `slow` holds back the list of containers until it is set."""
+
+    daemon_threads = True
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, Handler)
+        self.containers = [
+            listed("shop-web-1", SHOP),
+            listed("shop-web-2.making", SHOP),
+            listed("shop-history", {LABEL_STACK: "shop", LABEL_KIND: "History"}),
+            listed("other-web-1", {LABEL_STACK: "other", LABEL_KIND: "Container"}),
+            listed("stranger"),
+        ]
+        self.gone: set[str] = set()
+        self.refused = ""
+        self.asked: list[str] = []
+        self.slow = threading.Event()
+        self.slow.set()
+
+    def handle_error(self, *words: Any) -> None:
+        """Say nothing about clients that went away."""
+
+    def answer(self, path: str) -> Any:
+        if path.startswith("/containers/json"):
+            self.slow.wait(10)
+            return self.containers
+        if path.startswith("/containers/"):
+            name = path.split("/")[2]
+            return None if name in self.gone else {"Id": name}
+        if path.startswith("/volumes"):
+            return {"Volumes": None}
+        return {} if path == "/info" else []
+
+    def inspected(self) -> list[str]:
+        return [path for path in self.asked if path.startswith("/containers/id-")]
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        world: Any = self.server
+        path = self.path.removeprefix("/v1.41")
+        found = world.answer(path) if path != "/_ping" else "OK"
+        world.asked.append(path)
+        refused = bool(world.refused) and path.startswith(world.refused)
+        body = json.dumps({"message": "no"} if refused else found).encode()
+        self.send_response(500 if refused else 404 if found is None else 200)
+        self.send_header("Api-Version", "1.41")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *words: Any) -> None:
+        del words
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with World(str(tmp_path / "s")) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.slow.set()
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def client(world: World) -> Iterator[EngineClient]:
+    with EngineClient(UnixEndpoint(path=str(world.server_address)), timeout=5) as made:
+        yield made
+
+
+@pytest.fixture
+def ahead(client: EngineClient) -> Iterator[Ahead]:
+    made = Ahead(client)
+    yield made
+    made.drop()
+
+
+def until(condition: Any) -> None:
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_the_lists_are_asked_for_before_anybody_wants_them(world: World, ahead: Ahead) -> None:
+    until(lambda: len(world.asked) == 6)
+    filters = "%7B%22label%22%3A%5B%22declarative.stack%22%5D%7D"
+    lists = {"/containers/json?all=1", "/images/json", "/networks", f"/volumes?filters={filters}"}
+    assert set(world.asked) == {"/_ping", "/info", *lists}
+    assert [item["Id"] for item in ahead.listed()][-1] == "id-stranger"
+    assert (ahead.lists(), ahead.info()) == (([], [], {"Volumes": None}), {})
+
+
+def test_a_named_stack_is_inspected_its_own_whole_containers_alone(world: World, ahead: Ahead) -> None:
+    until(lambda: ahead._containers.answering)
+    ahead.expect("shop")
+    ahead.expect("other")  # one stack it is
+    until(world.inspected)
+    assert world.inspected() == ["/containers/id-shop-web-1/json"]
+    assert ahead.inspected(["id-stranger", "id-shop-web-1"]) == [{"Id": "id-stranger"}, {"Id": "id-shop-web-1"}]
+    assert sorted(world.inspected()) == ["/containers/id-shop-web-1/json", "/containers/id-stranger/json"]
+
+
+def test_nothing_waits_for_a_list_that_has_not_come(world: World, client: EngineClient) -> None:
+    world.slow.clear()
+    ahead = Ahead(client)
+    ahead.expect("shop")
+    world.slow.set()
+    assert not world.inspected()
+    assert len(ahead.listed()) == 5
+    assert ahead.inspected(["id-shop-web-1"]) == [{"Id": "id-shop-web-1"}]
+    ahead.drop()
+
+
+def test_what_went_in_between_is_left_out(world: World, ahead: Ahead) -> None:
+    world.gone = {"id-a"}
+    assert ahead.inspected(["id-a", "id-b"]) == [{"Id": "id-b"}]
+
+
+def test_many_go_over_several_connections_and_keep_their_order(world: World, ahead: Ahead) -> None:
+    ids = [f"id-{number}" for number in range(500)]
+    assert [document["Id"] for document in ahead.inspected(ids)] == ids
+    assert len(world.inspected()) == 500
+
+
+def test_old_answers_are_not_used(world: World, client: EngineClient) -> None:
+    now = 0.0
+    ahead = Ahead(client, clock=lambda: now)
+    until(lambda: len(world.asked) == 6)
+    world.containers = []
+    assert ahead.fresh
+    now = FRESH_SECONDS
+    actual = snapshot.take(client, Scope(stack="shop"), buildkit=False, ahead=ahead)
+    assert not actual.strangers
+    assert world.asked.count("/containers/json?all=1") == 2
+
+
+def test_a_snapshot_takes_what_was_asked_already(world: World, client: EngineClient) -> None:
+    world.containers = [listed("stranger")]
+    actual = snapshot.take(client, Scope(stack="shop"), buildkit=False, ahead=Ahead(client))
+    assert [stranger.name for stranger in actual.strangers] == ["stranger"]
+    assert world.asked.count("/containers/json?all=1") == 1
+
+
+@pytest.mark.filterwarnings("error::ResourceWarning")
+def test_a_snapshot_that_fails_leaves_no_connection_behind(world: World, client: EngineClient) -> None:
+    world.refused = "/containers/json"
+    with pytest.raises(Failed, match="no"):
+        snapshot.take(client, Scope(stack="shop"), buildkit=False)
+    assert not client._open - set(client._idle)
+
+
+def test_the_driver_uses_it_once(world: World) -> None:
+    world.containers = [listed("stranger")]
+    driver = DockerDriver(UnixEndpoint(path=str(world.server_address)), Surroundings(salt=str))
+    assert driver.begin()
+    until(lambda: len(world.asked) == 6)
+    world.containers = []
+    driver.expect("shop")
+    assert len(driver.snapshot(Scope(stack="shop")).strangers) == 1
+    assert not driver.snapshot(Scope(stack="shop")).strangers
+    driver.close()
+
+
+@pytest.mark.filterwarnings("error::ResourceWarning")
+def test_an_engine_that_does_not_answer_at_once_is_left_for_later(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "s"))
+        listener.listen()
+        driver = DockerDriver(UnixEndpoint(path=str(tmp_path / "s")), Surroundings(salt=str), timeout=60)
+        begun = time.monotonic()
+        assert not driver.begin()
+        assert time.monotonic() - begun < 10
+        driver.close()
+
+
+def test_no_engine_is_no_error_yet(tmp_path: Path) -> None:
+    driver = DockerDriver(UnixEndpoint(path=str(tmp_path / "s")), Surroundings(salt=str))
+    assert not driver.begin()
+    driver.expect("shop")
+    driver.close()
