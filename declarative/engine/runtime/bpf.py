@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import base64
 import ctypes
-import ctypes.util
+import errno
 import json
 import os
+import struct
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +38,12 @@ _OPERATORS = {
     "SCMP_CMP_MASKED_EQ": 7,
 }
 _ATTRIBUTE_OPTIMIZE, _BINARY_TREE = 8, 2
-_EEXIST, _EPERM = 17, 1
 _UNKNOWN = -1
+_PERMISSIVE = frozenset({"SCMP_ACT_ALLOW", "SCMP_ACT_LOG"})
+# linux/filter.h: classic BPF; linux/seccomp.h: where in struct seccomp_data
+_LOAD, _JA, _JEQ, _JGT, _JGE, _RETURN = 0x20, 0x05, 0x15, 0x25, 0x35, 0x06
+_AT_NUMBER, _AT_ARCHITECTURE = 0, 4
+_X86_64, _X32, _X32_BIT = 0xC000003E, 0x4000003E, 0x40000000
 
 
 class _Comparison(ctypes.Structure):
@@ -69,16 +74,22 @@ def _compile(text: str) -> str | None:
     if not context:
         return None
     try:
-        return _export(library, context) if _fill(library, context, profile, default) else None
+        if not _fill(library, context, profile, default):
+            return None
+        program = _export(library, context)
     finally:
         library.seccomp_release(context)
+    refuses = profile["defaultAction"] not in _PERMISSIVE and profile.get("defaultErrnoRet") != errno.ENOSYS
+    if refuses and program:
+        program = _unknown_first(library, profile) + program
+    return base64.b64encode(program).decode() if program else None
 
 
 def _fill(library: ctypes.CDLL, context: int, profile: Mapping[str, Any], default: int) -> bool:
     library.seccomp_attr_set(context, _ATTRIBUTE_OPTIMIZE, _BINARY_TREE)  # an older library goes without
     for name in profile.get("architectures") or ():
         token = library.seccomp_arch_resolve_name(name.removeprefix("SCMP_ARCH_").lower().encode())
-        if not token or library.seccomp_arch_add(context, token) not in {0, -_EEXIST}:
+        if not token or library.seccomp_arch_add(context, token) not in {0, -errno.EEXIST}:
             return False
     for rule in profile.get("syscalls") or ():
         try:
@@ -101,25 +112,70 @@ def _add(library: ctypes.CDLL, context: int, action: int, name: str, comparisons
     once = len({entry.argument for entry in comparisons}) == len(comparisons)
     for group in [comparisons] if once else [[entry] for entry in comparisons]:
         array = (_Comparison * max(len(group), 1))(*group)
-        if library.seccomp_rule_add_array(context, action, number, len(group), array) not in {0, -_EEXIST}:
+        if library.seccomp_rule_add_array(context, action, number, len(group), array) not in {0, -errno.EEXIST}:
             return False
     return True
 
 
-def _export(library: ctypes.CDLL, context: int) -> str | None:
+def _export(library: ctypes.CDLL, context: int) -> bytes | None:
     descriptor = os.memfd_create("seccomp")
     try:
         if library.seccomp_export_bpf(context, descriptor) != 0:
             return None
         size = os.fstat(descriptor).st_size
-        return base64.b64encode(os.pread(descriptor, size, 0)).decode()
+        return os.pread(descriptor, size, 0)
     finally:
         os.close(descriptor)
 
 
+def _unknown_first(library: ctypes.CDLL, profile: Mapping[str, Any]) -> bytes:
+    """Give a program that goes before another, and answers ENOSYS to calls that are newer than the profile.
+
+    So does runc: a C library does without a call that is not there, but not without one that is not permitted.
+    """
+    names = [name.encode() for rule in profile.get("syscalls") or () for name in rule["names"]]
+    newest = {}
+    for architecture in profile.get("architectures") or ("SCMP_ARCH_NATIVE",):
+        token = library.seccomp_arch_resolve_name(architecture.removeprefix("SCMP_ARCH_").lower().encode())
+        numbers = [library.seccomp_syscall_resolve_name_arch(token or _native(library), name) for name in names]
+        newest[token or _native(library)] = max(numbers, default=-1)
+    program: list[bytes] = []
+    for token, number in newest.items():
+        if token != _X32:
+            checks = [_step(_LOAD, _AT_NUMBER), *_checks(token, number, newest.get(_X32))]
+            program = [_step(_JEQ, token, otherwise=len(checks) + 1), *checks, _step(_JA, len(program)), *program]
+    return b"".join([_step(_LOAD, _AT_ARCHITECTURE), *program])
+
+
+def _checks(token: int, newest: int, newest_x32: int | None) -> list[bytes]:
+    """Give the steps that refuse a number beyond the newest, and go on with any other."""
+    refuse = _newer(newest)
+    if token != _X86_64:
+        return refuse
+    if newest_x32 is None:  # the program that follows knows what to do with it
+        return [_step(_JGE, _X32_BIT, then=len(refuse)), *refuse]
+    # x32 is this architecture to the kernel, with a bit of its own in the number
+    other = [*_newer(newest_x32 | _X32_BIT), _step(_JA, len(refuse))]
+    return [_step(_JGE, _X32_BIT, otherwise=len(other)), *other, *refuse]
+
+
+def _newer(newest: int) -> list[bytes]:
+    return [_step(_JGT, max(newest, 0), otherwise=1), _step(_RETURN, _ACTIONS["SCMP_ACT_ERRNO"] | errno.ENOSYS)]
+
+
+def _step(code: int, value: int, *, then: int = 0, otherwise: int = 0) -> bytes:
+    """Give one step (struct sock_filter, linux/filter.h); jumps count the steps that are passed over."""
+    return struct.pack("=HBBI", code, then, otherwise, value)
+
+
+def _native(library: ctypes.CDLL) -> int:
+    token: int = library.seccomp_arch_native()
+    return token
+
+
 def _action(name: str, number: int | None) -> int:
     code = _ACTIONS[name]
-    return code | ((_EPERM if number is None else number) & 0xFFFF) if name == "SCMP_ACT_ERRNO" else code
+    return code | ((errno.EPERM if number is None else number) & 0xFFFF) if name == "SCMP_ACT_ERRNO" else code
 
 
 def _comparison(argument: Mapping[str, Any]) -> _Comparison:
@@ -144,6 +200,8 @@ def _library() -> ctypes.CDLL | None:
     library.seccomp_arch_resolve_name.restype, library.seccomp_arch_resolve_name.argtypes = number, (ctypes.c_char_p,)
     library.seccomp_arch_add.argtypes = (handle, number)
     library.seccomp_syscall_resolve_name.argtypes = (ctypes.c_char_p,)
+    library.seccomp_syscall_resolve_name_arch.argtypes = (number, ctypes.c_char_p)
+    library.seccomp_arch_native.restype = number
     library.seccomp_rule_add_array.argtypes = (handle, number, ctypes.c_int, ctypes.c_uint, ctypes.POINTER(_Comparison))
     library.seccomp_export_bpf.argtypes = (handle, ctypes.c_int)
     return library

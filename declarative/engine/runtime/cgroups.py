@@ -163,28 +163,40 @@ class Cgroups:
         return any(line.startswith("oom_kill ") and line != "oom_kill 0" for line in lines)
 
 
-def borrow(groups: Cgroups) -> int | None:
-    """Take the controllers that a hybrid machine has left in version 2 out of it; give a descriptor that keeps them out.
+def borrow(groups: Cgroups) -> tuple[int, ...]:
+    """Take the controllers that a hybrid machine has left in version 2 out of it; give descriptors that keep them out.
 
-    crun does not run while there are some (it drives each controller in one version only). They go back when the descriptor is
-    closed, so with us at the latest. None where they are in use, or there are none.
+    crun does not run while there are some: it drives version 1 or 2, not both. They go back when the last descriptor is closed,
+    so with us at the latest; another engine may have taken them already, and then both keep them. () where there is nothing to
+    take, or the controllers are in use.
     """
     if not groups.first or groups.second is None:
-        return None
+        return ()
+    found: dict[str, int] = {}
+    ends = time.monotonic() + _PATIENCE_SECONDS
+    with contextlib.suppress(OSError):
+        while not (groups.second / "cgroup.subtree_control").read_text().strip():
+            left = set((groups.second / "cgroup.controllers").read_text().split())
+            rows = [line.split() for line in Path("/proc/cgroups").read_text().splitlines()[1:]]
+            elsewhere = {name for name, hierarchy, _, _ in rows if hierarchy != "0" and name not in groups.first}
+            for controller in sorted((left | elsewhere) - found.keys()):
+                found[controller] = _first_version(controller)
+            # another engine may have let go while we looked: look again
+            if groups.are_whole or time.monotonic() > ends:
+                return tuple(found.values())
+            time.sleep(_STEP_SECONDS)
+    for descriptor in found.values():
+        os.close(descriptor)
+    return ()
+
+
+def _first_version(controller: str) -> int:
+    """Mount a controller of version 1 nowhere; give the descriptor that keeps it."""
+    context = kernel.fsopen("cgroup")
     try:
-        left = (groups.second / "cgroup.controllers").read_text().split()
-        if not left or (groups.second / "cgroup.subtree_control").read_text().strip():
-            return None
-        context = kernel.fsopen("cgroup")
-    except OSError:
-        return None
-    try:
-        for controller in left:
-            kernel.fsconfig_flag(context, controller)
+        kernel.fsconfig_flag(context, controller)
         kernel.fsconfig_create(context)
         return kernel.fsmount(context)
-    except OSError:
-        return None
     finally:
         os.close(context)
 

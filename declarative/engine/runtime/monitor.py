@@ -25,13 +25,14 @@ from declarative.engine.runtime.hub import Hub
 from declarative.engine.runtime.limits import limits
 from declarative.engine.runtime.oci import OciRuntime, find_program, find_runtimes
 from declarative.engine.runtime.once import Ended, Once
+from declarative.engine.runtime.rooted import resolve_in_root
 from declarative.engine.runtime.rotation import Policy, Rotation
 from declarative.engine.runtime.seccomp import this_machine
 from declarative.engine.runtime.sessions import Session, start_session, sweep_sessions
 from declarative.engine.runtime.usage import Usage, usage
 from declarative.engine.runtime.watch import Watch
 from declarative.errors import Conflict, Failed, NotFound, Unsupported
-from declarative.record import record
+from declarative.record import record, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,7 +83,7 @@ class Runtime:
         """Open the runtime. `only`: the OCI runtime to be used ("runc", "crun"), "" for the best that is here."""
         self._paths = paths
         self.cgroups = cgroups.detect()
-        self._borrowed = cgroups.borrow(self.cgroups) if only != "runc" and find_program("crun") else None
+        self._borrowed = cgroups.borrow(self.cgroups) if only != "runc" and find_program("crun") else ()
         self._runtimes = tuple(found for found in find_runtimes(paths.run, self.cgroups) if only in {"", found.kind})
         if not self._runtimes:
             raise Unsupported("engine", f"{only} is not here, or does not run with the control groups of this machine")
@@ -92,7 +93,7 @@ class Runtime:
         self._watch = Watch()
         self._hub = Hub(paths.root / "streams")
         self.rotation = Rotation()
-        self._once = Once(self._runtimes, self.cgroups, self._host, paths.run / "once")
+        self._once = Once(self._runtimes, self.cgroups, self.document, paths.run / "once")
         self._ended = threading.Condition()
         self._watched: set[str] = set()
         self._sessions = paths.run / "exec"
@@ -105,9 +106,12 @@ class Runtime:
         self._hub.close()
         self.rotation.close()
         self._once.close()
-        if self._borrowed is not None:
-            os.close(self._borrowed)
-            self._borrowed = None
+        for descriptor in self._borrowed:
+            os.close(descriptor)
+        self._borrowed = ()
+        closing, self._runtimes = self._runtimes, ()
+        for found in closing:
+            found.close()
 
     def folder(self, name: str) -> Path:
         """Give the folder of a container's bundle and monitor."""
@@ -147,7 +151,7 @@ class Runtime:
 
     def document(self, sandbox: Sandbox) -> str:
         """Give the OCI runtime configuration of a sandbox. Invalid where it contradicts itself."""
-        return json.dumps(self.oci.prepare(spec.runtime_spec(sandbox, self._host)))
+        return json.dumps(self.oci.prepare(spec.runtime_spec(_with_targets(sandbox), self._host)))
 
     def start(self, name: str) -> None:
         """Let a created container run its program. NotFound where none waits."""
@@ -372,6 +376,14 @@ class Runtime:
             return (self.folder(name) / "cgroup").read_text()
         except OSError:
             raise NotFound(name, "the runtime has no such container") from None
+
+
+def _with_targets(sandbox: Sandbox) -> Sandbox:
+    """Give the sandbox with the targets of mounts as they are in its root: an image may have a link there, even to nothing."""
+    return replace(
+        sandbox,
+        mounts=tuple(replace(mount, target=resolve_in_root(sandbox.rootfs, mount.target)) for mount in sandbox.mounts),
+    )
 
 
 def _number(path: Path) -> int:

@@ -15,7 +15,6 @@ import subprocess
 import threading
 from typing import TYPE_CHECKING
 
-from declarative.engine.runtime import spec
 from declarative.engine.runtime.oci import refusal
 from declarative.engine.runtime.streams import STDERR, STDOUT
 from declarative.errors import Conflict, Failed
@@ -58,11 +57,13 @@ class Ended:
 class Once:
     """The runs of one daemon. Safe to use from several threads."""
 
-    def __init__(self, runtimes: Sequence[OciRuntime], groups: Cgroups, host: spec.Host, folder: Path) -> None:
+    def __init__(
+        self, runtimes: Sequence[OciRuntime], groups: Cgroups, document: Callable[[Sandbox], str], folder: Path
+    ) -> None:
         self._oci = runtimes[0]
         self._runtimes = runtimes
         self._groups = groups
-        self._host = host
+        self._document = document
         self._all = folder
         self._folder = folder / f"{os.getpid()}-{os.urandom(4).hex()}"
         self._lock = threading.Lock()
@@ -88,8 +89,7 @@ class Once:
         except FileExistsError:
             raise Conflict(sandbox.id, "such a run is going on") from None
         try:
-            document = self._oci.prepare(spec.runtime_spec(sandbox, self._host))
-            (bundle / "config.json").write_text(json.dumps(document))
+            (bundle / "config.json").write_text(self._document(sandbox))
             (bundle / "cgroup").write_text(sandbox.cgroup)
             (bundle / "procs").symlink_to(self._groups.counting(sandbox.cgroup) / "cgroup.procs")
             return self._run(sandbox, bundle, output, stdin, cancelled)

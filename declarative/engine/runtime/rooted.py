@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path, PurePosixPath
-from stat import S_ISLNK
+from stat import S_ISLNK, S_ISREG
 
 from declarative.engine.runtime import kernel
 
@@ -38,11 +38,40 @@ def read_in_root(root: Path | int, path: str, limit: int) -> bytes | None:
         descriptor = open_in_root(root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError:
         return None
-    with os.fdopen(descriptor, "rb") as file:
-        try:
-            return file.read(limit)
-        except OSError:  # a folder, a device
+    try:
+        if not S_ISREG(os.fstat(descriptor).st_mode):
             return None
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read(limit)
+    finally:
+        os.close(descriptor)
+
+
+def resolve_in_root(root: Path, path: str) -> str:
+    """Give what an absolute path names below `root`, without links: those that are there are followed, what is not there is kept.
+
+    The answer holds as long as nobody changes the file system.
+    """
+    todo = [part for part in reversed(path.split("/")) if part not in {"", "."}]
+    found: list[str] = []
+    links = 0
+    while todo:
+        name = todo.pop()
+        if name == "..":
+            found = found[:-1]
+            continue
+        try:
+            target = str(root.joinpath(*found, name).readlink())
+        except OSError:  # no link, or nothing there
+            found.append(name)
+            continue
+        links += 1
+        if links > _LINKS_MAX:
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+        if target.startswith("/"):
+            found = []
+        todo += [part for part in reversed(target.split("/")) if part not in {"", "."}]
+    return "/" + "/".join(found)
 
 
 def _walk(root: int, path: str, flags: int) -> int:

@@ -125,7 +125,7 @@ def _answer(pipe: IO[bytes], monitor: Monitor) -> dict[str, Any]:
 def _arguments(runtime: OciRuntime, monitor: Monitor) -> list[str]:
     log = f"k8s-file:{monitor.log}" if monitor.log is not None else "none"
     given = ["--api-version", "1", "--cid", monitor.name, "--cuuid", monitor.name, "--name", monitor.name]
-    given += ["--runtime", str(runtime.program), "--runtime-arg", "--root", "--runtime-arg", str(runtime.root)]
+    given += ["--runtime", runtime.executable, "--runtime-arg", "--root", "--runtime-arg", str(runtime.root)]
     given += ["--bundle", ".", "--persist-dir", ".", "--full-attach", "--container-pidfile", PROCESS_FILE]
     given += ["--conmon-pidfile", MONITOR_FILE, "--log-path", log, "--no-sync-log"]
     given += ["--stdin"] if monitor.stdin else []
