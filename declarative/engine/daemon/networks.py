@@ -245,7 +245,7 @@ def _document(network: Network, endpoints: tuple[Endpoint, ...]) -> dict[str, Js
         "EnableIPv6": network.ipv6,
         "IPAM": {
             "Driver": "default",
-            "Options": dict(network.ipam_options) or None,
+            "Options": None if network.predefined else dict(network.ipam_options),
             "Config": [_pool_document(pool) for pool in network.pools],
         },
         "Internal": network.internal,

@@ -76,7 +76,7 @@ def list_volumes(engine: Engine, request: Request) -> Response:
     if "dangling" in wanted:
         dangling = chosen.flag(wanted, "dangling", default=True)
         found = [volume for volume in found if bool(engine.volumes.holders(volume.name)) != dangling]
-    return Answer(document={"Volumes": [document(volume) for volume in found], "Warnings": None})
+    return Answer(document={"Volumes": [document(volume) for volume in found], "Warnings": []})
 
 
 def create(engine: Engine, request: Request) -> Response:

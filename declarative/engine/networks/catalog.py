@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from declarative.engine.networks.store import Definitions
 
 _LINK_NAME_MAX = 15  # IFNAMSIZ without its zero
+_NAME_MAX = 255  # more than anybody types; dockerd has no limit
 _MTU_MIN, _MTU_MAX = 68, 65535  # RFC 791; what the kernel takes for a bridge
 
 
@@ -169,10 +170,8 @@ class Catalog:
     @staticmethod
     def _check(request: NetworkRequest) -> None:
         name = request.name
-        if not name or name != name.strip() or "/" in name or len(name) > 255:
-            raise Invalid(
-                "", f"invalid network name {name[:80]!r}: it is empty, too long, or has a slash or space at an end"
-            )
+        if not name.strip() or len(name) > _NAME_MAX or not name.isprintable():
+            raise Invalid("", f"invalid network name {name[:80]!r}: it is empty, too long, or has control characters")
         if request.driver in {HOST, "null"}:
             raise Denied("", f'only one instance of "{request.driver}" network is allowed')
         if request.driver != BRIDGE:

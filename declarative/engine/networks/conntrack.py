@@ -1,8 +1,8 @@
 """Flows that the kernel remembers: forgotten where a UDP port has come to lead elsewhere.
 
 Rules are asked for the first packet of a flow alone. TCP begins anew by itself; a UDP client that keeps asking would for ever be
-led to where the port led when it began. The rule that keeps it simple: all flows to that port of this machine are forgotten; those
-that still mean something begin again with their next packet. See linux/netfilter/nfnetlink_conntrack.h.
+led to where the port led when it began. The rule that keeps it simple: all flows to that port of this machine are forgotten;
+those that still mean something begin again with their next packet. See linux/netfilter/nfnetlink_conntrack.h.
 """
 
 from __future__ import annotations

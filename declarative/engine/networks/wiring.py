@@ -152,15 +152,11 @@ class Wiring:
 
     def _raise(self, network: Network) -> int:
         link = links.find(self._kernel, network.link)
-        if (
-            link is not None
-            and link.alias != self._tag
-            and (link.kind != "bridge" or OPTION_LINK not in network.options)
-        ):
+        if link is not None and link.kind != "bridge":
+            raise Conflict("", f"existing interface {network.link} is not a bridge")
+        if link is not None and link.alias != self._tag and OPTION_LINK not in network.options:
             raise Conflict(
-                f"network {network.name}",
-                f"there is a link {network.link} that is not the engine's",
-                "remove or rename it",
+                f"network {network.name}", f"bridge {network.link} is not the engine's", "remove or rename it"
             )
         gateways = [(pool.gateway, pool.subnet.prefixlen) for pool in network.pools if pool.gateway is not None]
         if link is None:

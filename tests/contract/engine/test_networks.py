@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import pytest
 
 from declarative.engine.networks.records import EndpointRequest, NetworkRequest, Pool
 from declarative.errors import Conflict, DeclarativeError, Denied, Failed, Invalid, NotFound
+from tests import sockets
 from tests.contract.engine import netlab
 
 if TYPE_CHECKING:
@@ -151,9 +153,7 @@ def test_an_internal_network_has_no_way_out_or_in(lab: Lab) -> None:
 
 
 def test_nobody_on_a_bridge_reaches_the_machines_loopback(lab: Lab) -> None:
-    with netlab.sockets.made_in_network(
-        "/proc/self/ns/net", lambda: netlab.socket.create_server(("127.0.0.1", 0))
-    ) as here:
+    with sockets.made_in_network("/proc/self/ns/net", lambda: socket.create_server(("127.0.0.1", 0))) as here:
         port = here.getsockname()[1]
         box = lab.box("one")
         box.run("sysctl", "-qw", "net.ipv4.conf.all.route_localnet=1", "net.ipv4.conf.eth0.route_localnet=1")
@@ -213,8 +213,8 @@ def test_host_and_none_have_no_interface(lab: Lab) -> None:
 def test_ipv6(lab: Lab) -> None:
     make(lab, "six", "10.79.0.0/24", "fd00:79::/64", ipv6=True)
     with netlab.outside() as (machine, _, near6):
-        machine.serve(80, family=netlab.socket.AF_INET6)
-        web = lab.box("web", "six").serve(80, family=netlab.socket.AF_INET6)
+        machine.serve(80, family=socket.AF_INET6)
+        web = lab.box("web", "six").serve(80, family=socket.AF_INET6)
         client = lab.box("client", "six", ipv6=IPv6Address("fd00:79::99"))
         assert (web.ip6, client.ip6) == ("fd00:79::2", "fd00:79::99")
         assert client.ask(web.ip6, 80) == "web fd00:79::99"
@@ -265,13 +265,13 @@ def test_what_is_asked_for_is_given(lab: Lab) -> None:
         (NetworkRequest(name="x", driver="overlay"), NotFound, 'plugin "overlay" not found'),
         (NetworkRequest(name="x", driver="host"), Denied, 'only one instance of "host" network is allowed'),
         (NetworkRequest(name=""), Invalid, "invalid network name"),
-        (NetworkRequest(name="a/b"), Invalid, "invalid network name"),
+        (NetworkRequest(name=" \t"), Invalid, "invalid network name"),
         (
             NetworkRequest(name="x", options={"com.docker.network.bridge.name": "much-too-long-name"}),
             Invalid,
             "invalid bridge name",
         ),
-        (NetworkRequest(name="x", options={"com.docker.network.bridge.name": "lo"}), Conflict, "not the engine's"),
+        (NetworkRequest(name="x", options={"com.docker.network.bridge.name": "lo"}), Conflict, "existing interface lo is not a bridge"),
         (NetworkRequest(name="x", options={"com.docker.network.driver.mtu": "many"}), Invalid, "invalid MTU"),
         (
             NetworkRequest(name="x", pools=(pool("10.82.0.0/24", gateway=IPv4Address("10.83.0.1")),)),
@@ -450,7 +450,7 @@ def test_rules_go_with_the_last_container(lab: Lab) -> None:
 def test_a_namespace_that_somebody_keeps_loses_its_link_all_the_same(lab: Lab) -> None:
     """A container that joined another's network outlives it: the address is given to somebody else, so it must not answer."""
     box = lab.box("owner")
-    with netlab.sockets.made_in_network(box.namespace, netlab.socket.socket):
+    with sockets.made_in_network(box.namespace, socket.socket):
         link = f"link {box.endpoints[0].link}"
         assert link in netlab.traces()
         lab.stop(box)

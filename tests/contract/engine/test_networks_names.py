@@ -10,9 +10,9 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 import pytest
-from dnslib import AAAA, PTR, QTYPE, RCODE, RR, TXT, A, DNSRecord
+from dnslib import AAAA, PTR, QTYPE, RCODE, RR, TXT, A, DNSRecord  # type: ignore[import-untyped]
 
-from declarative.engine.networks.records import EndpointRequest
+from declarative.engine.networks.records import Endpoint, EndpointRequest
 from tests import sockets
 from tests.contract.engine import netlab
 from tests.contract.engine.test_networks import make
@@ -215,10 +215,10 @@ def test_more_addresses_than_a_datagram_holds_are_given_over_tcp(lab: Lab) -> No
             lab.networks._names.remove(endpoint.container_id, endpoint.network_id)
 
 
-def _made_up(lab: Lab, count: int) -> netlab.Endpoint:
+def _made_up(lab: Lab, count: int) -> Endpoint:
     network = lab.networks.get("shop")
     address = network.pools[0].subnet[100 + count]
-    return netlab.Endpoint(
+    return Endpoint(
         id=f"{count:064x}", network_id=network.id, network_name="shop", container_id=f"{count:064x}",
         ipv4=address, aliases=("many",),  # type: ignore[arg-type]
     )  # fmt: skip
@@ -338,7 +338,7 @@ def test_strangers_get_no_answer(lab: Lab) -> None:
         query(stranger, "web", server=gateway, seconds=netlab.REFUSED_SECONDS)
     with netlab.outside() as (machine, near, _):
         machine.run("ip", "route", "add", f"{gateway}/32", "via", near)
-        with pytest.raises(OSError, match="timed out|refused"):
+        with pytest.raises(OSError, match=r"timed out|refused"):
             query(machine, "web", server=gateway, seconds=netlab.REFUSED_SECONDS)
 
 
@@ -377,7 +377,8 @@ def test_resolv_conf(lab: Lab, scratch: Path, monkeypatch: pytest.MonkeyPatch) -
     make(lab, "shop")
     host = scratch / "resolv.conf"
     host.write_text(
-        "# the machine's\nsearch corp.example\nnameserver 127.0.0.53\nnameserver 10.1.1.1\nnameserver fe80::1%eth0\noptions edns0\n"
+        "# the machine's\nsearch corp.example\nnameserver 127.0.0.53\n"
+        "nameserver 10.1.1.1\nnameserver fe80::1%eth0\noptions edns0\n"
     )
     monkeypatch.setattr(lab.networks._upstream, "_path", host)
     monkeypatch.setattr(lab.networks._upstream, "_seen", None)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from declarative.engine.networks.ports import ANY4, ANY6
 from declarative.engine.networks.records import PortRequest
 from declarative.errors import Conflict, Invalid
 from tests import sockets
@@ -44,8 +45,8 @@ def test_a_published_port_is_reached_from_everywhere(lab: Lab) -> None:
         gateway = str(web.endpoints[0].gateway)
         told = lab.publish(web, 80, port)
         assert {(row.host_address, row.host_port, row.port, row.protocol) for row in told} == {
-            ("0.0.0.0", port, 80, "tcp"),
-            ("::", port, 80, "tcp"),
+            (ANY4, port, 80, "tcp"),
+            (ANY6, port, 80, "tcp"),
         }
         assert netlab.ask("127.0.0.1", port) == f"web {gateway}"
         assert netlab.ask("127.0.0.5", port) == f"web {gateway}"
@@ -123,7 +124,7 @@ def test_one_address_of_the_machine_alone(lab: Lab) -> None:
 
 
 def test_a_loopback_port_is_not_reached_by_a_neighbour_on_the_cable(lab: Lab) -> None:
-    """A machine on the same cable can send us packets for 127.0.0.1: the kernel has to drop them, whatever we allow on bridges."""
+    """A machine on the same cable can send us packets for 127.0.0.1: they are dropped, whatever we allow on bridges."""
     port = netlab.free_port()
     with netlab.outside() as (machine, near, _):
         web = lab.box("web").serve(80)
@@ -170,7 +171,7 @@ def test_a_port_that_a_container_has_is_refused(lab: Lab, protocol: str) -> None
     for address in ("", "127.0.0.1"):
         with pytest.raises(Conflict) as refused:
             lab.publish(other, 80, port, address, protocol)
-        shown = address or "0.0.0.0"
+        shown = address or ANY4
         assert str(refused.value) == (
             f"driver failed programming external connectivity on endpoint other ({other.endpoints[0].id}): "
             f"Bind for {shown}:{port} failed: port is already allocated"
@@ -190,7 +191,7 @@ def test_a_port_that_a_program_has_is_refused_and_nothing_is_left(lab: Lab) -> N
         with pytest.raises(Conflict, match="port is already allocated"):
             lab.networks.publish(web.id, requests)
     assert lab.networks.container(web.id).ports == ()
-    with contextlib.closing(socket.create_server(("", free))), pytest.raises(OSError, match="refused|timed out"):
+    with contextlib.closing(socket.create_server(("", free))), pytest.raises(OSError, match=r"refused|timed out"):
         netlab.ask("127.0.0.1", free + 1 if free < 65535 else free - 1)
 
 
@@ -348,7 +349,7 @@ def _told(host: str, port: int) -> str:
 
 
 def test_what_drops_by_policy_is_passed(lab: Lab) -> None:
-    """dockerd and ufw let the chains FORWARD and INPUT drop what no rule of theirs decides on."""
+    """Neighbours such as dockerd and ufw let the chains FORWARD and INPUT drop what no rule of theirs decides on."""
     make(lab, "shop", "10.86.0.0/24")
     port = netlab.free_port()
     try:

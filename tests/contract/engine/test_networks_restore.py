@@ -1,4 +1,4 @@
-"""The daemon is killed, or the machine goes down: what runs is kept as it is, what is gone is made again, nothing is left over."""
+"""The daemon is killed, or the machine goes down: what runs is kept, what is gone is made again, nothing is left over."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from declarative.engine.networks.records import NetworkRequest
+from declarative.engine.networks.records import Endpoint, NetworkRequest
+from tests import sockets
 from tests.contract.engine import netlab
 from tests.contract.engine.netlab import Box
 from tests.contract.engine.test_networks import make
@@ -29,7 +30,8 @@ _ROOT = Path(__file__).resolve().parents[3]
 _PREAMBLE = """
 import json, os, sys
 from pathlib import Path
-from declarative.engine.networks.records import NetworkRequest
+from declarative.engine.networks.records import Endpoint, NetworkRequest
+from tests import sockets
 from tests.contract.engine import netlab
 lab = netlab.open_lab(Path(sys.argv[1]))
 lab.networks.restore({})
@@ -65,7 +67,7 @@ def daemon(scratch: Path, script: str) -> Iterator[tuple[list[Box], subprocess.P
 
 
 def _at(ip: str, link: str) -> Any:
-    return netlab.Endpoint(
+    return Endpoint(
         id="", network_id="", network_name="", container_id="", ipv4=ip_address(ip), link=link  # type: ignore[arg-type]
     )  # fmt: skip
 
@@ -147,7 +149,7 @@ def _unbroken(host: str, port: int) -> Iterator[None]:
 def test_a_connection_lives_on_through_a_restart(scratch: Path) -> None:
     port = netlab.free_port()
     with daemon(scratch, f"web = lab.box('web'); lab.publish(web, 80, {port}); told(web)") as ((web,), process):
-        server = netlab.sockets.made_in_network(web.namespace, lambda: socket.create_server(("", 80)))
+        server = sockets.made_in_network(web.namespace, lambda: socket.create_server(("", 80)))
         web.opened.append(server)
         with contextlib.closing(socket.create_connection(("127.0.0.1", port), timeout=5)) as client:
             inside, _ = server.accept()
