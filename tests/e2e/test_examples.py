@@ -96,6 +96,35 @@ def test_the_one_line_of_the_readme_shows_the_page(examples: Path, declarative_c
 
 
 @pytest.mark.slow
+def test_the_one_line_of_the_readme_needs_no_docker(examples: Path, declarative_cli: Cli, tmp_path: Path) -> None:
+    """Without a socket of Docker or Podman, in namespaces of its own, the engine that comes with the program does it."""
+    (examples.parent / ".venv").symlink_to(sys.prefix)
+    (tmp_path / "bare").write_text(_BARE_MACHINE)
+    environment = {**declarative_cli.environment, "DECLARATIVE_ENGINE_ROOT": str(tmp_path / "e")}
+    environment.pop("DOCKER_HOST")
+    ended = subprocess.run(
+        ["unshare", "--net", "--mount", "bash", str(tmp_path / "bare")],
+        check=False, capture_output=True, text=True, cwd=examples.parent, env=environment,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "hello-web-1  running" in ended.stdout
+    assert "Hello from a container" in ended.stdout
+    assert "hello: in sync, nothing to do" in ended.stdout
+    assert "hello-web-1" not in ended.stdout.partition("hello: 2 removed")[2]
+
+
+_BARE_MACHINE = """
+set -e
+mount -t tmpfs tmpfs /run
+ip link set lo up
+trap '.venv/bin/declarative engine stop' EXIT
+bash examples/start
+.venv/bin/declarative apply -f examples/hello
+.venv/bin/declarative destroy -f examples/hello --yes
+"""
+
+
+@pytest.mark.slow
 def test_the_first_two_minutes_of_the_readme_go_as_written(
     examples: Path, declarative_cli: Cli, docker_engine: Engine
 ) -> None:
