@@ -297,9 +297,14 @@ class Volumes:
             volume.path.chmod(0o755)  # whatever the daemon's umask
 
     def _unmount(self, volume: Volume) -> None:
-        """Take away what is mounted on a volume's folder: its data is elsewhere, and must never be removed with the folder."""
+        """Take away what is mounted on a volume's folder: its data is elsewhere, and must never be removed with the folder.
+
+        Who has a file of it open keeps that, as with dockerd; the folder is empty at once.
+        """
         while points := mounts_below(volume.path.resolve()):
-            ended = subprocess.run(["umount", "--", str(points[0])], check=False, capture_output=True, text=True)
+            ended = subprocess.run(
+                ["umount", "--lazy", "--", str(points[0])], check=False, capture_output=True, text=True
+            )
             if ended.returncode:
                 raise Conflict("", f"unmount {volume.name}: {ended.stderr.strip()}")
 
