@@ -83,6 +83,7 @@ class Engine:
             runtime=self.runtime,
             clock=clock,
         )
+        self.images.is_running = self._runs
         self.builder = Builder(
             Parts(
                 settings=self.settings,
@@ -114,6 +115,11 @@ class Engine:
         self.registries.close()
         self.images.close()
         self.db.close()
+
+    def _runs(self, holder: str) -> bool:
+        """Tell whether a holder of an image is a running container; others are builds."""
+        found = self.containers.parts.index.find(holder)
+        return found is not None and found.state.is_up
 
     def identity(self) -> str:
         """Give this engine's own ID, made once for a data root."""

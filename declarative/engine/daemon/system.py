@@ -92,7 +92,7 @@ def info(engine: Engine, request: Request) -> Response:
         "IndexServerAddress": _INDEX,
         "Plugins": {
             "Volume": ["local"],
-            "Network": ["bridge", "host", "none"],
+            "Network": ["bridge", "host", "null"],
             "Authorization": None,
             "Log": ["json-file", "local", "none"],
         },

@@ -111,6 +111,7 @@ def _written(store: ImageStore, saved: list[_Saved]) -> Iterator[bytes]:
     with ExitStack() as stack:
         for one in saved:
             stack.enter_context(store.leases.hold([one.image.id, *(layer.digest for layer in one.image.layers)]))
+            store.publish("save", str(one.image.id), str(one.image.id))
         yield from _file("oci-layout", _LAYOUT)
         yield from _file("index.json", _index(saved))
         yield from _file("manifest.json", _docker_manifest(saved))
