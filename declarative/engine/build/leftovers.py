@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from declarative.engine.build.run_mounts import clear_cache, folder_size
 from declarative.engine.images.removing import remove
-from declarative.errors import Conflict, DeclarativeError, NotFound
+from declarative.errors import Conflict, NotFound
+from declarative.oci.digest import Digest
 from declarative.record import record
 
 if TYPE_CHECKING:
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from declarative.engine.build.records import StepCache, StepRecord
     from declarative.engine.images.image import Image
     from declarative.engine.images.store import ImageStore
-    from declarative.oci.digest import Digest
 
 _SECOND = 1_000_000_000
 
@@ -70,22 +70,21 @@ class Leftovers:
         if everything and before is None and not keep and not ids:
             self._cache.forget(step.image for step in self._cache.all() if self._in_use(step.image))
         left = sum(leftover.size for leftover in self.list()) if keep else 0
-        gone: list[str] = []
-        size = 0
+        gone: dict[str, int] = {}
         again = True
-        while again:
+        while again:  # what others were built on can go once those are gone
             again = False
-            for leftover in self.list():
-                if keep and left - size <= keep:
+            found = self.list()
+            for leftover in found if keep else reversed(found):
+                if keep and left - sum(gone.values()) <= keep:
                     break
-                if not _asked(leftover, before, ids) or not (everything or leftover.kind == "regular"):
+                if leftover.id in gone or not _asked(leftover, before, ids):
                     continue
-                freed = self._remove(leftover)
+                freed = self._remove(leftover) if everything or leftover.kind == "regular" else None
                 if freed is not None:
-                    gone.append(leftover.id)
-                    size += freed
+                    gone[leftover.id] = freed
                     again = True
-        return Pruned(ids=tuple(gone), size=size)
+        return Pruned(ids=tuple(gone), size=sum(gone.values()))
 
     def _steps(self) -> Iterator[tuple[StepRecord, Image]]:
         lost: list[Digest] = []
@@ -142,13 +141,12 @@ class Leftovers:
         """Give how many bytes are free now; None where it stays."""
         if leftover.kind != "regular":
             return clear_cache(self._caches / leftover.id)
-        if leftover.in_use:
+        id_ = Digest(algorithm="sha256", hex=leftover.id)
+        if self._in_use(id_):
             return None
         try:
-            remove(self._images, f"sha256:{leftover.id}", force=False, prune=False)
-        except (Conflict, NotFound):
-            return None
-        except DeclarativeError:
+            remove(self._images, str(id_), force=False, prune=False)
+        except (Conflict, NotFound):  # somebody was faster
             return None
         return leftover.size
 

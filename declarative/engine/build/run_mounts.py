@@ -288,15 +288,15 @@ class RunMounts:
         return Mounted(mounts=(mount,), env=env, points=((target, False),))
 
 
-def clear_cache(folder: Path) -> int:
-    """Remove a cache's folder, unless a command has it now; give how many bytes were in it."""
+def clear_cache(folder: Path) -> int | None:
+    """Remove a cache's folder; give how many bytes were in it. None where a command has it now: then it stays."""
     fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         size = folder_size(folder)
         shutil.rmtree(folder)
     except BlockingIOError:
-        return 0
+        return None
     finally:
         os.close(fd)
     return size

@@ -88,12 +88,13 @@ class Shop:
         *,
         gone: Callable[[], bool] = lambda: False,
         said: Said | None = None,
+        named: str = "Dockerfile",
         **request: Any,
     ) -> tuple[Digest, Said]:
-        """Build from a Dockerfile and small files."""
+        """Build from a Dockerfile and small files; `named` is the Dockerfile that is asked for."""
         heard = said or Said()
         context = archive({"Dockerfile": dockerfile} | dict(files or {}))
-        id_ = self.builder.build(BuildRequest(**request), [context], heard.messages.append, gone)
+        id_ = self.builder.build(BuildRequest(dockerfile=named, **request), [context], heard.messages.append, gone)
         return id_, heard
 
     def config(self, id_: Digest) -> dict[str, Any]:
