@@ -1,5 +1,7 @@
-"""The daemons that stock clients are tried on. A test that takes `daemon` runs on dockerd 26.1, which proves that what it expects
-is true, and on the embedded engine, which has to do the same.
+"""The daemons that stock clients are tried on.
+
+A test that takes `daemon` runs on dockerd 26.1, which proves that what it expects is true, and on the embedded engine, which has
+to do the same.
 
 - `daemon`: both, one after the other; `embedded`: the embedded engine alone, for what only we promise.
 - `spare`: an embedded engine of the test's own, to kill; `spare_daemon`: one of each.

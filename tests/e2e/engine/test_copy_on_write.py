@@ -1,4 +1,4 @@
-"""Copy on write as the source document says it: what is added, read, changed and removed in a container, and what the image keeps."""
+"""Copy on write as the source document says it: what a container adds, reads, changes and removes, and what the image keeps."""
 
 from __future__ import annotations
 

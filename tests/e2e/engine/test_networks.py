@@ -83,7 +83,6 @@ def test_a_network_of_one_s_own_resolves_names_and_aliases(daemon: Daemon) -> No
     identity = serve(daemon, "web", "--network", "back", "--network-alias", "www", "--network-alias", "site")
     for name in ("web", "www", "site", identity[:12]):
         assert fetch(daemon, "--network", "back", url=f"http://{name}/") == "web"
-    assert daemon.run("--network", "back", IMAGE, "cat", "/etc/resolv.conf").count("127.0.0.11") >= 1
     ip = address(daemon, "web", "back")
     reverse = daemon.run("--network", "back", IMAGE, "nslookup", ip)
     assert "web.back" in reverse

@@ -79,7 +79,7 @@ def test_what_is_not_there(daemon: Daemon, pushed: str) -> None:
         "pull", f"{pushed}/nosuch:1"
     )
     assert "An image does not exist locally with the tag" in daemon.fails("push", f"{pushed}/nosuch:1")
-    assert "connection refused" in daemon.fails("pull", "127.0.0.1:1/nosuch:1")
+    assert "connection refused" in daemon.fails("pull", "127.0.0.1:1/nosuch:1").lower()
 
 
 @pytest.fixture
@@ -91,7 +91,8 @@ def guarded(daemon: Daemon, tmp_path: Path) -> Iterator[str]:
 
 def test_login_push_pull_logout(daemon: Daemon, guarded: str) -> None:
     daemon.docker("tag", IMAGE, f"{guarded}/app:1")
-    assert "no basic auth credentials" in daemon.fails("push", f"{guarded}/app:1")
+    said = daemon.fails("push", f"{guarded}/app:1")
+    assert "no basic auth credentials" in said or "docker login" in said
     said = daemon.fails("login", "-u", "me", "--password-stdin", guarded, stdin="wrong")
     assert "unauthorized" in said.lower()
     ended = daemon.docker("login", "-u", "me", "--password-stdin", guarded, stdin="secret")
@@ -102,7 +103,7 @@ def test_login_push_pull_logout(daemon: Daemon, guarded: str) -> None:
     daemon.docker("rmi", f"{guarded}/app:1")
     daemon.docker("logout", guarded)
     said = daemon.fails("pull", f"{guarded}/app:1")
-    assert "no basic auth credentials" in said or "unauthorized" in said
+    assert any(word in said for word in ("no basic auth credentials", "unauthorized", "docker login"))
 
 
 def test_a_manifest_is_inspected_without_a_pull(daemon: Daemon, pushed: str) -> None:
