@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import time
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
@@ -75,10 +76,13 @@ class Router:
         def failed(error: Exception) -> Answer:
             return self._failed(error, method, target.partition("?")[0])
 
+        began = time.perf_counter()
         try:
             response = self._answer(method, target, headers, body, gone)
         except Exception as error:  # noqa: BLE001 - a fault in one handler must not end the daemon
-            return failed(error)
+            response = failed(error)
+        took = round((time.perf_counter() - began) * 1000, 1)
+        self._log.debug("request answered", method=method, path=target.partition("?")[0], milliseconds=took)
         return replace(response, failed=failed) if isinstance(response, Feed) else response
 
     def _failed(self, error: Exception, method: str, path: str) -> Answer:
