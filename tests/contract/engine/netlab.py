@@ -75,6 +75,16 @@ class Box:
             return False
         return True
 
+    def reaches_at_all(self, host: str, port: int) -> bool:
+        """Whether a connection can be made, whatever is said on it."""
+        try:
+            sockets.made_in_network(
+                self.namespace, partial(socket.create_connection, (host, port), REFUSED_SECONDS)
+            ).close()
+        except OSError:
+            return False
+        return True
+
     def run(self, *argv: str) -> str:
         """Run a program inside and give what it prints."""
         return _run("nsenter", f"--net={self.namespace}", *argv)
