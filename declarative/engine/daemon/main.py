@@ -106,7 +106,7 @@ def serve(arguments: argparse.Namespace, log: Log) -> int:
         ending.callback(server.drain, _DRAIN_SECONDS)
         ending.callback(engine.events.close)
         _announce(settings, lock, listeners, log, began)
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda *_: server.stop())
 
         def tick() -> None:
