@@ -96,13 +96,16 @@ def _look_at(log: _Log, now: float) -> None:
         # renamed, and the monitor does not know: whoever renamed it was killed
         log.reopen()
         return
+    grown = size - log.size
     if size >= log.policy.max_size:
         rotate(log.path, log.policy.max_files)
         log.reopen()
         size = 0
-    elif log.seen and size > log.size:
-        rate = (size - log.size) / (now - log.seen)
-        log.due = now + min(_SLOWEST_SECONDS, max(_FASTEST_SECONDS, (log.policy.max_size - size) / rate / 2))
+    if not log.seen:
+        log.due = now + _SLOWEST_SECONDS / 10  # nobody knows yet how fast it grows
+    elif grown > 0:
+        left = (log.policy.max_size - size) * (now - log.seen) / grown
+        log.due = now + min(_SLOWEST_SECONDS, max(_FASTEST_SECONDS, left / 2))
     log.size, log.seen = size, now
     surplus = files(log.path)[: -log.policy.max_files]
     if log.path.exists():  # else the monitor still writes to the newest of the others

@@ -15,7 +15,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from declarative.engine.runtime import spawn, spec, streams
-from declarative.errors import Conflict, NotFound
+from declarative.errors import Conflict
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from declarative.engine.runtime.hub import Attachment, Hub
     from declarative.engine.runtime.oci import OciRuntime
     from declarative.engine.runtime.sandbox import Process
+
+_PATIENCE_SECONDS = 5.0
 
 
 class Session:
@@ -39,11 +41,8 @@ class Session:
 
         What it wrote last may still wait in the attachment.
         """
-        if self._monitor >= 0:
-            poll = select.poll()
-            poll.register(self._monitor, select.POLLIN)
-            if not poll.poll(None if timeout is None else timeout * 1000):
-                return None
+        if self._monitor >= 0 and not _wait(self._monitor, timeout):
+            return None
         try:
             return int((self._folder / spawn.EXIT_FILE).read_bytes() or b"0")
         except (OSError, ValueError):
@@ -106,12 +105,19 @@ def start_session(oci: OciRuntime, hub: Hub, name: str, folder: Path, process: P
 def sweep_sessions(folder: Path) -> None:
     """End the sessions that another daemon left below `folder`."""
     for session in folder.iterdir() if folder.exists() else ():
-        with contextlib.suppress(OSError, ValueError, NotFound):
-            monitor = int((session / spawn.MONITOR_FILE).read_bytes())
-            if spawn.works_in(monitor, session):
-                pid = int((session / spawn.PROCESS_FILE).read_bytes())
-                os.kill(pid, signal.SIGKILL)
+        monitor = _monitor(session)
+        if monitor >= 0:
+            with contextlib.suppress(OSError, ValueError):
+                os.kill(int((session / spawn.PROCESS_FILE).read_bytes()), signal.SIGKILL)
+            _wait(monitor, _PATIENCE_SECONDS)  # it still writes into the folder
+            os.close(monitor)
         shutil.rmtree(session, ignore_errors=True)
+
+
+def _wait(monitor: int, timeout: float | None) -> bool:
+    poll = select.poll()
+    poll.register(monitor, select.POLLIN)
+    return bool(poll.poll(None if timeout is None else timeout * 1000))
 
 
 def _monitor(folder: Path) -> int:
