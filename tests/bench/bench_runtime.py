@@ -1,6 +1,6 @@
 """Where the time of a container's life goes, below the API: both OCI runtimes, and the peer for the whole: `runc run`.
 
-The rule that keeps it simple: one container after the other in one process, each step timed by itself, medians printed as a table.
+The rule that keeps it simple: one container after the other in one process, each step timed by itself, medians in a table.
 Run it alone with `python -m tests.bench.bench_runtime`.
 """
 
@@ -135,7 +135,7 @@ def _table(title: str, lives: list[dict[str, float]]) -> float:
 
 if __name__ == "__main__":
     entered = sandbox.enter()
-    scratch = Path(tempfile.mkdtemp(prefix="bench-", dir="/var/tmp"))  # noqa: S108 - a disk, as engines use
+    scratch = Path(tempfile.mkdtemp(prefix="bench-", dir="/var/tmp"))
     for figure in measure(None, scratch):  # type: ignore[arg-type]
         print(figure)
     shutil.rmtree(scratch)

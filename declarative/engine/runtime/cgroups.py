@@ -150,6 +150,12 @@ class Cgroups:
                         raise Failed("cgroup", f"cannot remove {top}: {error.strerror}") from error
                     time.sleep(_STEP_SECONDS)
 
+    def let_fork(self, group: str) -> None:
+        """Let a group have as many processes as it likes. Nothing where they are not counted."""
+        folder = self.folder("pids", group)
+        if folder is not None and folder.exists():
+            (folder / "pids.max").write_text("max")
+
     def was_out_of_memory(self, group: str) -> bool:
         """Tell whether the kernel killed a process of the group for want of memory."""
         folder = self.folder("memory", group)

@@ -21,7 +21,7 @@ def limits(resources: Resources, *, unified: bool) -> Document:
         "memory": _memory(resources, unified=unified),
         "cpu": _cpu(resources),
         "blockIO": _block(resources),
-        "pids": {"limit": resources.pids} if resources.pids else {},
+        "pids": {"limit": resources.pids} if resources.pids > 0 else {},
     }
     return {name: part for name, part in parts.items() if part}
 

@@ -151,6 +151,7 @@ class Runtime:
 
     def document(self, sandbox: Sandbox) -> str:
         """Give the OCI runtime configuration of a sandbox. Invalid where it contradicts itself."""
+        self._take_control()
         return json.dumps(self.oci.prepare(spec.runtime_spec(_with_targets(sandbox), self._host)))
 
     def start(self, name: str) -> None:
@@ -246,15 +247,13 @@ class Runtime:
     def update(self, name: str, resources: Resources) -> None:
         """Change a container's limits; what is 0 or "" stays as it is. Failed, in the runtime's words, where they are refused."""
         document = json.dumps(limits(resources, unified=self.cgroups.unified))
-        done = subprocess.run(
-            self._runtime_of(name).command("update", "--resources", "-", name),
-            input=document.encode(),
-            capture_output=True,
-            check=False,
-        )
+        command = self._runtime_of(name).command("update", "--resources", "-", name)
+        done = subprocess.run(command, input=document.encode(), capture_output=True, check=False)
         if done.returncode != 0:
             reason = done.stderr.decode("utf-8", "replace").strip()
             raise Failed("", f"Cannot update container {name}: {reason}")
+        if resources.pids < 0:  # crun does not know it
+            self.cgroups.let_fork(self._group(name))
 
     def pids(self, name: str) -> tuple[int, ...]:
         """Give the machine's ids of every process in a container."""
@@ -266,6 +265,7 @@ class Runtime:
 
     def exec(self, name: str, session: str, process: Process, *, stdin: bool) -> Session:
         """Start one more process in a running container; `session` is its id. StartRefused where it cannot be run."""
+        self._take_control()
         folder = self._sessions / session
         return start_session(self._runtime_of(name), self._hub, name, folder, process, stdin=stdin)
 
@@ -294,6 +294,11 @@ class Runtime:
         self._hub.forget(folder)
         self._runtime_of(name).forget(name)
         shutil.rmtree(folder, ignore_errors=True)
+
+    def _take_control(self) -> None:
+        """Take the controllers again that crun does without, should somebody have taken them from us."""
+        if self.oci.kind == "crun" and not self.cgroups.are_whole:
+            self._borrowed += cgroups.borrow(self.cgroups)
 
     def _end(self, name: str, group: str) -> None:
         self._observe(name)

@@ -179,6 +179,11 @@ def test_limits_reach_the_kernel_and_change_while_it_runs(box: Machine) -> None:
     used = box.runtime.usage(name)
     assert (used.memory.limit, used.processes_limit) == (32 * MIB, 20)
     assert _read(box, name, "cpu", "cpu.cfs_quota_us", "cpu.max") == "25000"
+    box.runtime.update(name, Resources(memory=256 * MIB, memory_swap=-1, pids=-1))
+    used = box.runtime.usage(name)
+    assert (used.memory.limit, used.processes_limit) == (256 * MIB, 0)
+    box.runtime.update(name, Resources(memory=16 * MIB, memory_swap=16 * MIB))
+    assert box.runtime.usage(name).memory.limit == 16 * MIB
     with pytest.raises(Failed, match="Cannot update container"):
         box.runtime.update(name, Resources(cpuset_cpus="900"))
 
