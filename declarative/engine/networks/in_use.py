@@ -11,20 +11,25 @@ from typing import TYPE_CHECKING
 
 from declarative.engine.networks.firewall import Zone
 from declarative.engine.networks.neighbours import Neighbours
-from declarative.engine.networks.records import OPTION_ICC, OPTION_MASQUERADE, Network
+from declarative.engine.networks.records import BRIDGE, OPTION_ICC, OPTION_MASQUERADE, Network
 from declarative.engine.networks.watch import Watch
-from declarative.errors import DeclarativeError
+from declarative.errors import DeclarativeError, Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from declarative.engine.networks.firewall import Firewall, Lead
     from declarative.engine.networks.later import Later
     from declarative.engine.networks.nftables import Nftables
+    from declarative.engine.networks.records import Block
     from declarative.engine.networks.resolver import Resolver
     from declarative.engine.networks.upstream import Upstream
     from declarative.engine.networks.wiring import Wiring
 
+BRIDGE_PREFIX = "decl"
+"""Of the default network's bridge: not docker0, so that a dockerd may be beside us."""
+
+_ACCEPT = "accept there what comes from and goes to the engine's bridges (decl0, br-…)"
 _LINGER_SECONDS = 1.0
 
 
@@ -51,10 +56,18 @@ class InUse:
         self._lock = threading.RLock()
         self._networks: dict[str, Network] = {}
         self._watch: Watch | None = None
+        self._strict: set[str] = set()  # chains that were warned of
 
-    def is_begun(self, network: Network) -> bool:
-        """Whether a network is in use."""
-        return network.id in self._networks
+    def fit(self, network: Network, move: Callable[[Network, Sequence[Block], str], Network]) -> Network:
+        """Give the network fit for use: the default one moves where its bridge or subnet has become another's."""
+        if network.name != BRIDGE or network.id in self._networks:
+            return network
+        taken = self._wiring.taken()
+        foreign = self._wiring.is_foreign(network)
+        if not foreign and not any(pool.overlaps(block) for pool in network.pools for block in taken):
+            return network
+        self._wiring.remove_bridge(network)
+        return move(network, taken, self._wiring.free_bridge(BRIDGE_PREFIX) if foreign else network.link)
 
     def begin(self, network: Network) -> None:
         """Have a network ready for containers. Failed, Conflict."""
@@ -66,10 +79,10 @@ class InUse:
             try:
                 self._firewall.add_zone(self._zone(network))
                 self._networks[network.id] = network
-                self._neighbours.let_through(self._bridges())
             except BaseException:
                 self._end(network.id)
                 raise
+            self._pass_neighbours()
             if self._watch is None:
                 self._watch = Watch(self._mend)
 
@@ -91,11 +104,9 @@ class InUse:
             for network in self._networks.values():
                 self._wiring.raise_bridge(network)
             self._firewall.replace([self._zone(network) for network in self._networks.values()], leads)
+            self._pass_neighbours()
             if self._networks:
-                self._neighbours.let_through(self._bridges())
                 self._watch = self._watch or Watch(self._mend)
-            else:
-                self._neighbours.leave()
 
     def close(self, *, erase: bool) -> None:
         """Stop watching and answering; `erase`: nobody is in any network, so that the rules go too."""
@@ -120,10 +131,7 @@ class InUse:
             if network is None:
                 return
             self._firewall.remove_zone(network.link)
-            if self._networks:
-                self._neighbours.let_through(self._bridges())
-            else:
-                self._neighbours.leave()
+            self._pass_neighbours()
 
     def _zone(self, network: Network) -> Zone:
         pool = network.pool4
@@ -139,15 +147,24 @@ class InUse:
             resolver=resolver,
         )
 
-    def _bridges(self) -> list[str]:
-        return [network.link for network in self._networks.values()]
+    def _pass_neighbours(self) -> None:
+        """Have other firewalls let our bridges through. A container starts whatever comes of it: it may not need the way."""
+        try:
+            self._neighbours.let_through([network.link for network in self._networks.values()])
+            for chain in self._neighbours.strict() - self._strict if self._networks else ():
+                self._strict.add(chain)
+                self._warn(
+                    "another firewall drops packets of containers", Unsupported(chain, "drops by policy", _ACCEPT)
+                )
+        except (DeclarativeError, OSError) as error:
+            self._warn("another firewall cannot be passed", error)
 
     def _mend(self) -> None:
         """See to it that our rules are there and do their work, after somebody changed theirs."""
-        try:
-            with self._lock:
-                if self._networks:
+        with self._lock:
+            if self._networks:
+                try:
                     self._firewall.mend()
-                    self._neighbours.let_through(self._bridges())
-        except (DeclarativeError, OSError) as error:
-            self._warn("rules after a change of others", error)
+                except (DeclarativeError, OSError) as error:
+                    self._warn("the rules of networks cannot be mended", error)
+                self._pass_neighbours()

@@ -55,12 +55,19 @@ class Neighbours:
                 for chain in _CHAINS:
                     self._settle(backend, chain, names)
 
-    def leave(self) -> None:
-        """Take our chains away."""
-        with self._lock:
-            for backend in _backends():
-                for chain in _CHAINS:
-                    self._remove(backend, chain)
+    def strict(self) -> set[str]:
+        """Give the chains of others, iptables' aside, that drop forwarded packets by policy: nothing of ours can be put there."""
+        passed = {(f"{backend.family} filter", "FORWARD") for backend in _backends()}
+        found, table, chain = set(), "", ""
+        for line in self._nftables.run("list chains").splitlines():
+            words = line.split()
+            if words[:1] == ["table"]:
+                table = " ".join(words[1:3])
+            elif words[:1] == ["chain"]:
+                chain = words[1]
+            elif "hook forward" in line and "policy drop" in line and (table, chain) not in passed:
+                found.add(f"chain {chain} of table {table}")
+        return found
 
     def _settle(self, backend: _Backend, chain: str, bridges: list[str]) -> None:
         shown = self._shown(backend, chain)

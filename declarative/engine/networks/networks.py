@@ -18,13 +18,12 @@ from declarative.engine.networks import namespaces
 from declarative.engine.networks.addresses import DEFAULT_SUPPLIES, Leases
 from declarative.engine.networks.catalog import Catalog
 from declarative.engine.networks.firewall import Firewall
-from declarative.engine.networks.in_use import InUse
+from declarative.engine.networks.in_use import BRIDGE_PREFIX, InUse
 from declarative.engine.networks.later import Later
 from declarative.engine.networks.names import Names
 from declarative.engine.networks.nftables import Nftables
 from declarative.engine.networks.publishing import Publishing
 from declarative.engine.networks.records import (
-    BRIDGE,
     OPTION_HOST_ADDRESS,
     ContainerNetwork,
     Endpoint,
@@ -53,7 +52,6 @@ if TYPE_CHECKING:
 
 __all__ = ["SCHEMA", "Networks"]
 
-_BRIDGE_PREFIX = "decl"  # not docker0, so that a dockerd may be beside us
 _LINK_SECONDS = 1.0  # what the kernel takes to remove a pair whose namespace is gone
 
 
@@ -99,7 +97,7 @@ class Networks:
             self._wiring, self._firewall, self._nftables, self._resolver, self._upstream, self._later, warn
         )
         self._catalog = Catalog(Definitions(db), supplies, clock, new_id)
-        self._catalog.define_predefined(self._wiring.taken(), lambda: self._wiring.free_bridge(_BRIDGE_PREFIX))
+        self._catalog.define_predefined(self._wiring.taken(), lambda: self._wiring.free_bridge(BRIDGE_PREFIX))
         namespaces.prepare(paths.namespaces)
 
     # ---- networks
@@ -192,7 +190,7 @@ class Networks:
         """Bring a container into a network, its namespace being open. Denied, Invalid, NotFound, Failed; then nothing is left."""
         wanted = request or EndpointRequest()
         with self._lock:
-            network = self._fit(self._catalog.get(name))
+            network = self._in_use.fit(self._catalog.get(name), self._catalog.move)
             before = self.container(container_id).endpoints
             if any(endpoint.network_id == network.id for endpoint in before):
                 called = wanted.names[0] if wanted.names else container_id[:12]
@@ -262,17 +260,12 @@ class Networks:
             endpoint, _ = places.ways_out(endpoints)
             if not wanted or endpoint is None:
                 return ()
-            network = self._catalog.get(endpoint.network_id)
+            called = endpoint.names[0] if endpoint.names else container_id[:12]
+            default = self._catalog.get(endpoint.network_id).options.get(OPTION_HOST_ADDRESS, "")
+            taken = self._publishing.take(container_id, wanted, default, f"endpoint {called} ({endpoint.id})")
             try:
-                taken = self._publishing.take(container_id, wanted, network.options.get(OPTION_HOST_ADDRESS, ""))
                 self._record_ports(container_id, (*self.container(container_id).ports, *taken))
                 self._publishing.lead(container_id, places.targets(endpoints))
-            except Conflict as error:
-                called = endpoint.names[0] if endpoint.names else container_id[:12]
-                raise Conflict(
-                    "",
-                    f"driver failed programming external connectivity on endpoint {called} ({endpoint.id}): {error.problem}",
-                ) from None
             except BaseException:
                 self.unpublish(container_id)
                 raise
@@ -340,17 +333,6 @@ class Networks:
             self._db.close()
 
     # ---- inside
-
-    def _fit(self, network: Network) -> Network:
-        """Give the network fit for use: the default one goes elsewhere where its bridge or subnet has become another's."""
-        if network.name != BRIDGE or self._in_use.is_begun(network):
-            return network
-        taken = self._wiring.taken()
-        foreign = self._wiring.is_foreign(network)
-        if not foreign and not any(pool.overlaps(block) for pool in network.pools for block in taken):
-            return network
-        self._wiring.remove_bridge(network)
-        return self._catalog.move(network, taken, self._wiring.free_bridge(_BRIDGE_PREFIX) if foreign else network.link)
 
     def _plug(self, network: Network, endpoint: Endpoint, before: tuple[Endpoint, ...]) -> None:
         retired = self._retired.pop((network.id, str(endpoint.ipv4)), "")

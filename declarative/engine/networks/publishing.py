@@ -34,9 +34,19 @@ class Publishing:
         self._sockets: dict[str, dict[PublishedPort, socket.socket | None]] = {}
         self._leads: dict[str, tuple[Lead, ...]] = {}
 
-    def take(self, container_id: str, requests: Iterable[PortRequest], default: str) -> tuple[PublishedPort, ...]:
-        """Hold ports for a container, leading nowhere yet. Conflict, Invalid; then none is held."""
-        taken = self._ports.take(requests, default)
+    def take(
+        self, container_id: str, requests: Iterable[PortRequest], default: str, called: str
+    ) -> tuple[PublishedPort, ...]:
+        """Hold ports for a container, leading nowhere yet. Conflict, Invalid; then none is held.
+
+        `default`: the address of a request that names none; `called`: what the container's place is called in errors.
+        """
+        try:
+            taken = self._ports.take(requests, default)
+        except Conflict as error:
+            raise Conflict(
+                "", f"driver failed programming external connectivity on {called}: {error.problem}"
+            ) from None
         with self._lock:
             self._sockets.setdefault(container_id, {}).update(taken)
         return tuple(taken)

@@ -377,3 +377,29 @@ def test_what_drops_by_policy_is_passed(lab: Lab) -> None:
         netlab._run("iptables", "-D", "INPUT", "-i", "lo", "-j", "ACCEPT") if "-i lo" in netlab._run(
             "iptables", "-S"
         ) else None
+
+
+def test_a_chain_that_cannot_be_passed_is_told_of_once(lab: Lab) -> None:
+    netlab._run(
+        "nft", "add table inet site; add chain inet site mine { type filter hook forward priority 0; policy drop; }"
+    )
+    try:
+        lab.stop(lab.box("one"))
+        lab.box("two")
+        assert [
+            warning for warning in lab.warnings if "chain mine of table inet site: drops by policy" in warning
+        ] == lab.warnings
+        assert len(lab.warnings) == 1
+    finally:
+        netlab._run("nft", "delete", "table", "inet", "site")
+
+
+def test_a_container_starts_though_other_firewalls_are_broken(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("declarative.engine.networks.neighbours._program", lambda name, _: f"/nonexistent/{name}")
+    netlab._run("iptables", "-P", "FORWARD", "DROP")
+    try:
+        web, client = lab.box("web").serve(80), lab.box("client")
+        assert web.ip != client.ip
+        assert any("another firewall cannot be passed" in warning for warning in lab.warnings)
+    finally:
+        netlab._run("iptables", "-P", "FORWARD", "ACCEPT")
