@@ -153,10 +153,10 @@ def _own_devices(root: int, container: Container) -> frozenset[int]:
 
 
 def _base_name(path: str) -> str:
-    """Give the name that a path's file has in an archive: `.` where its contents are asked for (`dir/.`)."""
+    """Give the name that a path's file has in an archive: `.` for what is in a folder (`dir/.`), "" for the root (its is `/`)."""
     if path.endswith("/.") or path == ".":
         return "."
-    return posixpath.basename(posixpath.normpath(f"/{path}")) or "."
+    return posixpath.basename(posixpath.normpath(f"/{path}"))
 
 
 def _stat(root: int, folder: int, base: str, path: str, name: str) -> PathStat:
@@ -168,7 +168,7 @@ def _stat(root: int, folder: int, base: str, path: str, name: str) -> PathStat:
     if stat.S_ISLNK(status.st_mode):
         target = _link_target(root, folder, base, path)
     return PathStat(
-        name="/" if posixpath.normpath(f"/{path}") == "/" else _base_name(path),
+        name=_base_name(path) or "/",
         size=status.st_size,
         mode=_go_mode(status.st_mode),
         mtime=status.st_mtime_ns,

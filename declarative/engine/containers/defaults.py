@@ -165,4 +165,3 @@ def of_hostname(config: Config, host: HostConfig, id: str, machine: Machine) -> 
         return config
     shared = host.network_mode == "host" or host.uts_mode == "host"
     return replace(config, hostname=machine.hostname if shared else id[:12])
-

@@ -18,6 +18,7 @@ from declarative.engine.containers.sandboxing import sandbox_of
 from declarative.engine.runtime.oci import StartRefused
 from declarative.engine.runtime.rotation import Policy
 from declarative.errors import DeclarativeError, Failed, NotFound
+from declarative.record import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,6 +73,9 @@ def begin(parts: Parts, container: Container) -> None:
 def _bring_up(parts: Parts, container: Container) -> tuple[int, int]:
     """Make the process and let it go; give its id, and when."""
     giver = joining.donor(parts, container)
+    if giver is not None:  # it is called as the one whose network it has, as in Docker
+        named = replace(container.config, hostname=giver.config.hostname, domainname=giver.config.domainname)
+        container.config = named
     joining.prepare_files(parts, container)
     network: Shared = "private"
     if container.network_mode == "host":
