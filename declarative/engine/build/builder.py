@@ -27,7 +27,7 @@ from declarative.engine.build.scope import Scope, platform_arguments, unused
 from declarative.engine.build.site import Parts, Site
 from declarative.engine.build.solver import Solver, Stop
 from declarative.engine.build.stage_work import StageWork
-from declarative.engine.build.stages import SCRATCH, needed, own_triggers, read_recipe, triggers
+from declarative.engine.build.stages import NO_STAGE, SCRATCH, needed, own_triggers, read_recipe, triggers
 from declarative.engine.runtime.rootfs import mounts_below, unmount
 from declarative.errors import Failed, Invalid, NotFound
 from declarative.oci.dockerfile.lexer import lex
@@ -162,6 +162,8 @@ class Builder:
             content = context.content(b"dockerfile")
         if content is None:
             raise Invalid("", f"Cannot locate specified Dockerfile: {name}")
+        if not content.strip():
+            raise Invalid("", f"the Dockerfile ({name}) cannot be empty")
         # what is not UTF-8 could reach neither the image's configuration nor the OCI runtime's
         text = content.decode("utf-8", "replace").encode()
         source = _parsed(lambda: lex(text, name))
@@ -254,6 +256,8 @@ def _parsed(read: Callable[[], _T]) -> _T:
     except NotFound as error:
         raise Invalid("", error.problem, error.remedy) from error
     except Invalid as error:
+        if error.problem == NO_STAGE:  # of the whole file; dockerd names no line
+            raise
         line = _LINE.match(error.place)
         where = f" line {line[1]}" if line else ""
         raise Invalid("", f"dockerfile parse error{where}: {error.problem}", error.remedy) from error

@@ -25,7 +25,8 @@ class BuildRequest:
     """One build. `remote`: where the context comes from, "" for the request's body.
 
     `network`: of RUN, as `docker build --network` has it. `extra_hosts` as NAME:ADDRESS. `secrets` by their ids. `credentials`
-    by registry. `resources` and `rlimits` hold for each RUN. `shm_size` in bytes.
+    by registry. `remove`, `force_remove`: whether it is told that a step's container is removed, also where it failed (there is
+    none that stays). `resources` and `rlimits` hold for each RUN. `shm_size` in bytes.
     """
 
     tags: tuple[Reference, ...] = ()
@@ -40,6 +41,7 @@ class BuildRequest:
     pull: bool = False
     quiet: bool = False
     remove: bool = True
+    force_remove: bool = False
     cache_from: tuple[str, ...] = ()
     platform: Platform | None = None
     shm_size: int = DEFAULT_SHM_SIZE

@@ -18,7 +18,7 @@ from declarative.engine.build.records import cache_key
 from declarative.engine.build.running import run_job
 from declarative.engine.build.stages import SCRATCH, find_origin
 from declarative.engine.build.state import State, make_image
-from declarative.errors import NotFound
+from declarative.errors import DeclarativeError, NotFound
 from declarative.oci.config import RunDefaults
 from declarative.record import replace
 
@@ -154,7 +154,12 @@ class StageWork:
         short = job.container[:12]
         if short:
             self._voice.running(short)
-        layer = self._layer(job, before)
+        try:
+            layer = self._layer(job, before)
+        except DeclarativeError:
+            if short and self._site.request.force_remove:
+                self._voice.removed(short)
+            raise
         parts = self._site.parts
         made = make_image(parts.images, after, layer, job.says, parts.clock())
         if made.id is not None:

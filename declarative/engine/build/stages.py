@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from declarative.oci.dockerfile.lexer import Source
 
 SCRATCH = "scratch"
+NO_STAGE = "no build stage in current context"
 
 
 @record
@@ -223,4 +224,4 @@ def _labelled(stage: Stage, labels: Mapping[str, str]) -> Stage:
 
 
 def _no_stage(place: str) -> Invalid:
-    return Invalid("", "no build stage in current context", "begin with FROM", place)
+    return Invalid("", NO_STAGE, "begin with FROM", place)

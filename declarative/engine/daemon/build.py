@@ -110,6 +110,7 @@ def read_request(request: Request) -> BuildRequest:
         pull=query.flag("pull"),
         quiet=query.flag("q"),
         remove=query.flag("rm", default=True) or query.flag("forcerm"),
+        force_remove=query.flag("forcerm"),
         cache_from=_list(query, "cachefrom"),
         platform=Platform.parse(query.text("platform")) if query.text("platform") else None,
         shm_size=query.integer("shmsize") or DEFAULT_SHM_SIZE,
