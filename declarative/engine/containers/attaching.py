@@ -175,7 +175,9 @@ class _Typing:
                         if not self._closed:
                             os.write(self._tells, b"\0")
                     return
-            if self._wanted.end_input and not self._wanted.terminal:  # a terminal's client goes so, too: its keys detach
+            if (
+                self._wanted.end_input and not self._wanted.terminal
+            ):  # a terminal's client goes so, too: its keys detach
                 self._attachment.close_input()
         except (DeclarativeError, OSError, ValueError):
             return  # either side is gone; the other thread sees it too

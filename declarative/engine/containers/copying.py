@@ -99,20 +99,25 @@ def _source(parts: Parts, container: Container, point: points.Point) -> Path | N
 
 def _bind(root: int, source: Path, point: points.Point) -> None:
     """Bind a source into the root, where the place is there and is of the same kind."""
+    with _place(root, point) as place:
+        if place is None or stat.S_ISDIR(os.fstat(place).st_mode) != source.is_dir():
+            return
+        kernel.mount(source, f"/proc/self/fd/{place}", "", kernel.MS_BIND)
+    if not point.writable:
+        with _place(root, point) as place:  # what is there now: the mount
+            kernel.mount("", f"/proc/self/fd/{place}", "", kernel.MS_BIND | kernel.MS_REMOUNT | kernel.MS_RDONLY)
+
+
+@contextmanager
+def _place(root: int, point: points.Point) -> Iterator[int | None]:
+    """Give what is at a mount point's place, opened; None for nothing."""
     try:
         place = open_in_root(root, point.destination, os.O_PATH)
     except OSError:
+        yield None
         return
     try:
-        if stat.S_ISDIR(os.fstat(place).st_mode) == source.is_dir():
-            tree = kernel.open_tree(source)
-            try:
-                kernel.move_mount(tree, f"/proc/self/fd/{place}")
-                if not point.writable:
-                    flags = kernel.MS_BIND | kernel.MS_REMOUNT | kernel.MS_RDONLY
-                    kernel.mount("", f"/proc/self/fd/{tree}", "", flags)
-            finally:
-                os.close(tree)
+        yield place
     finally:
         os.close(place)
 

@@ -183,7 +183,9 @@ def test_exec(engine: EmbeddedEngine, sleeper: str) -> None:
     )
     assert engine.docker("exec", "-i", sleeper, "cat", stdin="in\n").stdout == "in\n"
     engine.docker("exec", "-d", sleeper, "touch", "/made")
-    engines.wait_until(lambda: engine.docker("exec", sleeper, "ls", "/made", check=False).returncode == 0, "the file", 30)
+    engines.wait_until(
+        lambda: engine.docker("exec", sleeper, "ls", "/made", check=False).returncode == 0, "the file", 30
+    )
     assert "executable file not found" in engine.docker("exec", sleeper, "nosuch", check=False).stdout
 
 
@@ -242,7 +244,9 @@ def test_logs_are_followed_to_the_end(engine: EmbeddedEngine) -> None:
 
 def test_logs_rotate_and_lose_nothing_to_a_follower(engine: EmbeddedEngine) -> None:
     options = ["-d", "--name", "much", "--log-opt", "max-size=100k", "--log-opt", "max-file=3"]
-    script = "i=0; while [ $i -lt 40000 ]; do echo line-$i; i=$((i+1)); [ $((i % 4000)) = 0 ] && sleep 0.3; done; sleep 1"
+    script = (
+        "i=0; while [ $i -lt 40000 ]; do echo line-$i; i=$((i+1)); [ $((i % 4000)) = 0 ] && sleep 0.3; done; sleep 1"
+    )
     engine.docker("run", *options, "busybox", "sh", "-c", script)
     followed = engine.docker("logs", "-f", "much").stdout.split()
     assert followed[-1] == "line-39999"
