@@ -133,7 +133,7 @@ class Volumes:
         options: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
     ) -> Volume:
-        """Make a volume, or give the one of this name; without a name an anonymous one. Invalid, NotFound, Conflict."""
+        """Make a volume, or give the one of this name; without a name an anonymous one. Invalid, Conflict, Failed."""
         with self._lock:
             marked = dict(labels or {})
             if name:
@@ -144,10 +144,8 @@ class Volumes:
             else:
                 name = self._new_name()
                 marked.setdefault(ANONYMOUS, "")
-            if driver not in {"", "local"}:
-                raise NotFound(
-                    "", f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found'
-                )
+            if driver not in {"", "local"}:  # not NotFound: to a client that creates a container, that means the image
+                raise Failed("", f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found')
             chosen = dict(options or {})
             _check_options(name, chosen)
             created = self._clock()

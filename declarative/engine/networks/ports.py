@@ -18,7 +18,7 @@ from declarative.engine.networks.records import PublishedPort
 from declarative.errors import Conflict, Invalid
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from declarative.engine.networks.records import PortRequest
 
@@ -44,17 +44,19 @@ class HostPorts:
         with self._lock:
             try:
                 for request in requests:
-                    taken |= self._take(request, default_address)
+                    found = self._take(request, default_address)
+                    taken |= found
+                    self._held |= found
             except BaseException:
+                self._held = {port: held for port, held in self._held.items() if port not in taken}
                 _close(taken)
                 raise
-            self._held |= taken
         return taken
 
     def take_again(self, port: PublishedPort) -> socket.socket | None:
         """Hold a port that is recorded as published. Conflict where somebody took it while the daemon was away."""
         with self._lock:
-            made = _bind(port)
+            made = _bind(port, self._held)
             self._held[port] = made
             return made
 
@@ -79,7 +81,7 @@ class HostPorts:
             return self._any(request, hosts)
         for number in range(first, last + 1):
             try:
-                return _bind_all(request, hosts, number)
+                return _bind_all(request, hosts, number, self._held)
             except Conflict:
                 if number == last and first == last:
                     raise
@@ -91,7 +93,7 @@ class HostPorts:
         for step in range(last - first + 1):
             number = first + (self._last - first + 1 + step) % (last - first + 1) if self._last else first + step
             try:
-                found = _bind_all(request, hosts, number)
+                found = _bind_all(request, hosts, number, self._held)
             except Conflict:
                 continue
             self._last = number
@@ -99,19 +101,21 @@ class HostPorts:
         raise Conflict("", f"Bind for {hosts[0]}:0 failed: all ports are allocated")
 
 
-def _bind_all(request: PortRequest, hosts: Sequence[str], number: int) -> dict[PublishedPort, socket.socket | None]:
+def _bind_all(
+    request: PortRequest, hosts: Sequence[str], number: int, held: Collection[PublishedPort]
+) -> dict[PublishedPort, socket.socket | None]:
     taken: dict[PublishedPort, socket.socket | None] = {}
     try:
         for host in hosts:
             port = PublishedPort(port=request.port, protocol=request.protocol, host_address=host, host_port=number)
-            taken[port] = _bind(port)
+            taken[port] = _bind(port, held)
     except BaseException:
         _close(taken)
         raise
     return taken
 
 
-def _bind(port: PublishedPort) -> socket.socket | None:
+def _bind(port: PublishedPort, held: Collection[PublishedPort]) -> socket.socket | None:
     """Bind as a server would: two that listen are always in conflict, one that has ended does not block the next."""
     family = socket.AF_INET6 if ":" in port.host_address else socket.AF_INET
     kind = socket.SOCK_DGRAM if port.protocol == "udp" else socket.SOCK_STREAM
@@ -134,10 +138,21 @@ def _bind(port: PublishedPort) -> socket.socket | None:
         made.close()
         shown = f"[{port.host_address}]" if family == socket.AF_INET6 else port.host_address
         if error.errno == errno.EADDRINUSE:
-            raise Conflict("", f"Bind for {shown}:{port.host_port} failed: port is already allocated") from None
+            if any(_clash(port, other) for other in held):
+                raise Conflict("", f"Bind for {shown}:{port.host_port} failed: port is already allocated") from None
+            raise Conflict(
+                "", f"listen {port.protocol} {shown}:{port.host_port}: bind: address already in use"
+            ) from None
         why = os.strerror(error.errno).lower() if error.errno else str(error)
         raise Invalid("", f"listen {port.protocol} {shown}:{port.host_port}: bind: {why}") from None
     return made
+
+
+def _clash(one: PublishedPort, other: PublishedPort) -> bool:
+    """Whether two published ports are the same to the kernel."""
+    if (one.protocol, one.host_port) != (other.protocol, other.host_port):
+        return False
+    return one.host_address == other.host_address or not {ANY4, ANY6}.isdisjoint((one.host_address, other.host_address))
 
 
 def _close(taken: dict[PublishedPort, socket.socket | None]) -> None:

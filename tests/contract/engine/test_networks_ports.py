@@ -188,11 +188,20 @@ def test_a_port_that_a_program_has_is_refused_and_nothing_is_left(lab: Lab) -> N
             PortRequest(port=80, host_ports=(free, free)),
             PortRequest(port=80, host_ports=(taken.getsockname()[1],) * 2),
         )
-        with pytest.raises(Conflict, match="port is already allocated"):
+        with pytest.raises(Conflict, match="bind: address already in use"):
             lab.networks.publish(web.id, requests)
     assert lab.networks.container(web.id).ports == ()
     with contextlib.closing(socket.create_server(("", free))), pytest.raises(OSError, match=r"refused|timed out"):
         netlab.ask("127.0.0.1", free + 1 if free < 65535 else free - 1)
+
+
+def test_a_port_that_is_asked_for_twice_is_refused(lab: Lab) -> None:
+    web, free = lab.box("web"), netlab.free_port()
+    with pytest.raises(Conflict, match="port is already allocated"):
+        lab.networks.publish(
+            web.id, (PortRequest(port=80, host_ports=(free, free)), PortRequest(port=81, host_ports=(free, free)))
+        )
+    assert lab.publish(web, 80, free)[0].host_port == free
 
 
 def test_a_program_cannot_take_a_published_port(lab: Lab) -> None:

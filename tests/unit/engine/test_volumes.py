@@ -96,7 +96,7 @@ def test_one_without_a_name_is_anonymous(store: Store) -> None:
         (
             "data",
             {"driver": "nfs"},
-            NotFound,
+            Failed,
             'create data: error looking up volume plugin nfs: plugin "nfs" not found',
         ),
         ("data", {"options": {"x": "y"}}, Invalid, 'create data: invalid option: "x"'),
