@@ -1,7 +1,7 @@
 """Every Dockerfile of the document that the project came from, built and run.
 
 A base image out of a root file system, vim on it, the smallest image, layers on layers, and the build that is debugged by running
-running a layer.
+a layer.
 
 The rule that keeps it simple: the document's own lines, with the smallest packages that are what it names.
 """
