@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from declarative.engine.networks.nftables import Nftables
     from declarative.engine.networks.records import Block
     from declarative.engine.networks.resolver import Resolver
-    from declarative.engine.networks.upstream import Upstream
     from declarative.engine.networks.wiring import Wiring
 
 BRIDGE_PREFIX = "decl"
@@ -42,7 +41,6 @@ class InUse:
         firewall: Firewall,
         nftables: Nftables,
         resolver: Resolver,
-        upstream: Upstream,
         later: Later,
         warn: Callable[[str, Exception], None],
     ) -> None:
@@ -50,11 +48,11 @@ class InUse:
         self._firewall = firewall
         self._neighbours = Neighbours(nftables, firewall.table)
         self._resolver = resolver
-        self._upstream = upstream
         self._later = later
         self._warn = warn
         self._lock = threading.RLock()
         self._networks: dict[str, Network] = {}
+        self._resting: set[str] = set()  # those that end in a moment, unless somebody comes
         self._watch: Watch | None = None
         self._strict: set[str] = set()  # chains that were warned of
 
@@ -72,7 +70,7 @@ class InUse:
     def begin(self, network: Network) -> None:
         """Have a network ready for containers. Failed, Conflict."""
         with self._lock:
-            self._later.cancel(network.id)
+            self._resting.discard(network.id)
             self._wiring.raise_bridge(network)
             if self._networks.get(network.id) == network:
                 return
@@ -92,10 +90,10 @@ class InUse:
             if network.id not in self._networks:
                 return
             if at_once:
-                self._later.cancel(network.id)
                 self._end(network.id)
             else:
-                self._later.put(network.id, _LINGER_SECONDS, lambda: self._end(network.id))
+                self._resting.add(network.id)
+                self._later.put(network.id, _LINGER_SECONDS, lambda: self._end_resting(network.id))
 
     def take_up(self, networks: Iterable[Network], leads: Iterable[Lead]) -> None:
         """Begin with what an earlier daemon left: just these networks in use, just these ports published."""
@@ -118,14 +116,14 @@ class InUse:
                 for network_id in tuple(self._networks):
                     self._end(network_id)
 
-    def answers(self, network: Network) -> bool:
-        """Whether containers of a network ask our name server, and not the machine's own."""
-        if network.resolves:
-            return True
-        return network.driver == "bridge" and not self._upstream.reachable(ipv6=network.ipv6)
+    def _end_resting(self, network_id: str) -> None:
+        with self._lock:
+            if network_id in self._resting:  # nobody came meanwhile, not even while we waited for the lock
+                self._end(network_id)
 
     def _end(self, network_id: str) -> None:
         with self._lock:
+            self._resting.discard(network_id)
             network = self._networks.pop(network_id, None)
             self._resolver.leave(network_id)
             if network is None:
@@ -136,7 +134,7 @@ class InUse:
     def _zone(self, network: Network) -> Zone:
         pool = network.pool4
         resolver = None
-        if self.answers(network) and pool is not None and pool.gateway is not None and pool.gateway.version == 4:
+        if pool is not None and pool.gateway is not None and pool.gateway.version == 4:
             resolver = (pool.gateway, self._resolver.listen(network.id, pool.gateway))
         return Zone(
             link=network.link,

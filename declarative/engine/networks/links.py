@@ -62,7 +62,7 @@ class Link:
 
 @record
 class Pair:
-    """A veth pair to be made: one end on a bridge, the other inside a namespace."""
+    """A veth pair to be made: one end on a bridge, the other inside a namespace. `ipv6`: whether the kernel knows that."""
 
     link: str
     bridge: int
@@ -72,6 +72,7 @@ class Pair:
     mtu: int = 0
     isolated: bool = False
     hairpin: bool = False
+    ipv6: bool = True
 
 
 def find(kernel: Netlink, name: str) -> Link | None:
@@ -131,7 +132,7 @@ def add_pair(kernel: Netlink, pair: Pair) -> None:
     named = _LINK.pack(0, 0, 0, 0, 0) + text(_IFLA_NAME, pair.link)
     kernel.run(
         Message(kind=_NEWLINK, flags=netlink.CREATE | netlink.EXCLUSIVE, body=_LINK.pack(0, 0, 0, 0, 0) + outer),
-        Message(kind=_NEWLINK, body=named + quiet),
+        *([Message(kind=_NEWLINK, body=named + quiet)] if pair.ipv6 else []),
         *([Message(kind=_NEWLINK, body=named + attribute(_IFLA_LINKINFO, slave))] if port else []),
         Message(kind=_NEWLINK, body=_LINK.pack(0, 0, 0, _UP, _UP) + text(_IFLA_NAME, pair.link)),
     )
@@ -169,10 +170,11 @@ def drop_gateway(kernel: Netlink, version: int) -> None:
             raise
 
 
-def routes(kernel: Netlink) -> tuple[tuple[Block, int], ...]:
+def routes(kernel: Netlink, *, ipv6: bool = True) -> tuple[tuple[Block, int], ...]:
     """Give what the machine's main table leads to, default routes left out, each with the index of the link it goes by."""
     found: list[tuple[Block, int]] = []
-    for family, block in ((socket.AF_INET, IPv4Network), (socket.AF_INET6, IPv6Network)):
+    families = (socket.AF_INET, IPv4Network), (socket.AF_INET6, IPv6Network)
+    for family, block in families if ipv6 else families[:1]:
         request = _ROUTE.pack(family, 0, 0, 0, 0, 0, 0, 0, 0)
         for answer in kernel.ask(Message(kind=_GETROUTE, flags=netlink.DUMP, body=request)):
             _, prefix, _, _, table, _, _, kind, _ = _ROUTE.unpack_from(answer)

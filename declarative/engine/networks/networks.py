@@ -93,9 +93,7 @@ class Networks:
         self._names = Names()
         self._upstream = Upstream(nameservers)
         self._resolver = Resolver(self._names, self._upstream)
-        self._in_use = InUse(
-            self._wiring, self._firewall, self._nftables, self._resolver, self._upstream, self._later, warn
-        )
+        self._in_use = InUse(self._wiring, self._firewall, self._nftables, self._resolver, self._later, warn)
         self._catalog = Catalog(Definitions(db), supplies, clock, new_id)
         self._catalog.define_predefined(self._wiring.taken(), lambda: self._wiring.free_bridge(BRIDGE_PREFIX))
         namespaces.prepare(paths.namespaces)

@@ -47,7 +47,9 @@ class Wiring:
         """Give what the machine's routes lead to, our own bridges' left out."""
         with self._lock:
             own = {link.index for link in links.all_links(self._kernel) if link.alias == self._tag}
-            return tuple(block for block, index in links.routes(self._kernel) if index not in own)
+            return tuple(
+                block for block, index in links.routes(self._kernel, ipv6=namespaces.has_ipv6()) if index not in own
+            )
 
     def free_bridge(self, prefix: str) -> str:
         """Give the first name, of the prefix and a number, that no link has."""
@@ -189,6 +191,7 @@ class Wiring:
                     # and a packet to the container's own published port goes back the way it came
                     isolated=not bridged and not network.flag(OPTION_ICC, default=True),
                     hairpin=bridged,
+                    ipv6=namespaces.has_ipv6(),
                 )
                 try:
                     with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from tests import sockets
 from tests.contract.engine import netlab
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.contract.engine.netlab import Lab
@@ -271,7 +273,11 @@ def test_what_is_asked_for_is_given(lab: Lab) -> None:
             Invalid,
             "invalid bridge name",
         ),
-        (NetworkRequest(name="x", options={"com.docker.network.bridge.name": "lo"}), Conflict, "existing interface lo is not a bridge"),
+        (
+            NetworkRequest(name="x", options={"com.docker.network.bridge.name": "lo"}),
+            Conflict,
+            "existing interface lo is not a bridge",
+        ),
         (NetworkRequest(name="x", options={"com.docker.network.driver.mtu": "many"}), Invalid, "invalid MTU"),
         (
             NetworkRequest(name="x", pools=(pool("10.82.0.0/24", gateway=IPv4Address("10.83.0.1")),)),
@@ -455,3 +461,45 @@ def test_a_namespace_that_somebody_keeps_loses_its_link_all_the_same(lab: Lab) -
         assert link in netlab.traces()
         lab.stop(box)
         netlab.settled(lambda: link not in netlab.traces(), lambda: "the pair stays")
+
+
+def test_one_that_comes_while_the_rules_are_about_to_go_has_them(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last container's network rests for a moment; taking it down must not race with who comes."""
+    due: list[Callable[[], None]] = []
+    first = lab.box("first")
+    with monkeypatch.context() as patched:
+        patched.setattr(lab.networks._later, "put", lambda _name, _seconds, work: due.append(work))
+        lab.stop(first)
+    web = lab.box("web").serve(80)
+    port = netlab.free_port()
+    lab.publish(web, 80, port)
+    for work in due:  # the thread had begun with it when `web` came
+        work()
+    assert netlab.ask("127.0.0.1", port).startswith("web ")
+
+
+def test_many_come_and_go_at_once(lab: Lab) -> None:
+    make(lab, "shop")
+    problems: list[str] = []
+
+    def churn(number: int) -> None:
+        for turn in range(6):
+            try:
+                box = lab.box(f"box{number}", *(("shop", "bridge") if turn % 2 else ("bridge",))).serve(80)
+                port = lab.publish(box, 80)[0].host_port
+                if not netlab.ask("127.0.0.1", port).startswith(f"box{number} "):
+                    problems.append("somebody else answered")
+                if turn % 2:
+                    lab.networks.disconnect(box.id, "shop")
+                lab.stop(box)
+            except (DeclarativeError, OSError) as error:
+                problems.append(f"{type(error).__name__}: {error}")
+
+    threads = [threading.Thread(target=churn, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    assert lab.warnings == []
+    assert all(lab.networks.endpoints(network.id) == () for network in lab.networks.list())
