@@ -84,7 +84,8 @@ _MEANINGS = (
            "the registry has no such image", "check repository and tag", also=_404),
     _means(r"received unexpected http status: (?:5\d\d|429)|i/o timeout|tls handshake timeout|connection reset by peer"
            r"|connection refused|unexpected eof|: eof$|temporary failure in name resolution|context deadline exceeded"
-           r"|request canceled while waiting|no such host|server misbehaving|network is unreachable", Unavailable,
+           r"|request canceled while waiting|no such host|server misbehaving|network is unreachable"
+           r"|the registry answered (?:5\d\d|429) to|no proper answer to", Unavailable,
            "the engine could not reach the registry or another host", "check the network, then run again"),
     _means(r"is the docker daemon running|daemon is shutting down", Unavailable,
            "the engine is going down", "start it, then run again"),

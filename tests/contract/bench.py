@@ -272,12 +272,17 @@ class DockerHand:
                 docker("rmi", "-f", name)
 
 
-def docker_bench(engine: Engine, *, buildx: Mapping[str, str] | None = None) -> Bench:
-    """Open the driver of a real engine."""
+def docker_bench(
+    engine: Engine,
+    *,
+    buildx: Mapping[str, str] | None = None,
+    open_context: Callable[[BuildSource], ContextTar] | None = None,
+) -> Bench:
+    """Open the driver of a real engine. Without `open_context` a build has its inline Dockerfile and nothing else."""
     endpoint = UnixEndpoint(path=str(engine.socket_path))
     around = Surroundings(
         salt=lambda: uuid.uuid4().hex,
-        open_context=inline_context,
+        open_context=open_context or inline_context,
         registry=RegistryClient,
         buildx=None if buildx is None else dict(buildx),
     )

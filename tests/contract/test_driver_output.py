@@ -218,7 +218,7 @@ def test_a_command_runs_in_a_container_with_streams_and_exit_code(real_bench: Be
     script = "sort; sleep .2; echo $X $PWD; echo bad >&2; exit 7"
     assert _exec(real_bench, name, script, b"b\na\n") == (7, b"a\nb\ny /tmp\n", b"bad\n")
     code, out, _ = _exec(real_bench, name, "sleep .5; stty size", tty=True)
-    assert (code, out.split()[-2:]) == (0, [b"31", b"97"])
+    assert (code, out.split()[-2:]) == (0, [b"31", b"97"]), out
     megabytes = _exec(real_bench, name, "head -c 5000000 /dev/zero")[1]
     assert len(megabytes) == 5_000_000
 

@@ -84,11 +84,7 @@ def build_classic(
 ) -> None:
     """Build through `POST /build`, with the classic builder, or, `full`, with one that knows what BuildKit does."""
     source = action.source
-    if source.secrets and full:
-        raise Unsupported(
-            _subject(action), "the embedded engine takes no build.secrets yet", "use an engine with BuildKit"
-        )
-    if (source.needs_buildkit and not full) or source.secrets:
+    if (source.needs_buildkit or source.secrets) and not full:
         need = source.needs_buildkit[0] if source.needs_buildkit else "build.secrets"
         raise Unsupported(_subject(action), f"{need} needs BuildKit", "install the docker buildx plugin")
     context = open_context(source)

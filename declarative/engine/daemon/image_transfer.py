@@ -166,15 +166,19 @@ def push_image(engine: Engine, request: Request) -> Response:
     def write(send: Callable[[bytes], None]) -> None:
         tell = Held(send)
         everything = reference.tag is None
-        push(
-            engine.images,
-            engine.registries,
-            reference,
-            everything=everything,
-            credential=credential,
-            tell=tell,
-            gone=request.gone,
-        )
+        try:
+            push(
+                engine.images,
+                engine.registries,
+                reference,
+                everything=everything,
+                credential=credential,
+                tell=tell,
+                gone=request.gone,
+            )
+        except Denied as error:
+            refused = "denied: requested access to the resource is denied" if credential else "no basic auth credentials"
+            raise Denied("", f"{refused}: {error.problem}", error.remedy) from error
         tell.flush()
 
     return Feed(write=write)

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl, unquote
 
 from declarative.engine.daemon.http import Answer, Feed, Query, Request, Response, Route
 from declarative.engine.daemon.unbuilt import UNBUILT
-from declarative.errors import Conflict, DeclarativeError, Denied, Invalid, NotFound, Unsupported, Usage
+from declarative.errors import Conflict, DeclarativeError, Denied, Invalid, NotFound, Unavailable, Unsupported, Usage
 from declarative.record import replace
 
 if TYPE_CHECKING:
@@ -39,8 +39,9 @@ _STATUS: tuple[tuple[type[DeclarativeError], int], ...] = (
     (NotFound, 404),
     (Conflict, 409),
     (Unsupported, 501),
+    (Unavailable, 503),
 )
-"""Failed, Unavailable and the rest are 500, as dockerd has it: clients retry nothing below."""
+"""Failed and the rest are 500."""
 
 
 def discover(nouns: Iterable[str] = NOUNS) -> tuple[Route, ...]:

@@ -152,7 +152,7 @@ def test_what_this_engine_does_not_have_says_so(method: str, target: str, what: 
         (LockHeld("", "m"), 409),
         (Unsupported("", "m"), 501),
         (Failed("", "m"), 500),
-        (Unavailable("", "m"), 500),
+        (Unavailable("", "m"), 503),
         (DeclarativeError("", "m"), 500),
     ],
 )
