@@ -337,8 +337,10 @@ class Networks:
         if retired and self._later.cancel(retired):
             self._wiring.unplug(retired)  # two on one bridge with the same address do not get on
         self._in_use.begin(network)
-        self._wiring.plug(network, endpoint, self.namespace(endpoint.container_id))
-        self._lead(endpoint.container_id, before)
+        ways = places.ways_out(before), places.ways_out((*before, endpoint))
+        self._wiring.plug(network, endpoint, self.namespace(endpoint.container_id), *ways)
+        if ways[0] != ways[1]:
+            self._publishing.lead(endpoint.container_id, places.targets((*before, endpoint)))
         self._name(endpoint)
 
     def _lead(self, container_id: str, before: tuple[Endpoint, ...]) -> None:

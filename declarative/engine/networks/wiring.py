@@ -21,7 +21,6 @@ from declarative.errors import Conflict, Failed
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from ipaddress import IPv6Address
 
     from declarative.engine.networks.records import Address, Block, Endpoint, Network
 
@@ -86,10 +85,10 @@ class Wiring:
             except OSError as error:
                 raise _failed(f"bridge {network.link} of network {network.name}", error) from error
 
-    def plug(self, network: Network, endpoint: Endpoint, namespace: Path) -> None:
-        """Make the endpoint's pair, with addresses inside. Failed, and then nothing is left of it."""
+    def plug(self, network: Network, endpoint: Endpoint, namespace: Path, before: Ways, after: Ways) -> None:
+        """Make the endpoint's pair, with addresses and the ways out inside. Failed, and then nothing is left of it."""
         try:
-            self._plug(network, endpoint, namespace)
+            self._plug(network, endpoint, namespace, before, after)
         except BaseException as error:
             self.unplug(endpoint.link)
             if isinstance(error, OSError):
@@ -106,8 +105,7 @@ class Wiring:
     def plug_again(self, network: Network, endpoint: Endpoint, namespace: Path, ways: Ways, *, there: bool) -> None:
         """Put an end that lost its bridge onto it again, or make the pair where it is not `there`. Failed."""
         if not there:
-            self.plug(network, endpoint, namespace)
-            self.set_ways_out(namespace, (None, None), ways)
+            self.plug(network, endpoint, namespace, (None, None), ways)
             return
         try:
             index = self.raise_bridge(network)
@@ -126,12 +124,7 @@ class Wiring:
 
         def inside() -> None:
             with Netlink() as kernel:
-                for version, (old, new) in zip((4, 6), zip(before, after, strict=True), strict=True):
-                    gateway = None if new is None else new.gateway if version == 4 else new.gateway6
-                    if new is not None and gateway is not None:
-                        _lead(kernel, new, gateway)
-                    elif old is not None:
-                        links.drop_gateway(kernel, version)
+                _lead(kernel, before, after)
 
         try:
             namespaces.enter(namespace, inside)
@@ -175,7 +168,7 @@ class Wiring:
         _forward(ipv6=network.pool6 is not None)
         return index
 
-    def _plug(self, network: Network, endpoint: Endpoint, namespace: Path) -> None:
+    def _plug(self, network: Network, endpoint: Endpoint, namespace: Path, before: Ways, after: Ways) -> None:
         descriptor = os.open(namespace, os.O_RDONLY | os.O_CLOEXEC)
         try:
             bridged = namespaces.read_setting(_BRIDGED_PACKETS) == "1"
@@ -207,25 +200,32 @@ class Wiring:
                     self._up.pop(network.link, None)  # somebody removed the bridge: make it again, once
         finally:
             os.close(descriptor)
-        namespaces.enter(namespace, lambda: _address(endpoint))
+        namespaces.enter(namespace, lambda: _settle(endpoint, before, after))
 
 
 Ways = tuple["Endpoint | None", "Endpoint | None"]
 """The endpoints that lead out, for IPv4 and for IPv6."""
 
 
-def _address(endpoint: Endpoint) -> None:
-    """Put a container's interface up with its addresses; in its namespace."""
+def _settle(endpoint: Endpoint, before: Ways, after: Ways) -> None:
+    """Put a container's interface up with its addresses, and lay the ways out; in its namespace."""
     found: list[tuple[Address, int]] = [(endpoint.ipv4, endpoint.prefix)] if endpoint.ipv4 is not None else []
     if endpoint.ipv6 is not None:
         namespaces.write_setting(f"ipv6/conf/{endpoint.interface}/disable_ipv6", "0")
         found.append((endpoint.ipv6, endpoint.prefix6))
     with Netlink() as kernel:
         links.set_addresses(kernel, _index(kernel, endpoint.interface), tuple(found))
+        if before != after:
+            _lead(kernel, before, after)
 
 
-def _lead(kernel: Netlink, endpoint: Endpoint, gateway: IPv4Address | IPv6Address) -> None:
-    links.set_gateway(kernel, _index(kernel, endpoint.interface), gateway)
+def _lead(kernel: Netlink, before: Ways, after: Ways) -> None:
+    for version, (old, new) in zip((4, 6), zip(before, after, strict=True), strict=True):
+        gateway = None if new is None else new.gateway if version == 4 else new.gateway6
+        if new is not None and gateway is not None:
+            links.set_gateway(kernel, _index(kernel, new.interface), gateway)
+        elif old is not None:
+            links.drop_gateway(kernel, version)
 
 
 def _index(kernel: Netlink, interface: str) -> int:
