@@ -25,9 +25,10 @@ from tests.recording_proxy import Call, RecordingProxy, Verdict, let_pass
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from tests.embedded import EmbeddedEngine
     from tests.engines import Engine
 
 _SAMPLE = os.environ.get("DECLARATIVE_CRASHES", "12")
@@ -243,14 +244,20 @@ def _container(inspected: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@pytest.fixture
-def harness(docker_engine: Engine, tmp_path: Path) -> Harness:
+@pytest.fixture(params=["docker_engine", "embedded_engine"])
+def harness(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Harness]:
     """Give a stack after four calm rounds: from nothing, and then two of each kind, by which later ones are judged."""
-    made = Harness(engine=docker_engine, folder=tmp_path)
-    (tmp_path / "empty").mkdir()
+    yield from _calmed(request.getfixturevalue(request.param), tmp_path)
+
+
+def _calmed(engine: Engine, folder: Path) -> Iterator[Harness]:
+    made = Harness(engine=engine, folder=folder)
+    (folder / "empty").mkdir()
     for _ in range(4):
         made.calm()
-    return made
+    yield made
+    engine.clear()
+    engine.clear_images()
 
 
 def _kill() -> None:
@@ -322,3 +329,22 @@ def test_an_answer_cut_at_any_call_is_an_error_at_most_and_the_next_apply_conver
         assert "Traceback" not in said
         assert code == 0 or said.strip(), "it failed without a word"
         harness.recover(f"generation {harness.number}, answers {at} to {at + 5} {verdict.value}")
+
+
+@pytest.mark.slow
+def test_the_daemon_killed_at_any_time_the_next_apply_ends_where_a_calm_one_ends(
+    spare_embedded: EmbeddedEngine, tmp_path: Path
+) -> None:
+    chance = random.Random(10)  # noqa: S311 - moments, not secrets
+    for harness in _calmed(spare_embedded, tmp_path):
+        for _ in range(8):
+            delay = chance.uniform(0.05, 2.0)
+            harness.next_generation()
+            process = harness.cli(harness.engine.url).start("apply", "-f", "crash.yaml")
+            time.sleep(delay)
+            harness.engine.kill()
+            out, err = process.communicate(timeout=120)
+            assert process.returncode in {0, 1}, out + err
+            assert b"Traceback" not in out + err
+            harness.engine.start_daemon()
+            harness.recover(f"generation {harness.number}, daemon killed after {delay:.3f} s")
