@@ -21,8 +21,7 @@ from declarative.record import record
 if TYPE_CHECKING:
     from declarative.engine.containers.container import Container
     from declarative.engine.containers.parts import Parts
-    from declarative.engine.runtime.hub import Attachment
-    from declarative.engine.runtime.streams import Chunk
+    from declarative.engine.runtime.streams import Attachment, Chunk
 
 _TICK = 1.0
 _GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL

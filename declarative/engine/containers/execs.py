@@ -165,8 +165,8 @@ class Execs:
 
     def _finish(self, exec_: Exec, session: Session, code: int | None) -> None:
         self._ended(exec_, 137 if code is None else code)
-        session.close()
         self._tell(exec_, "exec_die", exitCode=str(exec_.code))
+        self._parts.schedule.soon(session.close)  # its client need not wait for that
 
     def _ended(self, exec_: Exec, code: int) -> None:
         exec_.code = code
