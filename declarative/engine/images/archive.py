@@ -15,19 +15,20 @@ from declarative.engine.images.layers.compression import detect, unpacked
 from declarative.engine.images.layers.entry import Kind
 from declarative.engine.images.layers.reader import members
 from declarative.engine.images.layers.source import Source
-from declarative.engine.images.pack import pack
+from declarative.engine.images.pack import Packing, gathered
 from declarative.errors import Invalid
 from declarative.oci import media
+from declarative.oci.digest import Digest
 from declarative.oci.node import DOCUMENT_MAX
 from declarative.record import record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from declarative.engine.images.layers.entry import Entry
     from declarative.engine.images.layers.reader import Member
+    from declarative.engine.images.snapshots import Loose
     from declarative.engine.images.store import ImageStore
-    from declarative.oci.digest import Digest
 
 _MOST_DOCUMENTS = 64 << 20
 """Bytes of all documents together: an archive of a thousand images has a tenth of it."""
@@ -41,12 +42,12 @@ _MAGIC = 512
 
 @record
 class Stored:
-    """A layer of the archive, in the store now: what its blob is; `diff_id` where it is known already."""
+    """A layer of the archive, in the store now: what its blob is; `loose`, unpacked, where it does not need those below."""
 
     media_type: str
     digest: Digest
     size: int
-    diff_id: Digest | None = None
+    loose: Loose | None = None
 
 
 class Contents:
@@ -67,6 +68,9 @@ class Contents:
         return self
 
     def __exit__(self, *_: object) -> None:
+        for stored in self.layers.values():
+            if stored.loose is not None:
+                self._store.snapshots.drop(stored.loose)
         self._leases.close()
 
     def read(self, chunks: Iterable[bytes]) -> None:
@@ -100,7 +104,7 @@ class Contents:
         if self._files > _MOST_FILES or self._bytes > _MOST_BYTES:
             raise Invalid(self.subject, "more files or bytes than an archive of images has", _REFUSE)
         if entry.kind is Kind.FILE and entry.extents is None:
-            self._file(name, entry, member.pieces())
+            self._file(name, entry, iter(member.pieces()))
         elif entry.kind is Kind.SYMLINK:
             target = posixpath.join(posixpath.dirname(name), entry.target.decode(errors="surrogateescape"))
             self._links[name] = self.inside(target)
@@ -137,21 +141,58 @@ class Contents:
         self.documents[name] = content
 
     def _keep(self, name: str, chunks: Iterator[bytes], packed: str) -> None:
-        diff_id = None
+        """Bring a layer into the store; it is unpacked on the way, since what it is on is mostly of no account."""
+        known = self._known(name)
+        if known is not None:
+            self.layers[name] = known
+            return
         kind = _PACKED.get(packed)
         with self._store.blobs.ingest(subject=self.subject) as ingest:
             if kind is None:
-                diff_id = pack(unpacked(chunks, self.subject), ingest.write)
+                with Packing(ingest.write) as packing:
+                    loose = self._unpack(name, _fed(gathered(unpacked(chunks, self.subject)), packing.feed))
             else:
-                for chunk in chunks:
-                    ingest.write(chunk)
+                loose = self._unpack(name, _fed(chunks, ingest.write))
             digest = ingest.digest
             self._leases.enter_context(self._store.leases.hold([digest]))
             if not self._store.blobs.has(digest):
                 self.new.append(digest)
-        self.layers[name] = Stored(
-            media_type=kind or media.OCI_LAYER_GZIP, digest=digest, size=ingest.offset, diff_id=diff_id
-        )
+        media_type = kind or media.OCI_LAYER_GZIP
+        self.layers[name] = Stored(media_type=media_type, digest=digest, size=ingest.offset, loose=loose)
+
+    def _unpack(self, name: str, chunks: Iterator[bytes]) -> Loose | None:
+        loose = self._store.snapshots.try_out(chunks, f"{self.subject}: {name[:80]}")
+        for _ in chunks:  # whatever was wrong with it is said where it is needed
+            pass
+        return loose
+
+    def _known(self, name: str) -> Stored | None:
+        """Find a layer in the store whose name says what it is: then nothing of the archive's is needed."""
+        try:
+            digest = Digest.parse(name.removeprefix("blobs/").replace("/", ":"))
+        except Invalid:
+            return None
+        records = self._store.records
+        for known in (records.layer_blob(digest), records.blob_of(digest)):
+            if known is not None:
+                self._leases.enter_context(self._store.leases.hold([known.digest]))
+                if self._store.blobs.has(known.digest):
+                    return Stored(
+                        media_type=self._media_type(known.digest),
+                        digest=known.digest,
+                        size=self._store.blobs.size(known.digest),
+                    )
+        return None
+
+    def _media_type(self, digest: Digest) -> str:
+        with self._store.blobs.open(digest) as file:
+            return _PACKED.get(detect(file.read(_MAGIC)), media.OCI_LAYER)
+
+
+def _fed(chunks: Iterable[bytes], feed: Callable[[bytes], None]) -> Iterator[bytes]:
+    for chunk in chunks:
+        feed(chunk)
+        yield chunk
 
 
 def _joined(start: bytes, pieces: Iterator[memoryview]) -> Iterator[bytes]:

@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import errno
 import os
+import queue
 import secrets
 import stat
+import threading
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -36,6 +38,10 @@ class Folders:
         self._whole = root / "l"
         self._new = root / "new"
         self._name = name
+        self._gone: queue.SimpleQueue[Path] = queue.SimpleQueue()
+        self._left = 0
+        self._changed = threading.Condition()
+        self._eraser: threading.Thread | None = None
         for folder in (root, self._whole, self._new):  # layers have set-id files, which nobody else may reach
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
 
@@ -54,14 +60,20 @@ class Folders:
         folder.mkdir()
         try:
             if below is not None:
-                status = below.stat()
-                os.chown(folder, status.st_uid, status.st_gid)
-            folder.chmod(stat.S_IMODE(status.st_mode) if below is not None else 0o755)
+                self.root_as(folder, below)
+            else:
+                folder.chmod(0o755)
             yield folder
         except BaseException:
             with suppress(FileNotFoundError):
                 _remove(folder)
             raise
+
+    def root_as(self, folder: Path, below: Path) -> None:
+        """Give a folder the owner and mode of the one below it: where a layer says nothing of the root, it stays as it is."""
+        status = below.stat()
+        os.chown(folder, status.st_uid, status.st_gid)
+        folder.chmod(stat.S_IMODE(status.st_mode))
 
     def publish(self, folder: Path) -> Path:
         """Give a folder its name among the whole ones. OSError with EXDEV where it is on another disk."""
@@ -87,10 +99,34 @@ class Folders:
         with suppress(FileNotFoundError):
             _remove(folder if folder.parent == self._new else self.hide(folder))
 
+    def erase_later(self, folder: Path) -> None:
+        """Take a folder out of sight now, and remove it in its own time: tens of thousands of files take seconds."""
+        gone = folder if folder.parent == self._new else self.hide(folder)
+        with self._changed:
+            self._left += 1
+            self._gone.put(gone)
+            if self._eraser is None:
+                self._eraser = threading.Thread(target=self._erase_all, name="erase", daemon=True)
+                self._eraser.start()
+
+    def drain(self, seconds: float) -> bool:
+        """Wait until all that was to be removed is, at most so long; tell whether it is. A restart removes the rest."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._left, seconds)
+
     def clean(self) -> None:
         """Remove what a crash left in `new`."""
         for folder in self._new.iterdir():
-            _remove(folder)
+            self.erase_later(folder)
+
+    def _erase_all(self) -> None:
+        while True:
+            folder = self._gone.get()
+            with suppress(OSError):  # a restart tries again
+                _remove(folder)
+            with self._changed:
+                self._left -= 1
+                self._changed.notify_all()
 
     def rebooted(self, boot: str) -> bool:
         """Tell whether another run of the kernel than `boot` was the last to be told by `note_boot`."""

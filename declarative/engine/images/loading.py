@@ -110,13 +110,15 @@ class _Loading:
         below: Digest | None = None
         lowers: tuple[Path, ...] = ()
         for stored, diff_id, chain in zip(layers, diff_ids, chain_ids(diff_ids), strict=True):
-            if stored.diff_id is not None:
-                diff_id.require(stored.diff_id, f"{_SUBJECT}: layer {diff_id.short}")
+            if stored.loose is not None:
+                diff_id.require(stored.loose.diff_id, f"{_SUBJECT}: layer {diff_id.short}")
             if not self._store.snapshots.has(chain):
                 self.unpacked.append(chain)
             descriptor = Descriptor(media_type=stored.media_type, digest=stored.digest, size=stored.size)
             source = partial(self._chunks, descriptor, diff_id)
-            folder = self._store.snapshots.ensure(descriptor, diff_id, chain, below, lowers, source=source)
+            folder = self._store.snapshots.ensure(
+                descriptor, diff_id, chain, below, lowers, source=source, loose=stored.loose
+            )
             below, lowers = chain, (folder, *lowers)
         descriptors = [Descriptor(media_type=one.media_type, digest=one.digest, size=one.size) for one in layers]
         id_ = Digest.of_bytes(raw)

@@ -234,10 +234,10 @@ class ImageRecords:
             return None
         return LayerBlob(digest=digest, diff_id=Digest.parse(rows[0]["diff_id"]), size=rows[0]["size"])
 
-    def layer_size(self, diff_id: Digest) -> int | None:
-        """Give the size of the files in a layer, in bytes, where a blob of it is known."""
-        rows = self._db.rows("SELECT size FROM layer_blobs WHERE diff_id = ? LIMIT 1", (str(diff_id),))
-        return int(rows[0]["size"]) if rows else None
+    def blob_of(self, diff_id: Digest) -> LayerBlob | None:
+        """Give a blob that unpacks to this, where one is known."""
+        rows = self._db.rows("SELECT digest FROM layer_blobs WHERE diff_id = ? LIMIT 1", (str(diff_id),))
+        return self.layer_blob(Digest.parse(rows[0]["digest"])) if rows else None
 
     def forget_blob(self, digest: Digest) -> None:
         """Forget what was known of a blob."""

@@ -51,6 +51,16 @@ class Layer:
 
 
 @record
+class Loose:
+    """A layer unpacked before it was known on what: `folder` waits to be published. `rooted` as of `Applied`."""
+
+    folder: Path
+    diff_id: Digest
+    files: int
+    rooted: bool
+
+
+@record
 class _Snapshot:
     """One unpacked layer. `parent` is the chain ID below it."""
 
@@ -111,10 +121,12 @@ class Snapshots:
         lowers: tuple[Path, ...],
         *,
         source: Callable[[], Iterable[bytes]] | None = None,
+        loose: Loose | None = None,
     ) -> Path:
         """Give the folder of one layer on `lowers`; unpack it once, however many ask at the same time.
 
-        `source` opens the layer's blob where it is not in the store yet. Whoever asks has a lease on `chain`, or an image with
+        `source` opens the layer's blob where it is not in the store yet; `loose` is taken where it is the layer.
+        Whoever asks has a lease on `chain`, or an image with
         it. Errors as of `apply_layer`; DigestMismatch where the blob unpacks to something else.
         """
         read = source or (lambda: self._read(layer.digest))
@@ -124,6 +136,11 @@ class Snapshots:
                 if self._records.layer_blob(layer.digest) is None:
                     self._learn(layer, diff_id, read())
                 return known.folder
+            if loose is not None and loose.diff_id == diff_id and loose.folder.is_dir():
+                blob = LayerBlob(digest=layer.digest, diff_id=diff_id, size=loose.files)
+                if lowers and not loose.rooted:
+                    self._folders.root_as(loose.folder, lowers[0])
+                return self._publish(loose.folder, chain, below, blob)
             with saying(f"layer {layer.digest.short}"), self._folders.fresh(lowers[0] if lowers else None) as folder:
                 applied = apply_layer(read(), folder, lowers, subject=f"layer {layer.digest.short}")
                 diff_id.require(applied.diff_id, f"layer {layer.digest}")
@@ -157,10 +174,31 @@ class Snapshots:
                 self._records.learn(blob)
             elif chain in self._known:
                 self._records.learn(blob)
-                self._folders.erase(upper)
+                self._folders.erase_later(upper)
             else:
                 self._adopt(upper, chain, below, blob)
         return Layer(diff_id=diff_id, descriptor=descriptor, size=blob.size, chain=chain)
+
+    def try_out(self, chunks: Iterable[bytes], subject: str) -> Loose | None:
+        """Unpack a layer before it is known which layers are below it, for `ensure`.
+
+        None where that matters, or it cannot be unpacked: then the chunks may not have been read to their end. `drop` what is
+        not used. Failed where the disk is full.
+        """
+        folder = None
+        try:
+            with saying(subject), self._folders.fresh(None) as folder:
+                applied = apply_layer(chunks, folder, subject=subject)
+        except Invalid:
+            return None
+        if not applied.alone:
+            self._folders.erase_later(folder)
+            return None
+        return Loose(folder=folder, diff_id=applied.diff_id, files=applied.files, rooted=applied.rooted)
+
+    def drop(self, loose: Loose) -> None:
+        """Remove a layer that was tried out, if it was not taken."""
+        self._folders.erase_later(loose.folder)
 
     def take(self, chunks: Iterable[bytes], subject: str = "layer") -> Layer:
         """Make a bottom layer of a tar stream, in any compression: unpacked and packed in one pass. Errors of `apply_layer`."""
@@ -248,8 +286,12 @@ class Snapshots:
         return tuple(path for path in self._folders.whole() if path not in known)
 
     def erase(self, folder: Path) -> None:
-        """Remove a folder that has no record (any more)."""
-        self._folders.erase(folder)
+        """Remove a folder that has no record (any more), in its own time."""
+        self._folders.erase_later(folder)
+
+    def close(self, seconds: float = 5.0) -> None:
+        """Wait a little for what is being removed; what is left goes at the next start."""
+        self._folders.drain(seconds)
 
     # ---- inside
 
@@ -339,7 +381,7 @@ class _Turn:
 
 def _same(one: Path, other: Path) -> bool:
     """Tell whether two folders make the same layer, byte for byte."""
-    return Digest.of_chunks(layer_of(one)) == Digest.of_chunks(layer_of(other))
+    return Digest.of_chunks(layer_of(one, strict=False)) == Digest.of_chunks(layer_of(other, strict=False))
 
 
 def _fed(chunks: Iterable[bytes], packing: Packing) -> Iterator[bytes]:

@@ -94,6 +94,7 @@ class ImageStore:
 
     def close(self) -> None:
         """Bring everything to the disk."""
+        self.snapshots.close()
         self._settler.close()
 
     def flush(self) -> None:

@@ -183,6 +183,7 @@ def verify(root: Path, boot: str, act: Callable[[ImageStore, Path], None], folde
         act(store, folder)
         wrong = [str(found) for found in check(store, mend=False) if "belong to no image" not in found.problem]
         assert not wrong, wrong
+        store.snapshots.close(60)
         assert not list((root / "layers" / "new").iterdir())
 
 

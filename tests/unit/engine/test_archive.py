@@ -8,12 +8,15 @@ import io
 import json
 import lzma
 import tarfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from backports import zstd
 
+from declarative.engine.images.fsck import check
 from declarative.engine.images.importing import import_image
+from declarative.engine.images.layers.entry import Entry, Kind
+from declarative.engine.images.layers.write import archive
 from declarative.engine.images.loading import load
 from declarative.engine.images.progress import Event, Said
 from declarative.engine.images.saving import save
@@ -23,6 +26,7 @@ from declarative.oci.config import RunDefaults
 from declarative.oci.digest import Digest, DigestMismatch
 from declarative.oci.platform import Platform
 from declarative.oci.reference import Reference
+from tests.shared_cases import load_cases
 from tests.unit.engine.archives import layer
 from tests.unit.engine.fake_registry import described
 from tests.unit.engine.stores import make_image, opened
@@ -61,15 +65,15 @@ def ref(text: str) -> Reference:
 def tar(files: Mapping[str, bytes | tarfile.TarInfo]) -> bytes:
     """Make an archive of files, or of other entries."""
     made = io.BytesIO()
-    with tarfile.open(fileobj=made, mode="w") as archive:
+    with tarfile.open(fileobj=made, mode="w") as written:
         for name, content in files.items():
             if isinstance(content, tarfile.TarInfo):
                 content.name = name
-                archive.addfile(content)
+                written.addfile(content)
             else:
                 info = tarfile.TarInfo(name)
                 info.size = len(content)
-                archive.addfile(info, io.BytesIO(content))
+                written.addfile(info, io.BytesIO(content))
     return made.getvalue()
 
 
@@ -100,6 +104,8 @@ def a_layer(**files: str) -> bytes:
 
 
 def empty(store: ImageStore) -> bool:
+    store.snapshots.close(60)
+    assert not list((store.snapshots.root / "new").iterdir())
     return not (store.list() or list(store.blobs) or store.snapshots.chains() or store.records.names())
 
 
@@ -133,8 +139,8 @@ def test_what_is_saved_loads_elsewhere(packed: str, store: ImageStore, other: Im
 def test_a_saved_archive_is_a_docker_archive_and_an_oci_layout(store: ImageStore) -> None:
     image = make_image(store, {"a": "1"})
     store.tag(image.id, ref("web:1"))
-    with tarfile.open(fileobj=io.BytesIO(b"".join(save(store, ["web:1"])))) as archive:
-        files = {member.name: archive.extractfile(member) for member in archive if member.isfile()}
+    with tarfile.open(fileobj=io.BytesIO(b"".join(save(store, ["web:1"])))) as saved:
+        files = {member.name: saved.extractfile(member) for member in saved if member.isfile()}
         contents = {name: file.read() for name, file in files.items() if file is not None}
     (entry,) = json.loads(contents["manifest.json"])
     assert entry["RepoTags"] == ["web:1"]
@@ -176,6 +182,35 @@ def test_parents_come_along(store: ImageStore) -> None:
     parent = load(store, [tar(docker_archive([], one))])[0].image
     child = load(store, [tar(docker_archive(["web:1"], one, two, Parent=str(parent.id)))])[0].image
     assert store.parent(child.id) == parent.id
+
+
+@pytest.mark.parametrize("case", load_cases("layers/tar-layers.json")["contained"], ids=lambda case: case["name"])
+def test_layers_come_out_the_same_in_one_pass_as_upon_those_below(case: dict[str, Any], store: ImageStore) -> None:
+    tars = [layer(part, "NAME") for part in (case["base"], case["layer"]) if part]
+    try:
+        load(store, [tar(docker_archive(["web:1"], *tars))])
+    except Invalid:
+        assert empty(store)
+    assert check(store, mend=False) == ()
+
+
+def test_the_root_folder_stays_as_it_is_below(store: ImageStore) -> None:
+    """A layer that says nothing of the root does not change it, though it was unpacked before those below were known."""
+    root = (Entry(name=b"./", kind=Kind.DIRECTORY, mode=0o711, uid=3), b"")
+    load(store, [tar(docker_archive(["web:1"], b"".join(archive([root])), a_layer(a="1")))])
+    for folder in store.snapshots.lowers(store.resolve("web:1")):
+        assert (folder.stat().st_mode & 0o7777, folder.stat().st_uid) == (0o711, 3)
+
+
+def test_loading_again_reads_no_layer_whose_name_says_what_it_is(store: ImageStore) -> None:
+    image = make_image(store, {"a": "1" * 100_000})
+    store.tag(image.id, ref("web:1"))
+    content = bytearray(b"".join(save(store, ["web:1"])))
+    packed = store.blobs.read(image.layers[0].digest)
+    at = content.index(packed)
+    content[at : at + len(packed)] = bytes(len(packed))
+    assert load(store, [bytes(content)])[0].image == image
+    assert not store.blobs.damage(image.layers[0].digest)
 
 
 def test_an_empty_layer(store: ImageStore) -> None:

@@ -39,9 +39,11 @@ def drop_unpacked(store: ImageStore) -> None:
         folder = store.snapshots.take_out(chain)
         assert folder is not None
         store.snapshots.erase(folder)
+    store.snapshots.close()
 
 
 def leftovers(store: ImageStore) -> list[str]:
+    store.snapshots.close(60)
     return [path.name for path in (store.snapshots.root / "new").iterdir()]
 
 

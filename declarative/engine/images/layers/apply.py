@@ -6,8 +6,6 @@ cannot say safely makes the whole layer Invalid. After an error the folder is th
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import os
 import stat
 from contextlib import suppress
@@ -15,17 +13,19 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from declarative.engine.images.disk import disk_error
+from declarative.engine.images.layers.ahead import ahead
 from declarative.engine.images.layers.compression import unpacked
-from declarative.engine.images.layers.entry import Entry, Kind, files_size
+from declarative.engine.images.layers.entry import Entry, Kind
+from declarative.engine.images.layers.gauge import Applied, Gauge, Limits
+from declarative.engine.images.layers.metadata import Fresh, set_metadata, set_metadata_at
 from declarative.engine.images.layers.reader import Member, members
 from declarative.engine.images.layers.source import Source
 from declarative.engine.images.layers.tree import OPAQUE, Folder, Tree, copy_metadata, stat_in
 from declarative.errors import Invalid
-from declarative.oci.digest import Digest
-from declarative.record import record
+from declarative.record import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
     from pathlib import Path
 
 _WHITEOUT = b".wh."
@@ -40,28 +40,6 @@ class Whiteouts(Enum):
 
     OVERLAY = "overlay"
     REMOVE = "remove"
-
-
-@record
-class Limits:
-    """What one layer may cost: bytes, unpacked, and entries. The largest public images have a tenth of these."""
-
-    size: int = 256 << 30
-    entries: int = 4_000_000
-
-
-@record
-class Applied:
-    """A layer that was applied: the digest of the unpacked stream, its size in bytes, how many entries it had.
-
-    `files` is the size of its files, each counted once, as engines tell the size of a layer; links are as long as their
-    target.
-    """
-
-    diff_id: Digest
-    size: int
-    entries: int
-    files: int
 
 
 def apply_layer(
@@ -79,16 +57,18 @@ def apply_layer(
     Invalid for an archive that is damaged, hostile or over a limit; Failed where the disk is full. Without `devices`,
     device nodes are refused. The caller compares `diff_id` and, after an error, removes the folder.
     """
-    gauge = _Gauge(limits or Limits(), subject)
+    gauge = Gauge(limits or Limits(), subject)
     tree = Tree(top, lowers, overlay=whiteouts is Whiteouts.OVERLAY)
     try:
-        applier = _Applier(tree, gauge, subject, devices=devices)
-        for member in members(Source(gauge.measured(unpacked(chunks, subject)), subject)):
-            applier.apply(member)
+        applier = _Applier(tree, gauge, subject, devices=devices, fresh=tree.overlay)
+        with ahead(gauge.measured(unpacked(chunks, subject))) as stream:
+            for member in members(Source(stream, subject)):
+                applier.apply(member)
         applier.finish()
     finally:
         tree.close()
-    return gauge.applied()
+    alone = not tree.implicit and not applier.hides_root
+    return replace(gauge.applied(), alone=alone, rooted=applier.rooted)
 
 
 def place_members(found: Iterable[Member], tree: Tree, subject: str, limits: Limits | None = None) -> None:
@@ -96,7 +76,7 @@ def place_members(found: Iterable[Member], tree: Tree, subject: str, limits: Lim
 
     Errors as of `apply_layer`. `found` may look at the tree between two members, but keep no folder of it.
     """
-    applier = _Applier(tree, _Gauge(limits or Limits(), subject), subject, devices=True, literal=True)
+    applier = _Applier(tree, Gauge(limits or Limits(), subject), subject, devices=True, literal=True)
     for member in found:
         applier.apply(member)
     applier.finish()
@@ -104,62 +84,28 @@ def place_members(found: Iterable[Member], tree: Tree, subject: str, limits: Lim
 
 def measure_layer(chunks: Iterable[bytes], *, limits: Limits | None = None, subject: str = "layer") -> Applied:
     """Read a layer as `apply_layer` does, and do nothing with it."""
-    gauge = _Gauge(limits or Limits(), subject)
+    gauge = Gauge(limits or Limits(), subject)
     for member in members(Source(gauge.measured(unpacked(chunks, subject)), subject)):
         gauge.entry(member.entry)
     return gauge.applied()
 
 
-class _Gauge:
-    """Counts and hashes what goes by, and stops at the limits."""
-
-    def __init__(self, limits: Limits, subject: str) -> None:
-        self._limits = limits
-        self._subject = subject
-        self._hasher = hashlib.sha256()
-        self._size = 0
-        self._copied = 0
-        self._entries = 0
-        self._files = 0
-
-    def measured(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        for chunk in chunks:
-            self._hasher.update(chunk)
-            self._size += len(chunk)
-            self._check()
-            yield chunk
-
-    def copied(self, size: int) -> None:
-        self._copied += size
-        self._check()
-
-    def entry(self, entry: Entry) -> None:
-        self._entries += 1
-        self._files += files_size(entry)
-        if self._entries > self._limits.entries:
-            raise Invalid(
-                self._subject, f"more than {self._limits.entries} entries", "raise the limit, if you trust it"
-            )
-
-    def applied(self) -> Applied:
-        digest = Digest(algorithm="sha256", hex=self._hasher.hexdigest())
-        return Applied(diff_id=digest, size=self._size, entries=self._entries, files=self._files)
-
-    def _check(self) -> None:
-        if self._size + self._copied > self._limits.size:
-            problem = f"unpacks to more than {self._limits.size} bytes"
-            raise Invalid(self._subject, problem, "raise the limit, if you trust it")
-
-
 class _Applier:
     """One layer on its way into one tree."""
 
-    def __init__(self, tree: Tree, gauge: _Gauge, subject: str, *, devices: bool, literal: bool = False) -> None:
+    def __init__(
+        self, tree: Tree, gauge: Gauge, subject: str, *, devices: bool, literal: bool = False, fresh: bool = False
+    ) -> None:
         self._tree = tree
         self._gauge = gauge
         self._subject = subject
         self._devices = devices
         self._literal = literal
+        self._fresh = Fresh(certain=fresh and not os.fstat(tree.root.fd).st_mode & stat.S_ISGID)
+        self.rooted = False
+        """Whether an entry said what the root folder is like."""
+        self.hides_root = False
+        """Whether all of the root below was hidden, which is done name by name."""
         self._times: dict[bytes, int] = {}
         self._made: set[bytes] = set()
 
@@ -193,7 +139,9 @@ class _Applier:
         if climbs or (not path and entry.kind is not Kind.DIRECTORY):
             raise Invalid(f"{self._subject}: {shown(entry.name)}", "leads out of the layer", _REFUSE)
         if not path:
-            _metadata(self._tree.root.fd, entry)
+            set_metadata(self._tree.root.fd, entry)
+            self._fresh.folder(entry)
+            self.rooted = True
             self._times[b""] = entry.mtime
             return
         parent, _, base = path.rpartition(b"/")
@@ -225,7 +173,7 @@ class _Applier:
             case Kind.SYMLINK:
                 self._free(folder, base)
                 os.symlink(entry.target, base, dir_fd=folder.fd)
-                _metadata_at(folder.fd, base, entry)
+                set_metadata_at(folder.fd, base, entry)
             case Kind.CHARACTER | Kind.BLOCK | Kind.FIFO:
                 self._node(entry, folder, base)
 
@@ -240,18 +188,22 @@ class _Applier:
         try:
             if status is not None and not stat.S_ISDIR(status.st_mode) and self._tree.overlay:
                 os.setxattr(fd, OPAQUE, b"y")  # what was here hid the folder below; so does this one
-            _metadata(fd, entry)
+            set_metadata(fd, entry)
         finally:
             os.close(fd)
+        self._fresh.folder(entry)
         self._times[folder.child_path(base)] = entry.mtime
 
     def _file(self, member: Member, folder: Folder, base: bytes) -> None:
         entry = member.entry
+        if self._tree.hands_down:
+            self._fresh.doubt()
+        mode = self._fresh.mode(entry)
         try:
-            fd = os.open(base, _NEW_FILE, 0o600, dir_fd=folder.fd)
+            fd = os.open(base, _NEW_FILE, mode, dir_fd=folder.fd)
         except FileExistsError:
             self._free(folder, base)
-            fd = os.open(base, _NEW_FILE, 0o600, dir_fd=folder.fd)
+            fd = os.open(base, _NEW_FILE, mode, dir_fd=folder.fd)
         try:
             if entry.extents is None:
                 for piece in member.pieces():
@@ -262,7 +214,7 @@ class _Applier:
                     os.lseek(fd, offset, os.SEEK_SET)
                     for piece in member.pieces(length):
                         _write(fd, piece)
-            _metadata(fd, entry)
+            self._fresh.finish(fd, entry)
         finally:
             os.close(fd)
 
@@ -315,7 +267,7 @@ class _Applier:
         self._free(folder, base)
         kinds = {Kind.FIFO: stat.S_IFIFO, Kind.CHARACTER: stat.S_IFCHR, Kind.BLOCK: stat.S_IFBLK}
         os.mknod(base, kinds[entry.kind] | 0o600, os.makedev(entry.major, entry.minor), dir_fd=folder.fd)
-        _metadata_at(folder.fd, base, entry)
+        set_metadata_at(folder.fd, base, entry)
 
     def _free(self, folder: Folder, base: bytes) -> None:
         """Make room for another file of that name; what it was before, or below, is no folder to walk any more."""
@@ -345,6 +297,7 @@ class _Applier:
     def _hide(self, folder: Folder, name: bytes, *, opaque: bool) -> None:
         if opaque:
             os.setxattr(folder.fd, OPAQUE, b"y")
+            self.hides_root = self.hides_root or folder is self._tree.root
             for found in self._below_root() if folder is self._tree.root else ():
                 self._hide_one(folder, found)
         else:
@@ -379,7 +332,7 @@ class _Applier:
 
 def clean(name: bytes) -> tuple[bytes, bool]:
     """Give a name without `.`, `..` and empty parts, relative to the root, and whether it climbs above the root."""
-    if b"." not in name and b"//" not in name:
+    if b"/." not in name and b"//" not in name and not name.startswith(b"."):
         return name.strip(b"/"), False
     parts: list[bytes] = []
     climbs = False
@@ -401,37 +354,3 @@ def shown(name: bytes) -> str:
 def _write(fd: int, data: memoryview) -> None:
     while data:
         data = data[os.write(fd, data) :]
-
-
-def _metadata(fd: int, entry: Entry) -> None:
-    """Set owner, xattrs, mode, time, in this order: a new owner costs capabilities and set-id bits."""
-    os.fchown(fd, entry.uid, entry.gid)
-    for name, value in entry.xattrs:
-        _set_xattr(fd, name, value)
-    os.fchmod(fd, entry.mode)
-    os.utime(fd, ns=(entry.mtime, entry.mtime))
-
-
-def _metadata_at(fd: int, name: bytes, entry: Entry) -> None:
-    """As `_metadata`, for what cannot be opened. The name was made just now, so it is what the entry says."""
-    os.chown(name, entry.uid, entry.gid, dir_fd=fd, follow_symlinks=False)
-    for xattr, value in entry.xattrs:
-        _set_xattr(b"/proc/self/fd/%d/%s" % (fd, name), xattr, value)
-    if entry.kind is not Kind.SYMLINK:
-        os.chmod(name, entry.mode, dir_fd=fd)
-    os.utime(name, ns=(entry.mtime, entry.mtime), dir_fd=fd, follow_symlinks=False)
-
-
-def _set_xattr(file: int | bytes, name: bytes, value: bytes) -> None:
-    """Set an xattr. overlayfs' own are passed over: in a layer they would redirect it. So is what cannot be kept here."""
-    if name.startswith((b"trusted.overlay.", b"user.overlay.")):
-        return
-    try:
-        if isinstance(file, int):
-            os.setxattr(file, name, value)
-        else:
-            os.setxattr(file, name, value, follow_symlinks=False)
-    except OSError as error:
-        user_on_special = error.errno == errno.EPERM and name.startswith(b"user.")  # xattr(7): files and folders only
-        if error.errno != errno.ENOTSUP and not user_on_special:
-            raise

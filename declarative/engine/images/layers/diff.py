@@ -14,13 +14,14 @@ from declarative.engine.images.layers.entry import Entry, Kind, files_size
 from declarative.engine.images.layers.tree import is_opaque
 from declarative.engine.images.layers.write import END, header, padding
 from declarative.errors import Failed, Invalid
-from declarative.record import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
 _CHUNK = 1 << 20
+_SMALL = 64 << 10
+"""Bytes of a file that is read at once."""
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _KINDS = {
     stat.S_IFREG: Kind.FILE,
@@ -32,13 +33,15 @@ _KINDS = {
 }
 
 
-def layer_of(upper: Path, subject: str = "layer", tally: Callable[[int], None] | None = None) -> Iterator[bytes]:
+def layer_of(
+    upper: Path, subject: str = "layer", tally: Callable[[int], None] | None = None, *, strict: bool = True
+) -> Iterator[bytes]:
     """Give the layer (a tar stream, not compressed) of what is in `upper`, an upper folder of overlayfs.
 
-    Sockets are left out. `tally` is told the size of each file. Invalid for a name that a layer cannot have, Failed where a
-    file changes under our hands.
+    Sockets are left out. `tally` is told the size of each file. Invalid for a name that a layer cannot have (not `strict`: it is
+    written all the same, to compare folders), Failed where a file changes under our hands.
     """
-    walk = _Walk(subject, tally or (lambda _: None))
+    walk = _Walk(subject, tally or (lambda _: None), strict=strict)
     fd = os.open(upper, _DIRECTORY)
     try:
         yield from walk.folder(fd, b"")
@@ -50,9 +53,10 @@ def layer_of(upper: Path, subject: str = "layer", tally: Callable[[int], None] |
 class _Walk:
     """One walk over one folder; remembers where it met the files that have several names."""
 
-    def __init__(self, subject: str, tally: Callable[[int], None]) -> None:
+    def __init__(self, subject: str, tally: Callable[[int], None], *, strict: bool) -> None:
         self._subject = subject
         self._tally = tally
+        self._strict = strict
         self._links: dict[tuple[int, int], bytes] = {}
 
     def folder(self, fd: int, path: bytes) -> Iterator[bytes]:
@@ -69,88 +73,111 @@ class _Walk:
                 yield from self._file(fd, name, _join(path, name), status)
 
     def _file(self, fd: int, name: bytes, path: bytes, status: os.stat_result) -> Iterator[bytes]:
-        if name.startswith(b".wh."):
+        if self._strict and name.startswith(b".wh."):
             problem = "a name that begins with .wh. cannot be in a layer: it would be a whiteout"
             raise Invalid(f"{self._subject}: {os.fsdecode(path)}", problem, "rename it")
-        entry = _entry(fd, name, path, status)
         if stat.S_ISDIR(status.st_mode):
-            yield header(entry)
+            yield header(_entry(fd, name, path, status))
             below = os.open(name, _DIRECTORY, dir_fd=fd)
             try:
                 yield from self.folder(below, path)
             finally:
                 os.close(below)
             return
-        first = self._links.get((status.st_dev, status.st_ino))
-        if first is not None:
-            yield header(_with(entry, kind=Kind.HARDLINK, target=first, xattrs=()))
-            return
         if status.st_nlink > 1:
-            self._links[status.st_dev, status.st_ino] = path
-        self._tally(files_size(entry))
-        if entry.kind is Kind.FILE:
-            yield from self._content(fd, name, entry)
+            first = self._links.setdefault((status.st_dev, status.st_ino), path)
+            if first != path:
+                yield header(_link(path, first, status))
+                return
+        if stat.S_ISREG(status.st_mode):
+            self._tally(status.st_size)
+            yield from self._content(fd, name, path, status)
         else:
+            entry = _entry(fd, name, path, status)
+            self._tally(files_size(entry))
             yield header(entry)
 
-    def _content(self, folder: int, name: bytes, entry: Entry) -> Iterator[bytes]:
+    def _content(self, folder: int, name: bytes, path: bytes, status: os.stat_result) -> Iterator[bytes]:
+        size = status.st_size
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
         try:
-            extents = _extents(fd, entry.size)
-            stored = sum(length for _, length in extents) if extents is not None else entry.size
-            yield header(_with(entry, extents=extents, stored=stored))
-            for offset, length in ((0, entry.size),) if extents is None else extents:
-                yield from self._bytes(fd, offset, length, entry)
+            extents = _extents(fd, size) if status.st_blocks * 512 < size else None
+            stored = sum(length for _, length in extents) if extents is not None else size
+            entry = Entry(
+                name=path,
+                mode=stat.S_IMODE(status.st_mode),
+                uid=status.st_uid,
+                gid=status.st_gid,
+                size=size,
+                stored=stored,
+                mtime=status.st_mtime_ns,
+                xattrs=_xattrs(fd),
+                extents=extents,
+            )
+            if extents is None and 0 < size <= _SMALL and len(data := os.read(fd, size)) == size:
+                yield b"".join(
+                    (header(entry), data, padding(size))
+                )  # most files are small: one piece is enough for them
+                return
+            yield header(entry)
+            for offset, length in ((0, size),) if extents is None else extents:
+                yield from self._bytes(fd, offset, length, path)
             yield padding(stored)
         finally:
             os.close(fd)
 
-    def _bytes(self, fd: int, offset: int, length: int, entry: Entry) -> Iterator[bytes]:
+    def _bytes(self, fd: int, offset: int, length: int, path: bytes) -> Iterator[bytes]:
         while length:
             data = os.pread(fd, min(length, _CHUNK), offset)
             if not data:
-                raise Failed(
-                    f"{self._subject}: {os.fsdecode(entry.name)}", "became shorter while it was read", "try again"
-                )
+                raise Failed(f"{self._subject}: {os.fsdecode(path)}", "became shorter while it was read", "try again")
             yield data
             offset += len(data)
             length -= len(data)
 
 
 def _entry(fd: int, name: bytes, path: bytes, status: os.stat_result) -> Entry:
+    """Describe a file that has no bytes of its own."""
     kind = _KINDS[stat.S_IFMT(status.st_mode)]
     device = kind in {Kind.CHARACTER, Kind.BLOCK}
-    size = status.st_size if kind is Kind.FILE else 0
     return Entry(
         name=path + b"/" if kind is Kind.DIRECTORY else path,
         kind=kind,
         mode=stat.S_IMODE(status.st_mode),
         uid=status.st_uid,
         gid=status.st_gid,
-        size=size,
-        stored=size,
         mtime=status.st_mtime_ns,
         target=os.fsencode(os.readlink(name, dir_fd=fd)) if kind is Kind.SYMLINK else b"",
         major=os.major(status.st_rdev) if device else 0,
         minor=os.minor(status.st_rdev) if device else 0,
-        xattrs=_xattrs(fd, name),
+        xattrs=_xattrs(b"/proc/self/fd/%d/%s" % (fd, name)),
     )
 
 
-def _xattrs(fd: int, name: bytes) -> tuple[tuple[bytes, bytes], ...]:
-    """Give the xattrs of a file, itself; those of overlayfs are its own business."""
-    file = b"/proc/self/fd/%d/%s" % (fd, name)
-    names = [found for found in os.listxattr(file, follow_symlinks=False) if not found.startswith("trusted.overlay.")]
-    return tuple(
-        (os.fsencode(found), os.getxattr(file, found, follow_symlinks=False))
-        for found in sorted(names, key=os.fsencode)
+def _link(path: bytes, first: bytes, status: os.stat_result) -> Entry:
+    return Entry(
+        name=path,
+        kind=Kind.HARDLINK,
+        mode=stat.S_IMODE(status.st_mode),
+        uid=status.st_uid,
+        gid=status.st_gid,
+        mtime=status.st_mtime_ns,
+        target=first,
     )
+
+
+def _xattrs(file: int | bytes) -> tuple[tuple[bytes, bytes], ...]:
+    """Give the xattrs of an open file, or of one by its name, itself; those of overlayfs are its own business."""
+    follow = isinstance(file, int)
+    names = [name for name in os.listxattr(file, follow_symlinks=follow) if not name.startswith("trusted.overlay.")]
+    if not names:
+        return ()
+    found = sorted((os.fsencode(name), name) for name in names)
+    return tuple((key, os.getxattr(file, name, follow_symlinks=follow)) for key, name in found)
 
 
 def _extents(fd: int, size: int) -> tuple[tuple[int, int], ...] | None:
     """Give where the data of a file is, or None where it has no holes."""
-    if os.fstat(fd).st_blocks * 512 >= size:
-        return None
     found = []
     at = 0
     while at < size:
@@ -161,12 +188,6 @@ def _extents(fd: int, size: int) -> tuple[tuple[int, int], ...] | None:
         at = min(os.lseek(fd, start, os.SEEK_HOLE), size)
         found.append((start, at - start))
     return None if found == [(0, size)] else tuple(found)
-
-
-def _with(entry: Entry, **changes: object) -> Entry:
-    if changes.get("kind") is Kind.HARDLINK:
-        changes |= {"size": 0, "stored": 0}
-    return replace(entry, **changes)
 
 
 def _join(path: bytes, name: bytes) -> bytes:

@@ -6,7 +6,9 @@ formats leave open is read as Go's archive/tar reads it, so that a layer means t
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
+from zlib import adler32
 
 from declarative.engine.images.layers.entry import LONGEST_NAME, Entry, Kind
 from declarative.engine.images.layers.pax import parse_records, parse_time
@@ -58,11 +60,12 @@ class Member:
         self._left = entry.stored
         self._padding = -entry.stored % BLOCK
 
-    def pieces(self, size: int | None = None) -> Iterator[memoryview]:
+    def pieces(self, size: int | None = None) -> Iterable[memoryview]:
         """Give the next `size` stored bytes (all that are left, by default) in pieces as they come."""
         size = self._left if size is None else size
         self._left -= size
-        return self._source.pieces(size)
+        whole = self._source.piece(size)
+        return (whole,) if whole is not None else self._source.pieces(size)
 
     def finish(self, *, lenient: bool = False) -> None:
         """Pass over what is left, up to the next header. `lenient`: the padding after the last file may be missing."""
@@ -153,21 +156,31 @@ def _check_sum(block: bytes, subject: str) -> None:
         expected = int(block[148:156].strip(b"\0 ") or b"0", 8)
     except ValueError:
         raise Invalid(subject, "not a tar archive: a header without a checksum") from None
-    total = sum(block) - sum(block[148:156]) + 256
+    rest = block[:148] + b" " * 8 + block[156:]
+    # Adler-32 has the sum of the bytes in it, modulo 65521, and is worked out in no time
+    if adler32(rest) & 0xFFFF == (1 + expected) % 65521:
+        return
     # where it differs, the sum of signed bytes counts too, as some old archivers had it
-    if expected != total and expected != total - 256 * sum(byte > 127 for byte in block[:148] + block[156:]):
+    if expected != sum(rest) - 256 * sum(byte > 127 for byte in rest):
         raise Invalid(subject, "damaged archive: the checksum of a header is wrong", "fetch it again")
 
 
 def _number(text: bytes, source: Source) -> int:
     """Read an octal number, or GNU's base 256, which has the top bit set; negative where the two top bits are."""
+    number = _parse_number(text)
+    if number is None:
+        raise Invalid(source.subject, f"a header has {text!r} for a number", "make the archive again")
+    return number
+
+
+@lru_cache(4096)
+def _parse_number(text: bytes) -> int | None:
+    """Read a number; most headers of an archive have the same owner, mode and time, so it is known already."""
     if text[0] & 0x80:
         value = int.from_bytes(text, "big") & ((1 << (8 * len(text) - 1)) - 1)
         return value - (1 << (8 * len(text) - 1)) if text[0] & 0x40 else value
     stripped = text.strip(b"\0 ").partition(b"\0")[0]
-    if stripped.strip(b"01234567"):
-        raise Invalid(source.subject, f"a header has {text!r} for a number", "make the archive again")
-    return int(stripped or b"0", 8)
+    return None if stripped.strip(b"01234567") else int(stripped or b"0", 8)
 
 
 def _text(data: bytes) -> bytes:

@@ -41,8 +41,20 @@ class Source:
             size -= len(piece)
             yield piece
 
+    def piece(self, size: int) -> memoryview | None:
+        """Give `size` bytes at once, where they have come already."""
+        end = self._at + size
+        if end > len(self._chunk):
+            return None
+        found = self._chunk[self._at : end]
+        self._at = end
+        return found
+
     def skip(self, size: int) -> None:
         """Pass over `size` bytes."""
+        if self._at + size <= len(self._chunk):
+            self._at += size
+            return
         for _ in self.pieces(size):
             pass
 

@@ -60,6 +60,8 @@ class Tree:
         self.implicit: list[tuple[bytes, int]] = []
         """Folders that were made because something is in them, with the time to give them in the end (nanoseconds)."""
         self.root = Folder(b"", None, b"", _open_top(top), [os.open(path, _DIRECTORY) for path in lowers])
+        self.hands_down = False
+        """Whether a folder was made that hands its group or an ACL down to what is made in it."""
         self._folders: dict[bytes, Folder] = {}
         self._walked: dict[bytes, Folder] = {}
         self._links: set[bytes] = set()
@@ -223,6 +225,7 @@ class Tree:
         if folder.lowers:
             status = os.fstat(folder.lowers[0])
             copy_metadata(folder.lowers[0], folder.fd)
+            self.hands_down = self.hands_down or hands_down(folder.fd)
             self.implicit.append((folder.path, status.st_mtime_ns))
         else:
             os.fchown(folder.fd, 0, 0)
@@ -250,6 +253,11 @@ def is_opaque(fd: int) -> bool:
         if error.errno in {errno.ENODATA, errno.ENOTSUP, errno.EPERM}:
             return False
         raise
+
+
+def hands_down(fd: int) -> bool:
+    """Tell whether files that are made in an open folder get its group, or an ACL."""
+    return bool(os.fstat(fd).st_mode & stat.S_ISGID) or "system.posix_acl_default" in os.listxattr(fd)
 
 
 def copy_metadata(source: int, target: int) -> None:

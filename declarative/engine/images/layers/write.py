@@ -24,6 +24,15 @@ _FLAGS = {
     Kind.FIFO: b"6",
 }
 _SECOND = 1_000_000_000
+_NO_TARGET = bytes(100)
+_NAMES = bytes(64)
+_NO_DEVICE = b"0000000\x000000000\0"
+_REST = bytes(167)
+# The header of pax records is the same for all but in its size, and in its sum.
+_PAX_START = b"PaxHeaders.0/entry".ljust(100, b"\0") + b"0000644\x000000000\x000000000\0"
+_PAX_MIDDLE = b"00000000000\0"
+_PAX_END = b"x" + _NO_TARGET + b"ustar\x0000" + _NAMES + _NO_DEVICE + _REST
+_PAX_SUM = sum(_PAX_START) + sum(_PAX_MIDDLE) + 8 * 32 + sum(_PAX_END)
 END = bytes(2 * _BLOCK)
 """What ends an archive."""
 
@@ -83,31 +92,25 @@ def _pax(records: list[tuple[bytes, bytes]]) -> bytes:
     if not records:
         return b""
     content = format_records(tuple(sorted(records)))
-    fields = Entry(name=b"PaxHeaders.0/entry", mode=0o644)
-    return _block(fields, fields.name, len(content), b"x") + content + padding(len(content))
+    size = len(content)
+    start = _PAX_START + b"%011o\0" % size + _PAX_MIDDLE
+    return start + b"%06o\0 " % (_PAX_SUM + sum(b"%011o" % size)) + _PAX_END + content + padding(size)
 
 
 def _block(entry: Entry, name: bytes, stored: int, flag: bytes) -> bytes:
-    seconds = entry.mtime // _SECOND
-    block = b"".join(
-        (
-            name[:100].ljust(100, b"\0"),
-            b"%07o\0" % entry.mode,
-            _octal(entry.uid, 7),
-            _octal(entry.gid, 7),
-            _octal(stored, 11),
-            _octal(seconds, 11),
-            b" " * 8,
-            flag,
-            entry.target[:100].ljust(100, b"\0"),
-            b"ustar\x0000",
-            bytes(64),
-            b"%07o\0" % entry.major,
-            b"%07o\0" % entry.minor,
-            bytes(167),
-        )
+    mode = b"%07o\0" % entry.mode
+    sizes = b"%s%s%s%s" % (
+        _octal(entry.uid, 7),
+        _octal(entry.gid, 7),
+        _octal(stored, 11),
+        _octal(entry.mtime // _SECOND, 11),
     )
-    return block[:148] + b"%06o\0 " % sum(block) + block[156:]
+    start = name[:100].ljust(100, b"\0") + mode + sizes
+    target = entry.target[:100].ljust(100, b"\0") if entry.target else _NO_TARGET
+    end = b"%s%sustar\x0000%s" % (flag, target, _NAMES)
+    devices = b"%07o\0%07o\0" % (entry.major, entry.minor) if entry.major or entry.minor else _NO_DEVICE
+    total = sum(start) + 8 * 32 + sum(end) + sum(devices)
+    return b"".join((start, b"%06o\0 " % total, end, devices, _REST))
 
 
 def _octal(value: int, digits: int) -> bytes:
