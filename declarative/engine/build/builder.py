@@ -58,6 +58,7 @@ class Ready:
     site: Site
     recipe: Recipe
     declared: frozenset[str]
+    warnings: tuple[str, ...] = ()
 
 
 @record
@@ -125,11 +126,14 @@ class Builder:
         source = self._take(site, body)
         recipe = _parsed(lambda: read_recipe(source, _with_escape(scope, source), request.target, request.labels))
         site.scope = recipe.scope
-        return Ready(request=request, site=site, recipe=recipe, declared=_declared(source))
+        warnings = tuple(each.original for each in source.instructions if each.gap)
+        return Ready(request=request, site=site, recipe=recipe, declared=_declared(source), warnings=warnings)
 
     def run(self, ready: Ready, sink: Callable[[Message], None]) -> Digest:
         """Build what was prepared, and give it its names."""
         site, request = ready.site, ready.request
+        if ready.warnings:
+            Voice(sink, 0).err(_gap_warning(ready.warnings).encode())
         try:
             state = _Run(self, ready, sink).run()
         finally:
@@ -261,6 +265,11 @@ def _parsed(read: Callable[[], _T]) -> _T:
         line = _LINE.match(error.place)
         where = f" line {line[1]}" if line else ""
         raise Invalid("", f"dockerfile parse error{where}: {error.problem}", error.remedy) from error
+
+
+def _gap_warning(texts: tuple[str, ...]) -> str:
+    found = "".join(f"[WARNING]: Empty continuation line found in:\n    {text}\n" for text in texts)
+    return f"{found}[WARNING]: Empty continuation lines will become errors in a future release.\n"
 
 
 def _with_escape(scope: Scope, source: Source) -> Scope:

@@ -32,7 +32,7 @@ class Instruction:
 
     `args`: as the form of the instruction splits them; for ENV and LABEL triples of name, value and "=" ("" in the old form).
     `json_form`: the arguments were a JSON array. `rest`: the text after name and flags. `original`: the whole, continuations
-    joined. `line`, `end_line` count from 1. `trigger`: what an ONBUILD holds.
+    joined. `line`, `end_line` count from 1. `trigger`: what an ONBUILD holds. `gap`: an empty line stood where it continues.
     """
 
     name: str
@@ -46,6 +46,7 @@ class Instruction:
     end_line: int = 0
     heredocs: tuple[Heredoc, ...] = ()
     trigger: Instruction | None = None
+    gap: bool = False
 
 
 @record
@@ -109,14 +110,14 @@ def _instructions(lines: Sequence[str], escape: str, file: str) -> Iterator[Inst
     at = 0
     while at < len(lines):
         start = at
-        text, at = _logical_line(lines, at, escape)
+        text, at, gap = _logical_line(lines, at, escape)
         if not text:
             continue
         place = f"{file}:{start + 1}"
         instruction = _parsed(text, escape, place)
         heredocs = heredocs_in(text) if "<<" in text and _may_hold_heredocs(instruction) else ()
         bodies, at = take_bodies(heredocs, lines, at, place)
-        yield _placed(instruction, start + 1, at, bodies)
+        yield replace(_placed(instruction, start + 1, at, bodies), gap=gap)
 
 
 def _parsed(text: str, escape: str, place: str) -> Instruction:
@@ -126,23 +127,25 @@ def _parsed(text: str, escape: str, place: str) -> Instruction:
         raise Invalid("ONBUILD", "is nested too deep", "write it once", place) from None
 
 
-def _logical_line(lines: Sequence[str], at: int, escape: str) -> tuple[str, int]:
-    """Join a line with those that continue it, leaving out comments and blank lines in between."""
+def _logical_line(lines: Sequence[str], at: int, escape: str) -> tuple[str, int, bool]:
+    """Join a line with those that continue it, leaving out comments and blank lines in between; tell whether one was blank."""
     quoted = re.escape(escape)
     continued = re.compile(rf"(?:(?<!{quoted})|^){quoted}[ \t]*\Z")
     line = lines[at].rstrip("\r\n").lstrip()
     at += 1
     if line.startswith("#"):
-        return "", at
+        return "", at, False
+    gap = False
     out, open_ = _continuation(line, continued)
     while open_ and at < len(lines):
         line = lines[at].rstrip("\r\n")
         at += 1
         if not line.strip() or line.lstrip().startswith("#"):
+            gap = gap or not line.strip()
             continue
         piece, open_ = _continuation(line, continued)
         out += piece
-    return out, at
+    return out, at, gap
 
 
 def _continuation(line: str, continued: re.Pattern[str]) -> tuple[str, bool]:

@@ -64,6 +64,7 @@ BUILDS: dict[str, tuple[str, dict[str, str]]] = {
     "an unknown flag": ("FROM busybox\nCOPY --bogus=1 a b\n", {}),
     "too few words": ("FROM busybox\nCOPY a\n", {}),
     "no stage": ("RUN x\n", {}),
+    "empty continuations": ("FROM busybox\nRUN true \\\n\n  && true\nENV a=b \\\n\n\n c=d\nRUN \\\n# c\n true\n", {}),
     "comments and continuations": ("# c\nFROM busybox\nRUN echo a && \\\n# in between\n    echo b\n", {}),
 }
 

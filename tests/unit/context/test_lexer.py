@@ -154,3 +154,11 @@ def test_lines_with_dos_ends_and_a_byte_order_mark() -> None:
 def test_what_is_no_dockerfile(text: bytes, message: str) -> None:
     with pytest.raises(Invalid, match=message):
         lex(text)
+
+
+@pytest.mark.parametrize("case", PARSER["continuation_warnings"])
+def test_empty_lines_in_a_continuation_are_noticed(case: dict[str, Any]) -> None:
+    noticed = [instruction.original for instruction in lex(case["dockerfile"].encode()).instructions if instruction.gap]
+
+    assert len(noticed) == case["n_warnings"]
+    assert all(any(wanted in text for text in noticed) for wanted in case["warnings_contain"])

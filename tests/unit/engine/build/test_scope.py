@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from declarative.engine.build.commands import Pair
 from declarative.engine.build.scope import PROXIES, Scope, platform_arguments, unused
 from declarative.errors import Invalid, Span
 from declarative.oci.platform import Platform
+from tests.shared_cases import load_cases
 
 HERE = Span(file="Dockerfile", line=3)
 
@@ -105,3 +108,12 @@ def test_platform_arguments_tell_where_and_for_what() -> None:
 
 def test_build_arguments_that_nobody_asks_for_are_told_but_for_proxies() -> None:
     assert unused(["b", "a", "HTTP_PROXY", "SOURCE_DATE_EPOCH"], ["a"]) == ("b",)
+
+
+@pytest.mark.parametrize(
+    "case", load_cases("dockerfile/env-substitution.json")["get_env"], ids=lambda case: str(case["env"])
+)
+def test_the_last_of_several_variables_of_a_name_counts(case: dict[str, Any]) -> None:
+    scope = Scope().stage(tuple(entry for entry in case["env"] if "=" in entry))
+
+    assert scope.expanded("$" + case["name"], HERE) == case["expected"]
