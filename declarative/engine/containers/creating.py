@@ -171,7 +171,8 @@ def _points(parts: Parts, config: Config, host: HostConfig) -> Iterator[Point]:
         found[point.destination] = point
     for target in config.volumes or ():
         point = points.of_volume(target)
-        found.setdefault(point.destination, point)
+        if point.destination not in asked:  # also where a tmpfs takes its place
+            found.setdefault(point.destination, point)
     yield from found.values()
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from declarative.engine.containers import backoff, ending, mounting, probing, removing, starting
+from declarative.engine.containers import backoff, ending, joining, mounting, probing, removing, starting
 from declarative.engine.containers.container import Health
 from declarative.engine.containers.health import plan_of
 from declarative.engine.containers.life import Status
@@ -94,9 +94,22 @@ def _runs(parts: Parts, container: Container, found: Found) -> None:
     )
     mounting.mount_root(parts, container)
     parts.records.put_state(container)
+    _reconcile_networks(parts, container)
     starting.rotate(parts, container)
     if health is not None:
         probing.plan_next(parts, container)
+
+
+def _reconcile_networks(parts: Parts, container: Container) -> None:
+    """Make a running container's endpoints those that its record names: a change of them may have been interrupted."""
+    found = {endpoint.network_name for endpoint in parts.networks.container(container.id).endpoints}
+    for name in found - container.networks.keys():
+        parts.networks.disconnect(container.id, name)
+    for name in container.networks.keys() - found:
+        parts.networks.connect(container.id, name, joining.endpoint_request(parts, container, container.networks[name]))
+    if found != container.networks.keys():
+        joining.write_hosts(parts, container)
+        joining.write_resolv(parts, container)
 
 
 def _has_ended(parts: Parts, container: Container, found: Found | None) -> None:
