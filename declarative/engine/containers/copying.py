@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -81,6 +82,7 @@ def _mounted_root(parts: Parts, container: Container) -> int:
         for point in sorted(container.points, key=lambda point: point.destination.count("/")):
             source = _source(parts, container, point)
             if source is not None:
+                _make_place(fd, source, point)
                 _bind(fd, source, point)
     except BaseException:
         mounting.unmount(parts, container)
@@ -95,6 +97,23 @@ def _source(parts: Parts, container: Container, point: points.Point) -> Path | N
         attributes = {"destination": point.destination, "read/write": str(point.writable).lower(), "propagation": ""}
         return parts.volumes.mount(point.name, container.id, attributes)
     return None
+
+
+def _make_place(root: int, source: Path, point: points.Point) -> None:
+    """Make the place of a mount that the image has not, as the runtime does at the start."""
+    with _place(root, point) as place:
+        if place is not None:
+            return
+    folder, name = posixpath.split(point.destination)
+    tree = Tree(root, (), overlay=False)
+    try:
+        made = tree.folder(
+            os.fsencode((folder if not source.is_dir() else point.destination).strip("/")), time=time.time_ns()
+        )
+        if made is not None and not source.is_dir():
+            os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=made.fd))
+    finally:
+        tree.close()
 
 
 def _bind(root: int, source: Path, point: points.Point) -> None:

@@ -47,7 +47,7 @@ class ExecConfig:
 class Exec:
     """One further process. `code`: None until it has ended."""
 
-    __slots__ = ("code", "config", "container", "ended", "id", "lock", "pid", "session", "started")
+    __slots__ = ("code", "config", "container", "ended", "id", "lock", "pid", "ready", "session", "started")
 
     def __init__(self, id: str, container: Container, config: ExecConfig) -> None:  # noqa: A002 - Docker's word
         self.id = id
@@ -55,6 +55,7 @@ class Exec:
         self.config = config
         self.lock = threading.Lock()
         self.started = False
+        self.ready = threading.Event()
         self.session: Session | None = None
         self.pid = 0
         self.code: int | None = None
@@ -117,6 +118,12 @@ class Execs:
 
     def start(self, exec_: Exec, *, size: tuple[int, int] = (0, 0)) -> Session:
         """Start one that is claimed. Failed, in Docker's words; its exit code says so too then."""
+        try:
+            return self._start(exec_, size)
+        finally:
+            exec_.ready.set()
+
+    def _start(self, exec_: Exec, size: tuple[int, int]) -> Session:
         config, container = exec_.config, exec_.container
         self._tell(exec_, "exec_start")
         try:

@@ -94,10 +94,10 @@ def _runs(parts: Parts, container: Container, found: Found) -> None:
     )
     mounting.mount_root(parts, container)
     parts.records.put_state(container)
-    _reconcile_networks(parts, container)
     starting.rotate(parts, container)
     if health is not None:
         probing.plan_next(parts, container)
+    _reconcile_networks(parts, container)
 
 
 def _reconcile_networks(parts: Parts, container: Container) -> None:

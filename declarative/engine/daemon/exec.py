@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from declarative.engine.daemon.http import Wire
     from declarative.engine.engine import Engine
 
+_READY_SECONDS = 10.0
+"""How long a start may take before nobody waits for it (dockerd's)."""
+
 
 @record
 class _Asked:
@@ -135,6 +138,8 @@ def resize(engine: Engine, request: Request) -> Response:
     """POST /exec/ID/resize."""
     exec_ = engine.containers.execs.get(request.names["name"])
     rows, columns = read_size(request)
+    if exec_.started:  # its client sizes the terminal at once, and the process takes a moment
+        exec_.ready.wait(_READY_SECONDS)
     if exec_.session is None:
         raise Invalid("", "exec process is not started")
     try:
