@@ -176,11 +176,16 @@ def _own_devices(root: int, container: Container) -> frozenset[int]:
     return frozenset(found)
 
 
+def _clean(path: str) -> str:
+    """Give a path in the container without detours; two slashes at its beginning are one (normpath keeps them)."""
+    return posixpath.normpath("/" + path.lstrip("/"))
+
+
 def _base_name(path: str) -> str:
     """Give the name that a path's file has in an archive: `.` for what is in a folder (`dir/.`), "" for the root (its is `/`)."""
     if path.endswith("/.") or path == ".":
         return "."
-    return posixpath.basename(posixpath.normpath(f"/{path}"))
+    return posixpath.basename(_clean(path))
 
 
 def _stat(root: int, folder: int, base: str, path: str, name: str) -> PathStat:
@@ -203,7 +208,7 @@ def _stat(root: int, folder: int, base: str, path: str, name: str) -> PathStat:
 def _link_target(root: int, folder: int, base: str, path: str) -> str:
     """Give where a link leads, as a path in the container; its text made absolute where it leads nowhere."""
     text = os.readlink(base, dir_fd=folder)
-    absolute = posixpath.normpath(posixpath.join("/", posixpath.dirname(posixpath.normpath(f"/{path}")), text))
+    absolute = posixpath.normpath(posixpath.join("/", posixpath.dirname(_clean(path)), text))
     try:
         fd = open_in_root(root, absolute, os.O_PATH)
     except OSError:
@@ -237,7 +242,7 @@ def _parent(root: int, path: str, name: str) -> Iterator[tuple[int, str]]:
     A path that ends in a slash or in `/.` means what a link leads to.
     """
     follow = path.endswith(("/", "/."))
-    clean = posixpath.normpath(f"/{path}")
+    clean = _clean(path)
     folder_path, base = posixpath.split(clean)
     try:
         if clean == "/" or follow:
@@ -331,7 +336,7 @@ def _check_kind(folder: int, member: Member) -> None:
 
 
 def _in_writable(container: Container, path: str) -> bool:
-    clean = posixpath.normpath(f"/{path}")
+    clean = _clean(path)
     return any(
         point.writable and (clean == point.destination or clean.startswith(f"{point.destination}/"))
         for point in container.points
