@@ -1,4 +1,4 @@
-"""How the verbs behave on a real engine: rollouts that go back, stops, saved plans, history, drift, and looks that only look."""
+"""How the verbs behave on real engines: rollouts that go back, stops, saved plans, history, drift, and looks that only look."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.engines import wait_until
 from tests.recording_proxy import Call, RecordingProxy, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.cli import Cli
@@ -38,6 +38,21 @@ def stack(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture(params=["docker_engine", "embedded_engine"])
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """Give dockerd 20.10, and after it the embedded engine."""
+    made: Engine = request.getfixturevalue(request.param)
+    yield made
+    made.clear()
+    made.clear_images()
+
+
+@pytest.fixture
+def declarative_cli(cli_for: Callable[[Engine], Cli], engine: Engine) -> Cli:
+    """Return the program under test against that engine."""
+    return cli_for(engine)
+
+
 def inspect(engine: Engine, name: str) -> Any:
     return json.loads(engine.docker("inspect", name).stdout)[0]
 
@@ -47,10 +62,10 @@ def names(engine: Engine) -> list[str]:
 
 
 def test_a_replacement_that_exits_brings_the_old_container_back(
-    declarative_cli: Cli, docker_engine: Engine, stack: Path
+    declarative_cli: Cli, engine: Engine, stack: Path
 ) -> None:
     declarative_cli("apply").expect(0)
-    before = inspect(docker_engine, "runs-web-1")["Id"]
+    before = inspect(engine, "runs-web-1")["Id"]
     stack.write_text(_STACK + web("echo no such table; exit 3"))
     ended = declarative_cli("apply").expect(1)
 
@@ -58,41 +73,39 @@ def test_a_replacement_that_exits_brings_the_old_container_back(
     assert "the old container is back" in ended.err
     assert "    no such table" in ended.err
     assert "stack.yaml:" in ended.err
-    assert names(docker_engine) == ["runs-web-1"]
-    after = inspect(docker_engine, "runs-web-1")
+    assert names(engine) == ["runs-web-1"]
+    after = inspect(engine, "runs-web-1")
     assert (after["Id"], after["State"]["Running"]) == (before, True)
 
 
 @pytest.mark.parametrize("order", ["stop-first", "start-first"])
-def test_a_replacement_hands_the_name_over(
-    declarative_cli: Cli, docker_engine: Engine, stack: Path, order: str
-) -> None:
+def test_a_replacement_hands_the_name_over(declarative_cli: Cli, engine: Engine, stack: Path, order: str) -> None:
     update = f"  update: {{order: {order}, monitor: 100ms}}\n"
     stack.write_text(_STACK + web(more=update))
     declarative_cli("apply").expect(0)
     stack.write_text(_STACK + web("exec sleep 1001", more=update))
 
     assert declarative_cli("apply", "--exit-code").expect(2).out.startswith("replace Container/runs-web-1")
-    assert names(docker_engine) == ["runs-web-1"]
+    assert names(engine) == ["runs-web-1"]
     assert declarative_cli("apply", "--exit-code").expect(0).out == "runs: in sync, nothing to do\n"
 
 
-def test_ctrl_c_in_a_rollout_goes_back_and_says_so(declarative_cli: Cli, docker_engine: Engine, stack: Path) -> None:
+def test_ctrl_c_in_a_rollout_goes_back_and_says_so(declarative_cli: Cli, engine: Engine, stack: Path) -> None:
     stack.write_text(_STACK + web(more="  update: {monitor: 30s}\n").replace("30s", "100ms"))
     declarative_cli("apply").expect(0)
-    before = inspect(docker_engine, "runs-web-1")["Id"]
+    before = inspect(engine, "runs-web-1")["Id"]
     stack.write_text(_STACK + web("exec sleep 1001", more="  update: {monitor: 30s}\n"))
     process = declarative_cli.start("apply")
-    wait_until(lambda: _runs_another(docker_engine, before), "the new container runs", 20)
+    wait_until(lambda: _runs_another(engine, before), "the new container runs", 20)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
 
     assert process.returncode == 130, err.decode()
     assert b"interrupted by Ctrl-C" in out + err
     assert b"the old container is back" in out + err
-    after = inspect(docker_engine, "runs-web-1")
+    after = inspect(engine, "runs-web-1")
     assert (after["Id"], after["State"]["Running"]) == (before, True)
-    assert names(docker_engine) == ["runs-web-1"]
+    assert names(engine) == ["runs-web-1"]
 
 
 def _runs_another(engine: Engine, before: str) -> bool:
@@ -101,13 +114,13 @@ def _runs_another(engine: Engine, before: str) -> bool:
 
 
 def test_a_second_ctrl_c_stops_at_once_and_the_next_apply_tidies_up(
-    declarative_cli: Cli, docker_engine: Engine, stack: Path
+    declarative_cli: Cli, engine: Engine, stack: Path
 ) -> None:
     stack.write_text(_STACK + web("trap '' TERM; while :; do sleep 1; done").replace("1s", "20s"))
     declarative_cli("apply").expect(0)
     stack.write_text(_STACK + web("exec sleep 1001"))
     process = declarative_cli.start("apply")  # stopping the old one takes 20 seconds
-    wait_until(lambda: "runs-web-1.new" in names(docker_engine), "the new container is made", 20)
+    wait_until(lambda: "runs-web-1.new" in names(engine), "the new container is made", 20)
     process.send_signal(signal.SIGINT)
     assert process.stdout is not None
     assert b"no new steps" in process.stdout.readline()
@@ -116,9 +129,9 @@ def test_a_second_ctrl_c_stops_at_once_and_the_next_apply_tidies_up(
 
     assert process.returncode == 130
     assert b"stopped at once" in err
-    docker_engine.docker("kill", "runs-web-1", check=False)
+    engine.docker("kill", "runs-web-1", check=False)
     declarative_cli("apply").expect(0)
-    assert names(docker_engine) == ["runs-web-1"]
+    assert names(engine) == ["runs-web-1"]
     declarative_cli("apply", "--exit-code").expect(0)
 
 
@@ -130,7 +143,7 @@ def test_a_timeout_ends_an_apply_as_ctrl_c_does_but_is_a_failure(declarative_cli
 
 
 def test_a_job_fails_with_its_output_and_what_needs_it_never_runs(
-    declarative_cli: Cli, docker_engine: Engine, stack: Path
+    declarative_cli: Cli, engine: Engine, stack: Path
 ) -> None:
     job = web("echo table is locked >&2; exit 4", name="migrate").replace("kind: Container", "kind: Job")
     job = job.replace(_QUICK, "")
@@ -140,29 +153,29 @@ def test_a_job_fails_with_its_output_and_what_needs_it_never_runs(
     assert "Job/runs-migrate-1: it exited with code 4" in ended.err
     assert "table is locked" in ended.err
     assert "skipped, because step" in ended.out
-    assert names(docker_engine) == ["runs-migrate-1"]
+    assert names(engine) == ["runs-migrate-1"]
     stack.write_text(stack.read_text().replace("exit 4", "exit 0"))
     declarative_cli("apply").expect(0)
     declarative_cli("apply", "--exit-code").expect(0)
 
 
 def test_a_saved_plan_does_what_was_shown_or_refuses_and_names_what_changed(
-    declarative_cli: Cli, docker_engine: Engine, stack: Path
+    declarative_cli: Cli, engine: Engine, stack: Path
 ) -> None:
     declarative_cli("plan", "--out", "saved").expect(0)
     declarative_cli("apply", "saved").expect(0)
-    assert names(docker_engine) == ["runs-web-1"]
+    assert names(engine) == ["runs-web-1"]
 
     stack.write_text(_STACK + web("exec sleep 1001"))
     declarative_cli("plan", "--out", "saved").expect(0)
-    docker_engine.docker("rm", "-f", "runs-web-1")
+    engine.docker("rm", "-f", "runs-web-1")
     ended = declarative_cli("apply", "saved").expect(1)
     assert "Container/runs-web-1: has changed since the plan was saved" in ended.err
-    assert names(docker_engine) == []
+    assert names(engine) == []
     assert "is not a saved plan" in declarative_cli("apply", "stack.yaml").expect(1).err
 
 
-def test_history_brings_an_earlier_revision_back(declarative_cli: Cli, docker_engine: Engine, stack: Path) -> None:
+def test_history_brings_an_earlier_revision_back(declarative_cli: Cli, engine: Engine, stack: Path) -> None:
     for seconds in (1000, 1001, 1002):
         stack.write_text(_STACK + web(f"exec sleep {seconds}"))
         declarative_cli("apply").expect(0)
@@ -171,21 +184,19 @@ def test_history_brings_an_earlier_revision_back(declarative_cli: Cli, docker_en
     assert "sleep 1001" in declarative_cli("history", "--show", "2").expect(0).out
 
     declarative_cli("rollout", "undo").expect(0)
-    assert inspect(docker_engine, "runs-web-1")["Config"]["Cmd"][-1] == "exec sleep 1001"
+    assert inspect(engine, "runs-web-1")["Config"]["Cmd"][-1] == "exec sleep 1001"
     declarative_cli("rollout", "undo", "--stack", "runs", "--to", "1").expect(0)
-    assert inspect(docker_engine, "runs-web-1")["Config"]["Cmd"][-1] == "exec sleep 1000"
+    assert inspect(engine, "runs-web-1")["Config"]["Cmd"][-1] == "exec sleep 1000"
     assert "no revision 99" in declarative_cli("rollout", "undo", "--to", "99").expect(1).err
 
 
-def test_drift_is_found_in_all_its_forms_and_told_once(
-    declarative_cli: Cli, docker_engine: Engine, stack: Path
-) -> None:
+def test_drift_is_found_in_all_its_forms_and_told_once(declarative_cli: Cli, engine: Engine, stack: Path) -> None:
     stack.write_text(_STACK + web() + web(name="db"))
     declarative_cli("apply").expect(0)
     declarative_cli("drift", "--metrics", "metrics.prom").expect(0)
     assert 'declarative_drift{stack="runs"} 0' in (stack.parent / "metrics.prom").read_text()
-    docker_engine.docker("exec", "runs-db-1", "sh", "-c", "echo x > /etc/motd; rm /bin/wget")
-    docker_engine.docker("stop", "-t", "0", "runs-web-1")
+    engine.docker("exec", "runs-db-1", "sh", "-c", "echo x > /etc/motd; rm /bin/wget")
+    engine.docker("stop", "-t", "0", "runs-web-1")
 
     ended = declarative_cli("drift", "--metrics", "metrics.prom", "--quiet-repeat", "seen").expect(3)
     assert "Container/runs-web-1 — stopped" in ended.out
@@ -198,16 +209,14 @@ def test_drift_is_found_in_all_its_forms_and_told_once(
     declarative_cli("drift").expect(0)
 
 
-def test_status_says_what_runs_with_and_without_a_manifest(
-    declarative_cli: Cli, docker_engine: Engine, stack: Path
-) -> None:
+def test_status_says_what_runs_with_and_without_a_manifest(declarative_cli: Cli, engine: Engine, stack: Path) -> None:
     declarative_cli("apply").expect(0)
     ended = declarative_cli("status", "--exit-code").expect(0)
     assert "runs-web-1  running  busybox" in ended.out
-    docker_engine.docker("stop", "-t", "0", "runs-web-1")
+    engine.docker("stop", "-t", "0", "runs-web-1")
     (row,) = declarative_cli("status", "--stack", "runs", "-o", "json").expect(0).json()["containers"]
     assert (row["name"], row["state"], row["ready"]) == ("runs-web-1", "exited (137)", False)
-    docker_engine.docker("rm", "runs-web-1")
+    engine.docker("rm", "runs-web-1")
     assert "missing" in declarative_cli("status", "--exit-code").expect(1).out
     assert stack.exists()
 
@@ -217,21 +226,19 @@ def test_status_says_what_runs_with_and_without_a_manifest(
     [("plan",), ("plan", "--out", "saved"), ("apply", "--dry-run"), ("drift", "--filesystem"), ("status",), ("history",),
      ("destroy", "--dry-run"), ("plan", "--target", "Container/web")],
 )  # fmt: skip
-def test_a_look_makes_no_writing_call(
-    declarative_cli: Cli, docker_engine: Engine, stack: Path, look: tuple[str, ...]
-) -> None:
+def test_a_look_makes_no_writing_call(declarative_cli: Cli, engine: Engine, stack: Path, look: tuple[str, ...]) -> None:
     declarative_cli("apply").expect(0)
-    docker_engine.docker("stop", "-t", "0", "runs-web-1")
+    engine.docker("stop", "-t", "0", "runs-web-1")
     stack.write_text(_STACK + web("exec sleep 1001") + web(name="db"))
-    assert docker_engine.socket_path is not None
-    with RecordingProxy(docker_engine.socket_path, stack.parent / "proxy.sock") as proxy:
+    assert engine.socket_path is not None
+    with RecordingProxy(engine.socket_path, stack.parent / "proxy.sock") as proxy:
         ended = declarative_cli(*look, "--engine", proxy.url)
         assert ended.code in {0, 3}, ended.err
         assert proxy.calls
         assert proxy.writes == []
 
 
-def test_a_call_whose_answer_was_cut_is_made_again(declarative_cli: Cli, docker_engine: Engine, stack: Path) -> None:
+def test_a_call_whose_answer_was_cut_is_made_again(declarative_cli: Cli, engine: Engine, stack: Path) -> None:
     cut: list[str] = []
 
     def once_each(call: Call) -> Verdict:
@@ -240,26 +247,28 @@ def test_a_call_whose_answer_was_cut_is_made_again(declarative_cli: Cli, docker_
         cut.append(str(call))
         return Verdict.CUT
 
-    assert docker_engine.socket_path is not None
-    with RecordingProxy(docker_engine.socket_path, stack.parent / "proxy.sock", after=once_each) as proxy:
+    assert engine.socket_path is not None
+    with RecordingProxy(engine.socket_path, stack.parent / "proxy.sock", after=once_each) as proxy:
         ended = declarative_cli("apply", "--engine", proxy.url).expect(0)
     assert "again in" in ended.out
     assert len(cut) >= 3
-    assert names(docker_engine) == ["runs-web-1"]
+    assert names(engine) == ["runs-web-1"]
     declarative_cli("apply", "--exit-code").expect(0)
 
 
-def test_an_apply_in_sync_makes_no_writing_call(declarative_cli: Cli, docker_engine: Engine, stack: Path) -> None:
+def test_an_apply_in_sync_makes_no_writing_call(declarative_cli: Cli, engine: Engine, stack: Path) -> None:
     declarative_cli("apply").expect(0)
-    assert docker_engine.socket_path is not None
-    with RecordingProxy(docker_engine.socket_path, stack.parent / "proxy.sock") as proxy:
+    assert engine.socket_path is not None
+    with RecordingProxy(engine.socket_path, stack.parent / "proxy.sock") as proxy:
         declarative_cli("apply", "--engine", proxy.url).expect(0)
         assert proxy.writes == []
 
 
+@pytest.mark.parametrize("spare", ["spare_engine", "spare_embedded"])
 def test_an_engine_that_dies_in_the_middle_ends_the_apply_soon_and_the_next_one_converges(
-    cli_for: Callable[[Engine], Cli], spare_engine: Engine, stack: Path
+    cli_for: Callable[[Engine], Cli], request: pytest.FixtureRequest, stack: Path, spare: str
 ) -> None:
+    spare_engine: Engine = request.getfixturevalue(spare)
     stack.write_text(_STACK + "".join(web(name=f"web{number}") for number in range(12)))
     dying = False
 
@@ -308,7 +317,7 @@ def test_a_newer_engine_goes_through_the_same_life(
 
 @pytest.mark.slow
 def test_killed_at_every_writing_call_the_next_apply_converges(
-    declarative_cli: Cli, docker_engine: Engine, stack: Path
+    declarative_cli: Cli, engine: Engine, stack: Path
 ) -> None:
     """A replacement, a removal and a new container: killed before and after each call; nothing is left, the data stays."""
     volume = f"---\n{_HEAD}kind: Volume\nmetadata: {{name: data}}\n"
@@ -320,16 +329,16 @@ def test_killed_at_every_writing_call_the_next_apply_converges(
     while killed:
         stack.write_text(old)
         declarative_cli("apply").expect(0)
-        docker_engine.docker("exec", "runs-web-1", "sh", "-c", f"echo {number} > /data/kept")
+        engine.docker("exec", "runs-web-1", "sh", "-c", f"echo {number} > /data/kept")
         stack.write_text(new)
-        killed = _killed_at(number, declarative_cli, docker_engine, stack)
+        killed = _killed_at(number, declarative_cli, engine, stack)
         declarative_cli("apply").expect(0)
-        assert names(docker_engine) == ["runs-fresh-1", "runs-web-1"], number
-        assert inspect(docker_engine, "runs-web-1")["Config"]["Cmd"][-1] == "exec sleep 1001", number
-        kept = docker_engine.docker("exec", "runs-web-1", "cat", "/data/kept").stdout
+        assert names(engine) == ["runs-fresh-1", "runs-web-1"], number
+        assert inspect(engine, "runs-web-1")["Config"]["Cmd"][-1] == "exec sleep 1001", number
+        kept = engine.docker("exec", "runs-web-1", "cat", "/data/kept").stdout
         assert kept == f"{number}\n"
         declarative_cli("apply", "--exit-code").expect(0)
-        number += 1
+        number += 4 if engine.flavour.name == "embedded" else 1  # `test_crash.py` samples both
     assert number > 20
 
 
