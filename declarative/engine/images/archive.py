@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from declarative.engine.images.layers.entry import Entry
     from declarative.engine.images.layers.reader import Member
-    from declarative.engine.images.snapshots import Loose
+    from declarative.engine.images.loose import Loose
     from declarative.engine.images.store import ImageStore
 
 _MOST_DOCUMENTS = 64 << 20

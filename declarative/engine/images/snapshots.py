@@ -16,6 +16,7 @@ from declarative.engine.images.folders import Folders
 from declarative.engine.images.layers.apply import apply_layer, measure_layer
 from declarative.engine.images.layers.compression import unpacked
 from declarative.engine.images.layers.diff import layer_of
+from declarative.engine.images.loose import Loose
 from declarative.engine.images.pack import Packing, gathered, pack
 from declarative.engine.images.records import LayerBlob
 from declarative.engine.images.settle import boot_id
@@ -48,16 +49,6 @@ class Layer:
     descriptor: Descriptor
     size: int
     chain: Digest
-
-
-@record
-class Loose:
-    """A layer unpacked before it was known on what: `folder` waits to be published. `rooted` as of `Applied`."""
-
-    folder: Path
-    diff_id: Digest
-    files: int
-    rooted: bool
 
 
 @record
@@ -136,7 +127,7 @@ class Snapshots:
                 if self._records.layer_blob(layer.digest) is None:
                     self._learn(layer, diff_id, read())
                 return known.folder
-            if loose is not None and loose.diff_id == diff_id and loose.folder.is_dir():
+            if loose is not None and loose.diff_id == diff_id and loose.folder.is_dir() and loose.fits(lowers):
                 blob = LayerBlob(digest=layer.digest, diff_id=diff_id, size=loose.files)
                 if lowers and not loose.rooted:
                     self._folders.root_as(loose.folder, lowers[0])
@@ -194,7 +185,13 @@ class Snapshots:
         if not applied.alone:
             self._folders.erase_later(folder)
             return None
-        return Loose(folder=folder, diff_id=applied.diff_id, files=applied.files, rooted=applied.rooted)
+        return Loose(
+            folder=folder,
+            diff_id=applied.diff_id,
+            files=applied.files,
+            rooted=applied.rooted,
+            implicit=applied.implicit,
+        )
 
     def drop(self, loose: Loose) -> None:
         """Remove a layer that was tried out, if it was not taken."""

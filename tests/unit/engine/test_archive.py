@@ -202,6 +202,18 @@ def test_the_root_folder_stays_as_it_is_below(store: ImageStore) -> None:
         assert (folder.stat().st_mode & 0o7777, folder.stat().st_uid) == (0o711, 3)
 
 
+@pytest.mark.parametrize("below", ["usr/a", "usr/share/a", "opt/a"])
+def test_folders_that_a_layer_does_not_name_are_as_below(below: str, store: ImageStore) -> None:
+    """Without a layer below that has them they are root's own; else the layer is unpacked again."""
+    folders = [(Entry(name=b"usr/", kind=Kind.DIRECTORY, mode=0o711, uid=5), b"")] if below.startswith("usr") else []
+    base = b"".join(archive([*folders, (Entry(name=below.encode()), b"")]))
+    load(store, [tar(docker_archive(["web:1"], base, a_layer(**{"usr/share/x": "1"})))])
+    top = store.snapshots.lowers(store.resolve("web:1"))[0]
+    assert (top / "usr").stat().st_uid == (5 if folders else 0)
+    assert (top / "usr" / "share" / "x").read_text() == "1"
+    assert check(store, mend=False) == ()
+
+
 def test_loading_again_reads_no_layer_whose_name_says_what_it_is(store: ImageStore) -> None:
     image = make_image(store, {"a": "1" * 100_000})
     store.tag(image.id, ref("web:1"))

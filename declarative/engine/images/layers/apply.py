@@ -67,8 +67,8 @@ def apply_layer(
         applier.finish()
     finally:
         tree.close()
-    alone = not tree.implicit and not applier.hides_root
-    return replace(gauge.applied(), alone=alone, rooted=applier.rooted)
+    implicit = tuple(path for path, _ in tree.implicit)
+    return replace(gauge.applied(), alone=not applier.hides_root, rooted=applier.rooted, implicit=implicit)
 
 
 def place_members(found: Iterable[Member], tree: Tree, subject: str, limits: Limits | None = None) -> None:

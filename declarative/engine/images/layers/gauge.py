@@ -32,7 +32,8 @@ class Applied:
     """A layer that was applied: the digest of the unpacked stream, its size in bytes, how many entries it had.
 
     `files` is the size of its files, each counted once, as engines tell the size of a layer; links are as long as their
-    target. `alone`: it comes out the same whatever layers are below it. `rooted`: it says what the root folder is like.
+    target. `rooted`: it says what the root folder is like. `implicit` are folders that it needs and does not have, made as
+    they are below; with `alone` nothing else of it depends on the layers below.
     """
 
     diff_id: Digest
@@ -41,6 +42,7 @@ class Applied:
     files: int
     alone: bool = False
     rooted: bool = False
+    implicit: tuple[bytes, ...] = ()
 
 
 class Gauge:

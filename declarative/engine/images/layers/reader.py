@@ -256,18 +256,21 @@ def _with_records(entry: Entry, records: Records, source: Source) -> Entry:
 
 
 def _check(entry: Entry, source: Source) -> None:
-    name = entry.name[:80].decode(errors="backslashreplace")
     if b"\0" in entry.name or b"\0" in entry.target:
-        raise Invalid(source.subject, f"entry {name}: a NUL in its name", "do not use this archive")
+        raise Invalid(source.subject, f"entry {_shown(entry)}: a NUL in its name", "do not use this archive")
     if len(entry.name) > LONGEST_NAME or len(entry.target) > LONGEST_NAME:
-        raise Invalid(source.subject, f"entry {name}…: a name longer than {LONGEST_NAME} bytes")
+        raise Invalid(source.subject, f"entry {_shown(entry)}…: a name longer than {LONGEST_NAME} bytes")
     if not (0 <= entry.size < _INT64 and 0 <= entry.stored < _INT64):
-        raise Invalid(source.subject, f"entry {name}: a size of {entry.size} bytes", "do not use this archive")
+        raise Invalid(source.subject, f"entry {_shown(entry)}: a size of {entry.size} bytes", "do not use this archive")
     # (uid_t) -1 means "leave as it is" to chown, so it is nobody's id
     if not (0 <= entry.uid < 0xFFFFFFFF and 0 <= entry.gid < 0xFFFFFFFF):
-        raise Invalid(source.subject, f"entry {name}: owner {entry.uid}:{entry.gid} is out of range")
+        raise Invalid(source.subject, f"entry {_shown(entry)}: owner {entry.uid}:{entry.gid} is out of range")
     if not (0 <= entry.major < 1 << 12 and 0 <= entry.minor < 1 << 20):  # the ranges of Linux's dev_t
-        raise Invalid(source.subject, f"entry {name}: device {entry.major}:{entry.minor} is out of range")
+        raise Invalid(source.subject, f"entry {_shown(entry)}: device {entry.major}:{entry.minor} is out of range")
+
+
+def _shown(entry: Entry) -> str:
+    return entry.name[:80].decode(errors="backslashreplace")
 
 
 def read_all(chunks: Iterable[bytes], subject: str) -> list[tuple[Entry, bytes]]:
