@@ -37,7 +37,7 @@ class _Line:
         self.folder = folder
         self.connection = connection
         self.kind = kind
-        self.clients: list[Attachment] = []
+        self.clients: list[SharingClient] = []
         self.paused = False
         self.over = False
         self.input_ended = kind == "none"
@@ -60,7 +60,7 @@ class Hub:
         self._ends, self._ended = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._poll.register(self._ends, select.EPOLLIN)
 
-    def attach(self, folder: Path, kind: Input) -> Attachment:
+    def attach(self, folder: Path, kind: Input) -> SharingClient:
         """Give a client of the process that has this folder. NotFound where it has ended."""
         with self._lock:
             line = self._lines.get(folder)
@@ -70,7 +70,7 @@ class Hub:
                 self._by_number[line.connection.fileno()] = line
                 self._poll.register(line.connection, select.EPOLLIN)
                 self._start()
-            client = Attachment(self, line, Backlog(self._spill))
+            client = SharingClient(self, line, Backlog(self._spill))
             line.clients.append(client)
             return client
 
@@ -113,7 +113,7 @@ class Hub:
                 with contextlib.suppress(OSError):
                     line.connection.shutdown(socket.SHUT_WR)
 
-    def leave(self, client: Attachment, line: _Line) -> None:
+    def leave(self, client: SharingClient, line: _Line) -> None:
         """Let a client go, and the connection with the last one; but not where that would end the input."""
         with self._lock:
             if client in line.clients:
@@ -172,10 +172,11 @@ class Hub:
             line.connection.shutdown(socket.SHUT_RDWR)
         for client in line.clients:
             client.put(None)
+        line.clients.clear()  # no circle is left, and the connection closes with the last client
 
 
-class Attachment:
-    """One client of a process. Reading and writing may be done by two threads; `close` by any."""
+class SharingClient:
+    """One of the clients of a monitor. See `streams.Attachment`."""
 
     def __init__(self, hub: Hub, line: _Line, backlog: Backlog) -> None:
         self._hub = hub

@@ -39,8 +39,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from declarative.engine.paths import Paths
-    from declarative.engine.runtime.hub import Attachment, Input
+    from declarative.engine.runtime.hub import Input
     from declarative.engine.runtime.sandbox import Process, Resources, Sandbox
+    from declarative.engine.runtime.streams import Attachment
 
 Status = Literal["absent", "created", "running", "paused", "stopped"]
 _LOST_FILE = "lost"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-_SLOWEST_SECONDS = 1.0
+_SLOWEST_SECONDS = 0.5
 _FASTEST_SECONDS = 0.02
 
 
@@ -38,6 +38,7 @@ class _Log:
         self.policy = policy
         self.reopen = reopen
         self.size = 0
+        self.since = time.monotonic()
         self.seen = 0.0
         self.due = 0.0
 
@@ -101,8 +102,8 @@ def _look_at(log: _Log, now: float) -> None:
         rotate(log.path, log.policy.max_files)
         log.reopen()
         size = 0
-    if not log.seen:
-        log.due = now + _SLOWEST_SECONDS / 10  # nobody knows yet how fast it grows
+    if now - log.since < _SLOWEST_SECONDS:
+        log.due = now + _FASTEST_SECONDS  # nobody knows yet how fast it grows
     elif grown > 0:
         left = (log.policy.max_size - size) * (now - log.seen) / grown
         log.due = now + min(_SLOWEST_SECONDS, max(_FASTEST_SECONDS, left / 2))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, Self
 
 from declarative.engine.runtime.spawn import CONTROL, SOCKET
 from declarative.errors import NotFound
@@ -15,6 +15,7 @@ from declarative.record import record
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from types import TracebackType
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 PACKET_MAX = 32 << 10  # conmon takes 32 KiB of input at once, and sends 8 KiB of output
@@ -27,6 +28,33 @@ class Chunk:
 
     stream: int
     data: bytes
+
+
+class Attachment(Protocol):
+    """One client of a process. Reading and writing may be done by two threads; `close` by any."""
+
+    def fileno(self) -> int:
+        """Give a descriptor for select and poll: readable when `read` does not block."""
+
+    def read(self) -> Chunk | None:
+        """Give the next output; None when there is no more. Blocks."""
+
+    def write(self, data: bytes) -> None:
+        """Give input to the process. Blocks while it does not read. Unavailable where it takes none any more."""
+
+    def close_input(self) -> None:
+        """End the input, where it is one that a client ends; output goes on."""
+
+    def close(self) -> None:
+        """Go; a `read` in another thread gives None."""
+
+    def __enter__(self) -> Self:
+        """Give itself."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close."""
 
 
 def connect(folder: Path) -> socket.socket:

@@ -80,16 +80,16 @@ class Machine:
         self.drop(sandbox.id)
         return ended.code, b"".join(output).decode()
 
-    def execute(self, name: str, *args: str, **fields: Any) -> tuple[int, str]:
+    def execute(self, name: str, *args: str, session: str = "", **fields: Any) -> tuple[int, str]:
         """Run one more process in a container to its end; give the exit code and its output."""
         self._count += 1
         process = Process(args=args, env=ENVIRONMENT, **fields)
-        session = self.runtime.exec(name, f"s{self._count}", process, stdin=False)
+        made = self.runtime.exec(name, session or f"s{self._count}", process, stdin=False)
         output = b""
-        while chunk := session.attachment.read():
+        while chunk := made.attachment.read():
             output += chunk.data
-        code = session.wait(PATIENCE_SECONDS)
-        session.close()
+        code = made.wait(PATIENCE_SECONDS)
+        made.close()
         assert code is not None
         return code, output.decode()
 

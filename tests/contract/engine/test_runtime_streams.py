@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import select
 import threading
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from declarative.engine.runtime.oci import StartRefused
+from declarative.engine.runtime.sandbox import Process
 from declarative.engine.runtime.streams import STDERR, STDOUT
 from declarative.errors import NotFound, Unavailable
-from tests.contract.engine.runtimes import PATIENCE_SECONDS, wait_until
+from tests.contract.engine.runtimes import ENVIRONMENT, PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
-    from declarative.engine.runtime.hub import Attachment
+    from declarative.engine.runtime.sessions import Session
+    from declarative.engine.runtime.streams import Attachment
     from tests.contract.engine.runtimes import Machine
 
 MIB = 1 << 20
@@ -44,12 +48,12 @@ def test_a_hundred_megabytes_come_through_whole(box: Machine) -> None:
     with box.runtime.attach(made.id) as client:
         box.runtime.start(made.id)
         size = 0
-        last = b""
+        errors = b""
         while chunk := client.read():
             size += len(chunk.data) if chunk.stream == STDOUT else 0
-            last = chunk.data
+            errors += chunk.data if chunk.stream == STDERR else b""
     assert size == 100 * MIB
-    assert last == b"end\n"
+    assert errors == b"end\n"
 
 
 def test_input_goes_in_and_ends(box: Machine) -> None:
@@ -102,7 +106,7 @@ def test_a_process_that_reads_no_input_still_writes(box: Machine) -> None:
 
 
 def test_looking_on_does_not_end_the_input(box: Machine) -> None:
-    """conmon ends the input when any connection of its ends."""
+    """Conmon ends the input when any connection of its ends."""
     made = box.shell("cat; echo ended")
     box.runtime.create(made, log=box.log(made.id), stdin=True)
     typist = box.runtime.attach(made.id)
@@ -236,3 +240,111 @@ def _all(client: Attachment) -> dict[int, bytes]:
     while chunk := client.read():
         found.setdefault(chunk.stream, []).append(chunk.data)
     return {stream: b"".join(parts) for stream, parts in found.items()}
+
+
+class TestSessions:
+    """Streams of `docker exec`: a child of ours under crun, a monitor under runc and for terminals."""
+
+    def test_input_output_and_exit_code(self, box: Machine) -> None:
+        name = box.start(box.sandbox("sleep", "1000"))
+        session = _session(box, name, "cat; echo err >&2; exit 3", stdin=True)
+
+        def write() -> None:
+            for _ in range(5):
+                session.attachment.write(b"x" * MIB)
+            session.attachment.write(b"\n")
+            session.attachment.close_input()
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        output = _all(session.attachment)
+        writer.join()
+        assert (len(output[STDOUT]), output[STDERR]) == (5 * MIB + 1, b"err\n")
+        assert session.wait(PATIENCE_SECONDS) == 3
+        with pytest.raises(Unavailable):
+            session.attachment.write(b"late")
+        session.close()
+
+    def test_a_session_ends_with_its_process_whoever_holds_its_streams(self, box: Machine) -> None:
+        name = box.start(box.sandbox("sleep", "1000"))
+        session = _session(box, name, "sleep 1000 & echo done", stdin=False)
+        assert _all(session.attachment)[STDOUT] == b"done\n"
+        assert session.wait(PATIENCE_SECONDS) == 0
+        session.close()
+        assert len(box.runtime.pids(name)) == 2
+
+    def test_all_output_of_a_process_that_has_ended_is_read(self, box: Machine) -> None:
+        name = box.start(box.sandbox("sleep", "1000"))
+        session = _session(box, name, "seq 1 5000", stdin=False)
+        assert session.wait(PATIENCE_SECONDS) == 0
+        assert _all(session.attachment)[STDOUT].endswith(b"\n5000\n")
+        assert session.attachment.read() is None
+        assert select.select([session.attachment], [], [], 5)[0], "the end can be polled for"
+        session.close()
+
+    def test_signals_and_the_end_of_the_container(self, box: Machine) -> None:
+        name = box.start(box.sandbox("sleep", "1000"))
+        session = _session(box, name, "sleep 1000", stdin=False)
+        assert session.wait(0.1) is None
+        assert session.pid in box.runtime.pids(name)
+        session.kill(15)
+        assert session.wait(PATIENCE_SECONDS) == 143
+        session.kill(15)
+        session.close()
+        session = _session(box, name, "sleep 1000", stdin=False)
+        box.runtime.kill(name)
+        assert _all(session.attachment) == {}
+        assert session.wait(PATIENCE_SECONDS) == 137
+        session.close()
+
+    def test_closing_wakes_a_reader(self, box: Machine) -> None:
+        name = box.start(box.sandbox("sleep", "1000"))
+        session = _session(box, name, "sleep 1000", stdin=True)
+        got: list[object] = [...]
+        reader = threading.Thread(target=lambda: got.append(session.attachment.read()))
+        reader.start()
+        time.sleep(0.1)
+        session.attachment.close()
+        reader.join(PATIENCE_SECONDS)
+        assert got == [..., None]
+        session.kill()
+        assert session.wait(PATIENCE_SECONDS) == 137
+        session.close()
+
+    def test_a_terminal(self, box: Machine) -> None:
+        name = box.start(box.sandbox("sleep", "1000"))
+        session = _session(box, name, "read line; stty size; tty", stdin=True, terminal=True)
+        session.resize(21, 99)
+        time.sleep(0.2)
+        session.attachment.write(b"\n")
+        output = _all(session.attachment)[STDOUT].decode()
+        assert "21 99\r\n/dev/pts/0\r\n" in output
+        assert session.wait(PATIENCE_SECONDS) == 0
+        session.close()
+
+    def test_what_cannot_run_is_refused_and_leaves_nothing(self, box: Machine) -> None:
+        name = box.start(box.sandbox("sleep", "1000"))
+        for program, code in (("nowhere", 127), ("/etc/passwd", 126)):
+            with pytest.raises(StartRefused) as caught:
+                box.runtime.exec(name, "bad", Process(args=(program,), env=ENVIRONMENT), stdin=False)
+            assert caught.value.code == code
+        assert list((box.folder / "run/exec").iterdir()) == []
+
+    def test_many_at_once(self, box: Machine) -> None:
+        name = box.start(box.sandbox("sleep", "1000"))
+        codes: dict[int, int] = {}
+
+        def run(number: int) -> None:
+            codes[number] = box.execute(name, "sh", "-c", f"exit {number}", session=f"many{number}")[0]
+
+        threads = [threading.Thread(target=run, args=(number,)) for number in range(12)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert codes == {number: number for number in range(12)}
+
+
+def _session(box: Machine, name: str, script: str, *, stdin: bool, terminal: bool = False) -> Session:
+    process = Process(args=("sh", "-c", script), env=ENVIRONMENT, terminal=terminal)
+    return box.runtime.exec(name, f"s{time.monotonic_ns()}", process, stdin=stdin)
