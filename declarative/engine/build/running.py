@@ -180,7 +180,7 @@ class _Run:
             namespaces=Namespaces(network=self._around.network.namespace(network)),
             resources=request.resources,
             rlimits=request.rlimits,
-            cgroup_parent=request.cgroup_parent or f"/{self._site.parts.settings.cgroup_parent.strip('/')}",
+            cgroup_parent="/" + (request.cgroup_parent or self._site.parts.settings.cgroup_parent).strip("/"),
         )
 
     def _engine_files(self, folder: Path, network: str) -> tuple[Mount, ...]:

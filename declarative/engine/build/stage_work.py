@@ -6,6 +6,7 @@ depends on; here the cache is asked, and if it does not know, the job is done an
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -177,11 +178,10 @@ class StageWork:
         lowers = before.lowers(images)
         upper = self._site.new_folder() / "upper"
         upper.mkdir()
-        if lowers:
-            status = lowers[0].stat()
-            upper.chmod(status.st_mode & 0o7777)
-        else:
-            upper.chmod(0o755)
+        status = lowers[0].stat() if lowers else None  # it is to be the root folder
+        if status is not None:
+            os.chown(upper, status.st_uid, status.st_gid)
+        upper.chmod(status.st_mode & 0o7777 if status is not None else 0o755)
         job.act(upper)
         if not any(upper.iterdir()):
             return None

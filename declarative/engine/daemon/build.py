@@ -116,7 +116,7 @@ def read_request(request: Request) -> BuildRequest:
         shm_size=query.integer("shmsize") or DEFAULT_SHM_SIZE,
         resources=_resources(query),
         rlimits=_rlimits(query),
-        cgroup_parent=query.text("cgroupparent"),
+        cgroup_parent=_cgroup(query.text("cgroupparent")),
         secrets=_secrets(request.headers),
         credentials=of_config_header(request.headers),
     )
@@ -243,6 +243,12 @@ def _rlimits(query: Query) -> tuple[Rlimit, ...]:
         )
     except (AttributeError, KeyError, TypeError, ValueError):
         raise Invalid("ulimits", "is no JSON list of limits, each with Name, Soft and Hard") from None
+
+
+def _cgroup(text: str) -> str:
+    if ".." in text.split("/") or "\0" in text:
+        raise Invalid("", f"invalid cgroup parent: {text!r}")
+    return text
 
 
 def _secrets(headers: Mapping[str, str]) -> dict[str, bytes]:

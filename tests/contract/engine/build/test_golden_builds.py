@@ -9,22 +9,20 @@ from __future__ import annotations
 import base64
 import io
 import tarfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from declarative.engine.build.request import BuildRequest
 from declarative.errors import DeclarativeError
-from tests.contract.engine.builders import MTIME, Said, Shop, flatten, sha256, shop
+from tests.contract.engine.build.builders import Said, Shop, flatten, sha256, shop
+from tests.contract.engine.build.golden import FIXTURE, base_layer, put
 from tests.shared_cases import load_cases
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CASES: list[dict[str, Any]] = load_cases("dockerfile/golden-builds.json")["cases"]
-FIXTURE: dict[str, Any] = load_cases("dockerfile/golden-fixture.json")
-BUSYBOX = Path("/bin/busybox")
 NAMES = {"busybox": ("busybox:latest", "busybox:stable"), "alpine": ("alpine:latest",)}
 GOAL = 0.98
 
@@ -43,30 +41,6 @@ def bench() -> Iterator[Shop]:
         yield made
 
 
-def base_layer(base: str) -> bytes:
-    """Write the layer of a base image as the fixture describes it."""
-    files = {**FIXTURE["busybox"]["files"], **(FIXTURE["alpine"]["extra_files"] if base == "alpine" else {})}
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-        for text in FIXTURE["busybox"]["dirs"]:
-            name, _, mode = text.partition(":")
-            _put(tar, name, b"", int(mode or "755", 8), tarfile.DIRTYPE)
-        for name, content in sorted(files.items()):
-            _put(tar, name, content.encode(), 0o644)
-        _put(tar, "bin/busybox", BUSYBOX.read_bytes(), 0o755)
-        for applet in FIXTURE["applets"]:
-            _put(tar, f"bin/{applet}", b"", 0o777, tarfile.SYMTYPE, "/bin/busybox")
-    return buffer.getvalue()
-
-
-def _put(
-    tar: tarfile.TarFile, name: str, data: bytes, mode: int, kind: bytes = tarfile.REGTYPE, link: str = ""
-) -> None:
-    entry = tarfile.TarInfo(name)
-    entry.size, entry.mode, entry.type, entry.linkname, entry.mtime = len(data), mode, kind, link, MTIME
-    tar.addfile(entry, io.BytesIO(data))
-
-
 def context_of(case: dict[str, Any]) -> bytes:
     """Write the context as docker's command does, with the Dockerfile given from outside of it."""
     buffer = io.BytesIO()
@@ -80,9 +54,9 @@ def context_of(case: dict[str, Any]) -> bytes:
             if entry["path"] == ".dockerignore":
                 ignore = entry["content"]
                 continue
-            _put(tar, entry["path"], data, int(entry.get("mode", "777"), 8), kind, entry.get("link", ""))
-        _put(tar, ".dockerfile.0", case["dockerfile"].encode(), 0o600)
-        _put(tar, ".dockerignore", f"{ignore}\n.dockerfile.0\n".encode(), 0o644)
+            put(tar, entry["path"], data, int(entry.get("mode", "777"), 8), kind, entry.get("link", ""))
+        put(tar, ".dockerfile.0", case["dockerfile"].encode(), 0o600)
+        put(tar, ".dockerignore", f"{ignore}\n.dockerfile.0\n".encode(), 0o644)
     return buffer.getvalue()
 
 
