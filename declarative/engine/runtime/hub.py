@@ -33,7 +33,7 @@ _PACKETS_AT_ONCE = 64
 class _Line:
     """One connection to a monitor, and the clients that share it. Guarded by the hub's lock."""
 
-    def __init__(self, folder: Path, connection: socket.socket, kind: Input) -> None:
+    def __init__(self, folder: Path, connection: streams.Connection, kind: Input) -> None:
         self.folder = folder
         self.connection = connection
         self.kind = kind
@@ -41,10 +41,6 @@ class _Line:
         self.paused = False
         self.over = False
         self.input_ended = kind == "none"
-
-    def __del__(self) -> None:
-        # not sooner: a client's thread may be writing, and the descriptor's number must not become another file's meanwhile
-        self.connection.close()
 
 
 class Hub:

@@ -57,9 +57,19 @@ class Attachment(Protocol):
         """Close."""
 
 
-def connect(folder: Path) -> socket.socket:
+class Connection(socket.socket):
+    """A connection that closes with its last user, and not sooner.
+
+    A user's thread may be writing to it, and the descriptor's number must not become another file's meanwhile.
+    """
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def connect(folder: Path) -> Connection:
     """Connect to the monitor of a folder. NotFound where none listens: the process has ended."""
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    connection = Connection(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
         # by descriptor: a path may be longer than a socket's name
         directory = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
