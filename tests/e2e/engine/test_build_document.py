@@ -136,3 +136,18 @@ def test_a_failed_build_is_debugged_by_running_its_last_good_layer(outgoing: Dae
     assert ended.returncode == 127
     assert outgoing.run(layer, "ls", "/tmpfile") == "/tmpfile"
     assert "no such file or directory" in outgoing.docker("run", "--rm", layer, "/bin/bash", check=False).stderr
+
+
+def test_vim_is_installed_by_hand_and_committed(outgoing: Daemon, debian: str) -> None:
+    """`docker run -it ubuntu`, `apt-get install -y vim`, `docker ps`, `docker commit silly_goldberg ubuntu-with-vi`."""
+    with outgoing.terminal("run", "-it", debian) as terminal:
+        terminal.read_until("# ")
+        terminal.type("apt-get update && apt-get install -y --no-install-recommends vim-tiny; echo ended with $?\n")
+        terminal.read_until("ended with 0", _SECONDS)
+        (name,) = outgoing.lines("ps", "--format", "{{.Names}}")
+        outgoing.docker("commit", name, "ubuntu-with-vi", seconds=_SECONDS)
+        terminal.type("exit\n")
+        terminal.finish()
+    assert "VIM - Vi IMproved" in outgoing.run("ubuntu-with-vi", "vi", "--version")
+    assert outgoing.docker("run", "--rm", debian, "vi", "--version", check=False).returncode == 127
+    assert "A /usr/bin/vim.tiny" in outgoing.lines("diff", name)
