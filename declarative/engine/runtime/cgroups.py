@@ -196,6 +196,25 @@ def borrow(groups: Cgroups) -> tuple[int, ...]:
     return ()
 
 
+def settle(groups: Cgroups, group: str, own: str | None = None) -> None:
+    """Move this process out of its service's or session's control group into one of ours; monitors are started in it too.
+
+    What ends a session or a service ends every process in its group, with the containers' monitors among them. Only hierarchies
+    that service managers use matter. Nothing happens where this process is at the top already, or may not move. `own`: what
+    /proc/self/cgroup says.
+    """
+    told = own if own is not None else Path("/proc/self/cgroup").read_text()
+    for line in told.splitlines():
+        number, controllers, path = line.split(":", 2)
+        point = groups.second if number == "0" else groups.first.get(controllers)
+        if point is None or path == "/" or controllers not in {"", "name=systemd"}:
+            continue
+        with contextlib.suppress(OSError):
+            folder = point / group.strip("/")
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "cgroup.procs").write_text(str(os.getpid()))
+
+
 def _first_version(controller: str) -> int:
     """Mount a controller of version 1 nowhere; give the descriptor that keeps it."""
     context = kernel.fsopen("cgroup")

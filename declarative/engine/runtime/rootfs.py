@@ -17,10 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from declarative.engine.runtime import kernel
+from declarative.engine.runtime.idmaps import mapped, root_of
 from declarative.errors import Failed, Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
+
+    from declarative.engine.runtime.sandbox import IdMap
 
 LAYERS_MAX = 500
 """Layers in one mount, fs/overlayfs OVL_MAX_STACK."""
@@ -29,23 +32,42 @@ _VALUE_MAX = 255  # fs/fsopen.c: a value of fsconfig
 _OPTIONS = (("index", "off"), ("metacopy", "off"), ("redirect_dir", "off"))
 
 
-def mount_overlay(lowers: Sequence[Path], upper: Path, work: Path, target: Path, *, volatile: bool = False) -> None:
+def mount_overlay(
+    lowers: Sequence[Path],
+    upper: Path,
+    work: Path,
+    target: Path,
+    *,
+    volatile: bool = False,
+    uid_maps: Sequence[IdMap] = (),
+    gid_maps: Sequence[IdMap] = (),
+) -> None:
     """Mount image layers (uppermost first) below a writable layer. `work` is on the file system of `upper`.
 
     `volatile`: the kernel need not write it out when it is unmounted or synced; for what does not outlive the machine anyway.
+    `uid_maps`, `gid_maps`: those of the sandbox, for a container in a user namespace.
     Failed where the kernel refuses, Unsupported where it has no overlayfs or a container has too many layers.
     """
     if len(lowers) > LAYERS_MAX:
         raise Unsupported("overlay", f"{len(lowers)} layers are more than {LAYERS_MAX}", "squash the image")
-    if volatile:
-        shutil.rmtree(work / "work" / "incompat", ignore_errors=True)
+    if uid_maps and upper.parent != work.parent:
+        raise Failed("overlay", "upper and work are not beside each other")
+    shutil.rmtree(work / "work" / "incompat", ignore_errors=True)  # of a volatile mount that nobody unmounted
     below = list(lowers)
     spare: Path | None = None
     if not below:  # overlayfs wants one: an image without layers
         spare = Path(tempfile.mkdtemp(prefix="empty-", dir=work.parent))
         below = [spare]
     try:
-        _mount(below, upper, work, target, volatile=volatile)
+        if uid_maps:
+            with mapped([upper.parent, *below], uid_maps, gid_maps, work.parent) as (home, *shown):
+                # overlayfs works as who mounts it, and through the map the machine's root is nobody
+                _mount_as(
+                    root_of(uid_maps, gid_maps),
+                    lambda: _mount(shown, home / upper.name, home / work.name, target, volatile=volatile),
+                )
+        else:
+            _mount(below, upper, work, target, volatile=volatile)
     except OSError as error:
         if error.errno == errno.ENODEV:
             raise Unsupported("overlay", "the kernel has no overlayfs", "load it: modprobe overlay") from error
@@ -111,6 +133,24 @@ def _unescape(point: bytes) -> bytes:
     for code, character in ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b"\\")):
         point = point.replace(code, character)
     return point
+
+
+def _mount_as(owner: tuple[int, int], act: Callable[[], None]) -> None:
+    """Mount in a thread that makes files as (uid, gid)."""
+    problem: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            kernel.act_as(*owner)
+            act()
+        except BaseException as error:  # noqa: BLE001 - raised below
+            problem.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if problem:
+        raise problem[0]
 
 
 def _mount(lowers: Sequence[Path], upper: Path, work: Path, target: Path, *, volatile: bool) -> None:
