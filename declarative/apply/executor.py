@@ -8,11 +8,11 @@ observation in one call serves all steps that wait.
 from __future__ import annotations
 
 import time
-from collections import deque
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from declarative.apply.events import Outcome, StepEnded, StepProgress, StepStarted, StepWaits, Stopping
+from declarative.apply.line import Line, Run
 from declarative.apply.masking import Mask
 from declarative.apply.moves import Ask, Do, Pause, Wait
 from declarative.apply.readiness import Never, NotYet, Vigil
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from declarative.apply.events import State, Tell
-    from declarative.apply.moves import Move, Script
+    from declarative.apply.moves import Move
     from declarative.apply.stop import Stop
     from declarative.core.plan import Plan, Step
     from declarative.drivers.port import Driver, Lease, Observed, Progress
@@ -41,24 +41,11 @@ _WAKE: Any = (None, None, None)  # a message that only says: look around
 
 
 @record(frozen=False)
-class _Run:
-    """A step under way. `move`: what it waits for; `slot`: it counts among the `parallelism`."""
-
-    step: Step
-    script: Script
-    begun: float
-    move: Move | None = None
-    slot: bool = False
-    begun_moves: bool = False
-    diagnosing: bool = False  # the result of its move is the error to be thrown in
-    vigil: Vigil | None = None
-    said: str = ""
-    until: float = 0.0
-
-
-@record(frozen=False)
 class Executor:
-    """Executes one plan. `run` may be called once."""
+    """Executes one plan. `run` may be called once.
+
+    At most `parallelism` steps have calls under way, and `starts` of them are starting a container.
+    """
 
     plan: Plan
     driver: Driver
@@ -67,15 +54,15 @@ class Executor:
     stop: Stop
     mask: Mask = field(default_factory=Mask)
     parallelism: int = DEFAULT_PARALLELISM
+    starts: int = DEFAULT_PARALLELISM
     clock: Callable[[], float] = time.monotonic
     _outcomes: dict[int, Outcome] = field(default_factory=dict)
-    _runs: list[_Run] = field(default_factory=list)
-    _queue: deque[_Run] = field(default_factory=deque)
-    _inbox: SimpleQueue[tuple[_Run | None, Any, BaseException | None]] = field(default_factory=SimpleQueue)
+    _runs: list[Run] = field(default_factory=list)
+    _line: Line = field(default_factory=lambda: Line(free=0, starts=0))
+    _inbox: SimpleQueue[tuple[Run | None, Any, BaseException | None]] = field(default_factory=SimpleQueue)
     _ended_at: dict[int, float] = field(default_factory=dict)
-    _fresh: set[str] = field(default_factory=set)
+    _fresh: dict[str, float] = field(default_factory=dict)
     _moved: bool = True  # a step has ended since steps were last looked at
-    _free: int = 0
     _looking: bool = False
     _look_at: float = 0.0
     _checked: float = float("-inf")
@@ -85,7 +72,7 @@ class Executor:
 
     def run(self) -> tuple[Outcome, ...]:
         """Execute; gives the outcome of every step, in the plan's order. Never raises for what an action raised."""
-        self._free = self.parallelism
+        self._line = Line(free=self.parallelism, starts=self.starts)
         workers, watcher = Workers(self.parallelism, self._inbox), Workers(1, self._inbox)
         self.stop.on_request(lambda: self._inbox.put(_WAKE))
         try:
@@ -121,7 +108,7 @@ class Executor:
                 self._start(step)
 
     def _start(self, step: Step) -> None:
-        run = _Run(
+        run = Run(
             step=step,
             script=script_of(step, self.driver, self.plan.stack, pause=self._delay(step)),
             begun=self.clock(),
@@ -146,7 +133,7 @@ class Executor:
     # ---- scripts
 
     def _resume(
-        self, run: _Run, value: Any = None, error: BaseException | None = None, *, started: bool = False
+        self, run: Run, value: Any = None, error: BaseException | None = None, *, started: bool = False
     ) -> None:
         """Go on with a script until it wants something that takes time, or ends."""
         run.vigil = None
@@ -171,22 +158,22 @@ class Executor:
         else:
             self._place(run, started=started)
 
-    def _is_stop(self, run: _Run, failure: DeclarativeError) -> bool:
+    def _is_stop(self, run: Run, failure: DeclarativeError) -> bool:
         """Whether a step ended because of the stop. A builder in our terminal hears Ctrl-C too, and fails of itself."""
         if not self.stop.requested:
             return False
         cut = isinstance(run.move, Do) and is_long(run.move.action)
         return cut or type(failure) is type(self.stop.error)
 
-    def _place(self, run: _Run, *, started: bool) -> None:
+    def _place(self, run: Run, *, started: bool) -> None:
         match run.move:
             case Do() | Ask():
                 if started and isinstance(run.move, Do):
-                    self._queue.append(run)
+                    self._line.join(run)
                 else:
-                    self._queue.appendleft(run)  # what is under way comes before what is new
+                    self._line.push_in(run)
             case Wait(awaits=awaits):
-                self._release(run)
+                self._line.release(run)
                 run.vigil = Vigil(awaits=awaits, begun=self.clock(), fresh=self._fresh)
                 self._interval, self._look_at = FIRST_LOOK, min(self._look_at, self.clock())
                 if started:
@@ -195,18 +182,13 @@ class Executor:
                 if self.stop.requested:
                     self._resume(run, error=self.stop.error)
             case Pause(seconds=seconds):
-                self._release(run)
+                self._line.release(run)
                 run.until = self.clock() + seconds
                 if self.stop.requested:
                     self._resume(run, error=self.stop.error)
 
-    def _release(self, run: _Run) -> None:
-        if run.slot:
-            run.slot = False
-            self._free += 1
-
-    def _finish(self, run: _Run, state: State, error: DeclarativeError | None = None) -> None:
-        self._release(run)
+    def _finish(self, run: Run, state: State, error: DeclarativeError | None = None) -> None:
+        self._line.release(run)
         self._runs.remove(run)
         self._end(run.step, state, seconds=self.clock() - run.begun, error=error)
 
@@ -222,17 +204,13 @@ class Executor:
     # ---- calls
 
     def _begin_moves(self, workers: Workers) -> None:
-        while self._queue and (self._queue[0].slot or self._free):
-            run = self._queue.popleft()
-            if not run.slot:
-                run.slot = True
-                self._free -= 1
-                if not run.begun_moves:
-                    run.begun_moves = True
-                    self.tell(StepStarted(step=run.step))
+        while (run := self._line.next()) is not None:
+            if not run.begun_moves:
+                run.begun_moves = True
+                self.tell(StepStarted(step=run.step))
             self._submit(workers, run)
 
-    def _submit(self, workers: Workers, run: _Run) -> None:
+    def _submit(self, workers: Workers, run: Run) -> None:
         move = run.move
 
         def call() -> Any:
@@ -255,14 +233,14 @@ class Executor:
         except DeclarativeError:
             return
 
-    def _make(self, run: _Run, move: Move | None) -> Any:
+    def _make(self, run: Run, move: Move | None) -> Any:
         if isinstance(move, Ask):
             return move.question()
         if isinstance(move, Do):
             self._check_lease()
             self.driver.execute(move.action, self._progress(run.step, long=is_long(move.action)))
             if isinstance(move.action, (StartContainer, RestartContainer)):
-                self._fresh.add(move.action.name)
+                self._fresh[move.action.name] = self.clock()
         return None
 
     def _check_lease(self) -> None:
@@ -297,9 +275,10 @@ class Executor:
             self._observed(value, error, workers)
             return
         workers.ended()
+        self._line.called(owner)
         self._returned(owner, value, error)
 
-    def _returned(self, run: _Run, value: Any, error: BaseException | None) -> None:
+    def _returned(self, run: Run, value: Any, error: BaseException | None) -> None:
         """Go on with a step whose call is over."""
         if isinstance(error, LockHeld):
             self.stop.request(error, abandon=True)
@@ -352,7 +331,7 @@ class Executor:
         if dues and all(due is not None for due in dues):
             self._look_at = min(now + LAST_LOOK, max(now, min(due for due in dues if due is not None)))
 
-    def _judge(self, run: _Run, seen: Any, now: float, workers: Workers) -> float | None:
+    def _judge(self, run: Run, seen: Any, now: float, workers: Workers) -> float | None:
         answer = run.vigil.see(seen, now) if run.vigil is not None else None
         if isinstance(answer, NotYet):
             if answer.why != run.said:
@@ -378,8 +357,7 @@ class Executor:
         if error is not None:
             self.tell(Stopping(error=error))
         under_way = {run.step.id for run in self._runs}
-        for run in [run for run in self._queue if not run.begun_moves]:
-            self._queue.remove(run)
+        for run in self._line.leave():
             self._cancel(run)
         for run in [run for run in self._runs if run.vigil is not None or isinstance(run.move, Pause)]:
             self._cancel(run)
@@ -387,7 +365,7 @@ class Executor:
             if step.id not in self._outcomes and step.id not in under_way:
                 self._end(step, "skipped")
 
-    def _cancel(self, run: _Run) -> None:
+    def _cancel(self, run: Run) -> None:
         """Throw the reason in, so that the step is undone; or, where the lock is lost, leave everything as it is."""
         if self.stop.abandon:
             run.script.close()

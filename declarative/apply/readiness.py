@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from declarative.record import field, record
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
     from declarative.core.plan import Await
     from declarative.drivers.port import Observed
@@ -58,12 +58,13 @@ class _Track:
 class Vigil:
     """Watches the containers of one wait from `begun` (the clock's seconds) on.
 
-    `fresh`: containers that this apply started: any restart of theirs is a failure, where an old one's count is history.
+    `fresh`: containers that this apply started, and when the engine said that they run: any restart of theirs is a failure,
+    where an old one's count is history.
     """
 
     awaits: tuple[Await, ...]
     begun: float
-    fresh: Collection[str] = ()
+    fresh: Mapping[str, float] = field(default_factory=dict)
     _tracks: dict[str, _Track] = field(default_factory=dict)
 
     @property
@@ -111,7 +112,10 @@ class Vigil:
             track.since = None
             return NotYet(why=problem)
         if track.since is None or track.started != seen.started:
-            track.since, track.started = now, seen.started
+            # without a health check it has been well since its start, of which the engine told us
+            first = not track.started and not seen.health
+            track.since = self.fresh.get(item.name, now) if first else now
+            track.started = seen.started
         end = track.since + item.monitor / _SECOND
         if now >= end:
             return Ready()

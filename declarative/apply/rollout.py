@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from declarative.core.plan import Rollout
     from declarative.drivers.port import Observed
 
+MONITOR = 1_000_000_000
+"""Nanoseconds that a new container must stay well, by default, before the old one is given up."""
+
 OUTPUT_LINES = 20
 """Lines of a failed container's output that are kept for the report; the container itself goes."""
 
@@ -88,7 +91,8 @@ class Replacement:
 
     def _ready(self, name: str) -> Await:
         update = self.rollout.update
-        return Await(name=name, condition="healthy", monitor=update.monitor, deadline=update.deadline)
+        monitor = MONITOR if update.monitor is None else update.monitor
+        return Await(name=name, condition="healthy", monitor=monitor, deadline=update.deadline)
 
     def _settle(self) -> Generator[Move, Any, bool]:
         """Make sure that NAME is the good container and NAME.old is free; gives whether NAME runs.

@@ -246,13 +246,13 @@ class Update:
     """How a rollout goes, in Swarm's words. Durations in nanoseconds.
 
     A replica that fails comes back as it was, and the rollout ends. `monitor` is how long a container must stay well to
-    count as ready; `deadline` is how long it may take to get there.
+    count as ready, None for the default; `deadline` is how long it may take to get there.
     """
 
     order: Literal["stop-first", "start-first"] = "stop-first"
     parallelism: int = 1
     delay: int = 0
-    monitor: int = 1_000_000_000
+    monitor: int | None = None
     deadline: int = 300_000_000_000
 
 

@@ -51,7 +51,10 @@ class Owner:
 
 @record
 class EngineInfo:
-    """The engine behind the driver. `buildkit`: it has BuildKit, and a client that can drive it is here."""
+    """The engine behind the driver. `buildkit`: it has BuildKit, and a client that can drive it is here.
+
+    `processors`: how many the engine's machine has, 0 where it does not say.
+    """
 
     name: str = "docker"
     version: str = ""
@@ -59,6 +62,7 @@ class EngineInfo:
     platform: str = "linux/amd64"
     log_driver: str = "json-file"
     buildkit: bool = False
+    processors: int = 0
 
 
 @record

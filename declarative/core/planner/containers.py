@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from declarative.core.planner.verdicts import Verdict, Wanted
     from declarative.core.resources import Container, Update
 
+MONITOR = 500_000_000
+"""Nanoseconds that a container that takes nobody's place must stay well, by default, before it counts as ready: long enough
+for a program that cannot run as it was told to say so and exit. What takes a place over is watched longer (`apply.rollout`)."""
+
 
 class ContainerPlanner:
     """Plans every Container."""
@@ -174,7 +178,12 @@ class ContainerPlanner:
                 cause="until it is ready",
                 source=wanted.container.places.at(""),
                 awaits=tuple(
-                    Await(name=name, condition="healthy", monitor=update.monitor, deadline=update.deadline)
+                    Await(
+                        name=name,
+                        condition="healthy",
+                        monitor=MONITOR if update.monitor is None else update.monitor,
+                        deadline=update.deadline,
+                    )
                     for name in names
                 ),
             ),

@@ -85,6 +85,7 @@ def engine_info(client: EngineClient, info: Json, *, buildkit: bool) -> EngineIn
         api_version="{}.{}".format(*facts.api),
         platform=f"{info.get('OSType') or 'linux'}/{_ARCHITECTURES.get(machine, machine or 'amd64')}",
         log_driver=info.get("LoggingDriver") or "json-file",
+        processors=int(info.get("NCPU") or 0),
         buildkit=name == "declarative" or (buildkit and name == "docker" and facts.api >= BUILDKIT_API),
     )
 

@@ -36,7 +36,7 @@ def take(engine: MemoryEngine, scope: Scope) -> Actual:
         found = revisions(engine, scope.stack)
         return Actual(
             stack=scope.stack,
-            engine=EngineInfo(name="memory", version="1", api_version="1.47"),
+            engine=EngineInfo(name="memory", version="1", api_version="1.47", processors=engine.processors),
             images=_images(engine),
             references=_references(engine),
             containers={

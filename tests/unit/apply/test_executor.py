@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from declarative.apply import executor, retry
 from declarative.apply.events import Outcome, StepEnded, StepStarted
 from declarative.apply.stop import Stop
+from declarative.core.actions import CreateContainer, StartContainer
 from declarative.drivers.memory import MemoryDriver
 from declarative.drivers.memory.life import Program
 from declarative.errors import Failed, Interrupted, LockHeld, Unavailable
@@ -73,6 +75,32 @@ def test_at_most_parallelism_actions_run_at_once(world: World, monkeypatch: pyte
 
     assert world.apply(container("web", more="replicas: 12"), parallelism=3).done
     assert most == 3
+
+
+@pytest.mark.parametrize(("processors", "at_once"), [(1, 2), (2, 4), (64, 6), (0, 6)])
+def test_the_engine_s_processors_bound_how_many_containers_start_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch, processors: int, at_once: int
+) -> None:
+    world.engine.processors = processors
+    running: Counter[type] = Counter()
+    most: Counter[type] = Counter()
+    lock = threading.Lock()
+    execute = MemoryDriver.execute
+
+    def slow(self: MemoryDriver, action: Action, progress: Callable[[Progress], None]) -> None:
+        with lock:
+            running[type(action)] += 1
+            most[type(action)] = max(most[type(action)], running[type(action)])
+        time.sleep(0.02)
+        execute(self, action, progress)
+        with lock:
+            running[type(action)] -= 1
+
+    monkeypatch.setattr(MemoryDriver, "execute", slow)
+
+    assert world.apply(container("web", more="replicas: 24"), parallelism=6).done
+    assert most[StartContainer] == at_once
+    assert most[CreateContainer] == 6
 
 
 def test_a_dependant_of_a_failed_step_never_runs_and_names_it(world: World) -> None:

@@ -25,7 +25,7 @@ def vigil(condition: str = "healthy", *, monitor: float = 0, deadline: float = 0
         monitor=int(monitor * SECOND),
         deadline=int(deadline * SECOND),
     )
-    return Vigil(awaits=(item,), begun=0.0, fresh={"web"} if fresh else ())
+    return Vigil(awaits=(item,), begun=0.0, fresh={"web": 0.0} if fresh else {})
 
 
 @pytest.mark.parametrize(
@@ -67,6 +67,33 @@ def test_the_end_of_the_monitor_is_known_so_that_nobody_looks_too_early() -> Non
 
     assert isinstance(answer, NotYet)
     assert answer.due == 6.0
+
+
+def test_what_this_apply_started_is_watched_from_its_start_on() -> None:
+    watch = vigil(monitor=5, fresh=True)
+    answer = watch.see({"web": RUNNING}, 1.0)
+
+    assert isinstance(answer, NotYet)
+    assert answer.due == 5.0
+    assert isinstance(watch.see({"web": RUNNING}, 5.0), Ready)
+
+
+def test_a_health_check_begins_the_monitor_when_it_passes() -> None:
+    watch = vigil(monitor=5, fresh=True)
+    watch.see({"web": STARTING}, 1.0)
+    answer = watch.see({"web": HEALTHY}, 2.0)
+
+    assert isinstance(answer, NotYet)
+    assert answer.due == 7.0
+
+
+def test_a_restart_that_somebody_else_made_begins_the_monitor_anew() -> None:
+    watch = vigil(monitor=5, fresh=True)
+    watch.see({"web": RUNNING}, 1.0)
+    answer = watch.see({"web": Observed(state="running", started="t2")}, 3.0)
+
+    assert isinstance(answer, NotYet)
+    assert answer.due == 8.0
 
 
 def test_being_unwell_in_between_begins_the_monitor_anew() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
+from declarative.apply.moves import Ask, Wait
+from declarative.apply.script import script_of
 from declarative.apply.stop import Stop
 from declarative.drivers.memory.life import Program
 from declarative.errors import Conflict, DeclarativeError, Interrupted
@@ -14,6 +17,8 @@ from tests.unit.apply.world import World, container, job
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from declarative.apply.moves import Move
 
 ORDERS = ("stop-first", "start-first")
 
@@ -249,3 +254,24 @@ def test_an_error_of_the_way_back_keeps_its_kind(world: World) -> None:
     assert isinstance(error, DeclarativeError)
     assert isinstance(error, Conflict)
     assert "port 80" in error.problem
+
+
+@pytest.mark.parametrize(("stated", "made", "replaced"), [("", 0.5, 1.0), ("monitor: 3s, ", 3.0, 3.0)])
+def test_who_takes_a_place_over_is_watched_longer_unless_the_manifest_says_how_long(
+    world: World, stated: str, made: float, replaced: float
+) -> None:
+    text = container("web").replace("monitor: 1ms, ", stated)
+    *_, wait = world.look(text)[0].steps
+    world.apply(container("web"))
+    changed = container("web", "sleep 9001").replace("monitor: 1ms, ", stated)
+    (replace_,) = world.look(changed)[0].steps
+    script = script_of(replace_, world.driver, "shop")
+    moves: list[Move] = []
+    with suppress(StopIteration):
+        moves.append(next(script))
+        while not isinstance(moves[-1], Wait):
+            moves.append(script.send({} if isinstance(moves[-1], Ask) else None))
+
+    assert [item.monitor / 1e9 for item in wait.awaits] == [made]
+    assert isinstance(moves[-1], Wait)
+    assert [item.monitor / 1e9 for item in moves[-1].awaits] == [replaced]

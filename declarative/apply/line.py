@@ -1,0 +1,90 @@
+"""Steps under way, and the line of those whose next call is due: a bounded number at once, what is begun before what is new.
+
+The rule that keeps it simple: a step holds one of the slots from its first call until it waits or ends; among those with a slot
+a bounded number starts containers. Used from one thread.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from declarative.apply.moves import Do
+from declarative.core.actions import RestartContainer, StartContainer
+from declarative.record import field, record
+
+if TYPE_CHECKING:
+    from declarative.apply.moves import Move, Script
+    from declarative.apply.readiness import Vigil
+    from declarative.core.plan import Step
+
+
+@record(frozen=False)
+class Run:
+    """A step under way. `move`: what it waits for; `slot`: it counts among those at once."""
+
+    step: Step
+    script: Script
+    begun: float
+    move: Move | None = None
+    slot: bool = False
+    begun_moves: bool = False
+    starting: bool = False  # its call starts a container
+    diagnosing: bool = False  # the result of its move is the error to be thrown in
+    vigil: Vigil | None = None
+    said: str = ""
+    until: float = 0.0
+
+
+@record(frozen=False)
+class Line:
+    """Who may make a call: `free` steps more, `starts` containers more may be started."""
+
+    free: int
+    starts: int
+    _waiting: deque[Run] = field(default_factory=deque)
+
+    def join(self, run: Run) -> None:
+        """Stand at the end, with a step that is new."""
+        self._waiting.append(run)
+
+    def push_in(self, run: Run) -> None:
+        """Stand at the head, with a step that is under way."""
+        self._waiting.appendleft(run)
+
+    def next(self) -> Run | None:
+        """Take out the first that may go on, with a slot; None where nobody may."""
+        for run in self._waiting:
+            if (run.slot or self.free) and (self.starts or not starts(run.move)):
+                break
+        else:
+            return None
+        self._waiting.remove(run)
+        if not run.slot:
+            run.slot = True
+            self.free -= 1
+        run.starting = starts(run.move)
+        self.starts -= run.starting
+        return run
+
+    def called(self, run: Run) -> None:
+        """Note that a call is over."""
+        self.starts += run.starting
+        run.starting = False
+
+    def release(self, run: Run) -> None:
+        """Give the slot back."""
+        self.free += run.slot
+        run.slot = False
+
+    def leave(self) -> list[Run]:
+        """Take out those that have made no call yet."""
+        new = [run for run in self._waiting if not run.begun_moves]
+        for run in new:
+            self._waiting.remove(run)
+        return new
+
+
+def starts(move: Move | None) -> bool:
+    """Whether a move starts a container."""
+    return isinstance(move, Do) and isinstance(move.action, (StartContainer, RestartContainer))
