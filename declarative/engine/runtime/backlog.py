@@ -1,7 +1,7 @@
 """What a client has not taken yet: a little in memory, more in a file without a name, and not without end.
 
 The rule that keeps it simple: first in, first out, whatever is where. Once something is in the file, all that follows goes there
-too, until it has been read to its end.
+too, until it has been read to its end. Where the disk is full, the backlog is.
 """
 
 from __future__ import annotations
@@ -31,26 +31,42 @@ class Backlog:
         self._chunks: deque[Chunk] = deque()
         self._file: IO[bytes] | None = None
         self._read = self._written = 0
+        self._beyond: deque[Chunk] = deque()
         self.size = 0
 
     @property
     def is_full(self) -> bool:
         """Whether nothing more should be put in."""
-        return self.size > MEMORY_MAX + FILE_MAX
+        return bool(self._beyond) or self.size > MEMORY_MAX + FILE_MAX
 
     def put(self, chunk: Chunk) -> None:
         """Put a chunk at the end."""
-        size = len(chunk.data)
-        if self._file is None and self.size + size > MEMORY_MAX:
-            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115 - closed when it has been read
-            self._read = self._written = 0
-        self.size += size
-        if self._file is None:
+        fits = self._file is None and self.size + len(chunk.data) <= MEMORY_MAX
+        self.size += len(chunk.data)
+        if self._beyond or not (fits or self._spill(chunk)):
+            self._beyond.append(chunk)
+        elif fits:
             self._chunks.append(chunk)
-            return
-        self._file.seek(self._written)
-        self._written += self._file.write(_HEAD.pack(chunk.stream, size) + chunk.data)
+
+    def _spill(self, chunk: Chunk) -> bool:
+        """Write a chunk to the file; False where the disk does not take it."""
+        record = _HEAD.pack(chunk.stream, len(chunk.data)) + chunk.data
+        try:
+            if self._file is None:
+                self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                self._file = tempfile.TemporaryFile(dir=self._folder, buffering=0)  # noqa: SIM115 - closed when it has been read
+                self._read = self._written = 0
+            self._file.seek(self._written)
+            taken = self._file.write(record)
+        except OSError:
+            taken = 0
+        if taken == len(record):
+            self._written += taken
+            return True
+        if self._file is not None and self._written == 0:
+            self._file.close()
+            self._file = None
+        return False
 
     def take(self) -> Chunk | None:
         """Take what comes first: as much of one stream as is there, within bounds. None where there is nothing."""
@@ -67,6 +83,7 @@ class Backlog:
     def close(self) -> None:
         """Throw everything away."""
         self._chunks.clear()
+        self._beyond.clear()
         self.size = 0
         if self._file is not None:
             self._file.close()
@@ -76,7 +93,8 @@ class Backlog:
         if self._chunks:
             return self._chunks.popleft()
         if self._file is None:
-            return None
+            self._chunks, self._beyond = self._beyond, self._chunks
+            return self._chunks.popleft() if self._chunks else None
         self._file.seek(self._read)
         stream, size = _HEAD.unpack(self._file.read(_HEAD.size))
         data = self._file.read(size)

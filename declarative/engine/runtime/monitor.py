@@ -157,7 +157,7 @@ class Runtime:
 
     def start(self, name: str) -> None:
         """Let a created container run its program. NotFound where none waits."""
-        self._runtime_of(name).let_go(name)
+        self._runtime_of(name).let_go(name, lambda: self._has_monitor(name) and self._read_exit(name) is None)
 
     def attach(self, name: str) -> Attachment:
         """Connect to a container's streams; before `start`, nothing is missed. NotFound where it has ended."""

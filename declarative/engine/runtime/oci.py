@@ -7,9 +7,11 @@ container waits at a named pipe in the runtime's state, and whoever opens it let
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
+import select
 import shutil
 import subprocess
 from functools import cache
@@ -20,10 +22,12 @@ from declarative.errors import Invalid, NotFound, Unsupported
 from declarative.record import record
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from declarative.engine.runtime.cgroups import Cgroups
 
+_LOOK_MILLISECONDS = 20
 _INITS = ("tini-static", "docker-init", "catatonit")
 _INIT_FOLDERS = ("/usr/libexec/declarative", "/usr/libexec/podman", "/usr/libexec/docker", "/usr/lib/podman")
 _NOT_FOUND = re.compile(r"not found in \$PATH|no such file or directory")
@@ -73,21 +77,25 @@ class OciRuntime:
         """Tell whether the container is created and not let go."""
         return (self.root / name / "exec.fifo").exists()
 
-    def let_go(self, name: str) -> None:
-        """Let a created container run its program. NotFound where there is none that waits.
+    def let_go(self, name: str, lives: Callable[[], bool]) -> None:
+        """Let a created container run its program. NotFound where there is none that waits, or it ends meanwhile.
 
-        runc's first process waits until it can write a byte, crun's until it can read one; neither goes on before.
+        runc's first process waits until it can write a byte, crun's until it can read one; neither goes on before. `lives` tells
+        whether it is there: a pipe does not.
         """
         pipe = self.root / name / "exec.fifo"
+        way = os.O_RDONLY if self.kind == "runc" else os.O_WRONLY
         try:
-            descriptor = os.open(pipe, (os.O_RDONLY if self.kind == "runc" else os.O_WRONLY) | os.O_CLOEXEC)
-        except FileNotFoundError:
+            descriptor = os.open(pipe, way | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            if error.errno not in {errno.ENOENT, errno.ENXIO}:
+                raise
             raise NotFound(name, "no container waits to be started") from None
         try:
-            if self.kind == "runc":
-                os.read(descriptor, 1)
-            else:
+            if self.kind == "crun":
                 os.write(descriptor, b"\0")
+            else:
+                _read_one(descriptor, name, lives)
         finally:
             os.close(descriptor)
         with contextlib.suppress(FileNotFoundError):
@@ -101,6 +109,19 @@ class OciRuntime:
     def forget(self, name: str) -> None:
         """Remove the state of a container whose processes are known to be gone."""
         shutil.rmtree(self.root / name, ignore_errors=True)
+
+
+def _read_one(descriptor: int, name: str, lives: Callable[[], bool]) -> None:
+    """Read a byte from a pipe that somebody is to open and write to."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    while True:
+        if poll.poll(_LOOK_MILLISECONDS):
+            with contextlib.suppress(BlockingIOError):
+                if os.read(descriptor, 1):
+                    return
+        if not lives():
+            raise NotFound(name, "no container waits to be started")
 
 
 def find_runtimes(run: Path, groups: Cgroups) -> tuple[OciRuntime, ...]:

@@ -47,11 +47,10 @@ done"""
 
 @record
 class Ended:
-    """How a run ended: the exit code (128 + the signal where one ended it), whether the caller gave it up, or memory ran out."""
+    """How a run ended: the exit code (128 + the signal where one ended it), and whether the caller gave it up."""
 
     code: int
     cancelled: bool = False
-    oom: bool = False
 
 
 class Once:
@@ -164,7 +163,7 @@ class Once:
             raise refusal(_logged(bundle / "log") or complaint.decode("utf-8", "replace"), sandbox.args)
         if complaint:
             output(STDERR, complaint)
-        return Ended(code=128 - code if code < 0 else code, cancelled=gave_up, oom=False)
+        return Ended(code=128 - code if code < 0 else code, cancelled=gave_up)
 
     def _pump(
         self,

@@ -81,7 +81,8 @@ class Rotation:
             now = time.monotonic()
             for log in logs:
                 if log.due <= now:
-                    with contextlib.suppress(OSError, NotFound):
+                    log.due = now + _SLOWEST_SECONDS
+                    with contextlib.suppress(OSError, NotFound):  # a full disk, a monitor that has ended
                         _look_at(log, now)
             wait = min((log.due - now for log in logs), default=None)
             self._wake.wait(None if wait is None else max(wait, _FASTEST_SECONDS))
@@ -90,7 +91,6 @@ class Rotation:
 
 def _look_at(log: _Log, now: float) -> None:
     """Rotate a log that has its size, and say when to look again: before it can have grown by what is left."""
-    log.due = now + _SLOWEST_SECONDS
     try:
         size = log.path.stat().st_size
     except FileNotFoundError:

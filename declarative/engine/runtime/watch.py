@@ -10,6 +10,7 @@ import contextlib
 import os
 import select
 import threading
+import traceback
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -60,4 +61,7 @@ class Watch:
                         self._poll.unregister(descriptor)
                     os.close(descriptor)
                 if call is not None:
-                    call()
+                    try:
+                        call()
+                    except Exception:  # noqa: BLE001 - one container's trouble must not leave the others unwatched
+                        traceback.print_exc()

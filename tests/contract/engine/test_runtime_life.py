@@ -129,6 +129,15 @@ def test_deleting_a_created_container(box: Machine) -> None:
     assert box.exits[0].code == 137
 
 
+def test_starting_what_has_ended_does_not_wait_for_ever(box: Machine) -> None:
+    made = box.sandbox("true")
+    box.runtime.create(made, log=None)
+    box.runtime.kill(made.id)
+    box.ended(made.id)
+    with pytest.raises(NotFound):
+        box.runtime.start(made.id)
+
+
 @pytest.mark.parametrize(
     ("program", "words", "code"),
     [
