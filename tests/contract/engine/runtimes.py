@@ -29,7 +29,7 @@ _GRACE_SECONDS = 3.0
 PATIENCE_SECONDS = 60.0
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class Machine:
     """One runtime and what it runs. `folder` has everything; `group` is the control group above the containers'."""
 
@@ -113,7 +113,7 @@ class Machine:
 @contextmanager
 def machine(folder: Path, only: str = "") -> Iterator[Machine]:
     """Open a runtime in an empty folder; at the end everything is removed, and nothing may be left."""
-    group = f"/declarative-tests-{os.getpid()}"
+    group = f"/declarative-tests-{os.getpid()}-{folder.name}"
     before = traces(folder, group)
     runtime = Runtime(Paths(root=folder / "data", run=folder / "run"), only=only)
     made = Machine(folder=folder, group=group, runtime=runtime)
