@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests import cli
+from tests.bench import installed
 from tests.bench.harness import Program
 from tests.engines import PLUGINS
 
@@ -57,9 +58,10 @@ class Pair:
 
     folder: Path
     engine: Engine
+    program: Path
 
     def ours(self, *args: str | Path) -> Program:
-        return Program(argv=[cli.PROGRAM, *args], cwd=self.folder, environment=self._environment())
+        return Program(argv=[self.program, *args], cwd=self.folder, environment=self._environment())
 
     def compose(self, *args: str) -> Program:
         argv = ["docker", "compose", "--progress", "quiet", *args]
@@ -77,4 +79,4 @@ def write_pair(folder: Path, engine: Engine, *, containers: int) -> Pair:
     (folder / "stack.yaml").write_text(head + "".join(_CONTAINER.format(index=index) for index in numbers))
     services = "".join(_SERVICE.format(index=index) for index in numbers)
     (folder / "compose.yaml").write_text(f"name: {folder.name}-peer\nservices:\n{services}networks:\n  front: {{}}\n")
-    return Pair(folder=folder, engine=engine)
+    return Pair(folder=folder, engine=engine, program=installed.program(folder.parent / "installed"))
