@@ -91,6 +91,7 @@ def serve(arguments: argparse.Namespace, log: Log) -> int:
     from declarative.engine.daemon.server import Server
     from declarative.engine.engine import Engine
     from declarative.engine.lock import RootLock
+    from declarative.engine.runtime import cgroups
 
     began = time.monotonic()
     settings = read_settings(arguments)
@@ -98,6 +99,7 @@ def serve(arguments: argparse.Namespace, log: Log) -> int:
     _prepare_process()
     with RootLock(settings.paths.root) as lock, contextlib.ExitStack() as ending:
         settings.paths.run.mkdir(mode=0o711, parents=True, exist_ok=True)
+        cgroups.settle(cgroups.detect(), f"/{settings.cgroup_parent}/engine")
         engine = Engine(settings, log)
         ending.callback(engine.close)
         engine.restore()

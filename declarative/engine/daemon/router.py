@@ -24,7 +24,19 @@ if TYPE_CHECKING:
     from declarative.engine.engine import Engine
     from declarative.engine.log import Log
 
-NOUNS = ("system", "events", "auth", "images", "build", "distribution", "containers", "exec", "networks", "volumes")
+NOUNS = (
+    "system",
+    "events",
+    "auth",
+    "images",
+    "build",
+    "distribution",
+    "containers",
+    "exec",
+    "networks",
+    "volumes",
+    "plugins",
+)
 """Files of this folder that have ROUTES."""
 
 NEWEST = (1, 47)

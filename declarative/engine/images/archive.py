@@ -144,6 +144,8 @@ class Contents:
         """Bring a layer into the store; it is unpacked on the way, since what it is on is mostly of no account."""
         known = self._known(name)
         if known is not None:
+            for _ in chunks:  # the next header is behind it
+                pass
             self.layers[name] = known
             return
         kind = _PACKED.get(packed)

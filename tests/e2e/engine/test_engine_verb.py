@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _CLIENT = "/usr/bin/docker"
+_EMBEDDED = ("--engine", "embedded")  # other tests of a run may have a dockerd at its usual place
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def _docker(socket: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 def test_a_daemon_is_started_found_and_ended(cli: Cli, root: Path) -> None:
     socket = root / "run/engine.sock"
-    assert "does not run; commands start it" in cli("engine", "status").expect(1).out
+    assert "does not run; commands start it" in cli("engine", "status", *_EMBEDDED).expect(1).out
     assert "does not run" in cli("engine", "stop").expect(0).out
 
     started = cli("engine", "start", "-o", "json").expect(0).json()
@@ -67,7 +68,7 @@ def test_a_daemon_is_started_found_and_ended(cli: Cli, root: Path) -> None:
     assert _docker(socket, "version", "--format", "{{.Server.APIVersion}}").stdout == "1.47\n"
     assert cli("engine", "start", "-o", "json").expect(0).json() == started | {"state": "runs already"}
 
-    status = cli("engine", "status", "-o", "json").expect(0).json()
+    status = cli("engine", "status", "-o", "json", *_EMBEDDED).expect(0).json()
     assert status["name"] == "declarative"
     assert status["api_version"] == "1.47"
     assert status["builder"] == "own"
@@ -111,7 +112,7 @@ def test_a_command_starts_the_engine_it_needs_and_it_goes_when_idle(cli: Cli, ro
     (tmp_path / "stack.yaml").write_text("apiVersion: declarative/v1\nkind: Volume\nmetadata: {name: data}\n")
 
     assert "data" in cli("plan", "--engine", "embedded").expect(0).out
-    assert cli("engine", "status", "-o", "json").expect(0).json()["name"] == "declarative"
+    assert cli("engine", "status", "-o", "json", *_EMBEDDED).expect(0).json()["name"] == "declarative"
     arguments = (root / "engine.log").read_text()
     assert "engine serves" in arguments
 
@@ -165,7 +166,7 @@ def test_fsck_finds_a_sound_root_and_a_broken_one(cli: Cli, root: Path) -> None:
 
 
 def test_doctor_tries_the_machine_out(cli: Cli) -> None:
-    rows = {row["name"]: row for row in cli("doctor", "-o", "json").json()["checks"]}
+    rows = {row["name"]: row for row in cli("doctor", "-o", "json", *_EMBEDDED).json()["checks"]}
     assert rows["engine"]["text"].endswith("does not run now, commands start it")
     for feature in ("runc", "conmon", "nft", "overlayfs", "bridge", "veth", "nf_tables", "cgroups"):
         assert feature in rows["machine"]["text"]
@@ -175,7 +176,8 @@ def test_doctor_names_what_is_missing_and_how_to_get_it(cli: Cli, tmp_path: Path
     # runc, crun and conmon are covered; the administrators' folders are looked through too, so PATH is not the way
     script = (
         "for program in runc crun conmon; do for folder in /usr/sbin /usr/bin; do "
-        "test ! -e $folder/$program || mount --bind /nowhere $folder/$program; done; done; exec declarative doctor -o json"
+        "test ! -e $folder/$program || mount --bind /nowhere $folder/$program; done; done; "
+        "exec declarative doctor -o json --engine embedded"
     )
     nowhere = tmp_path / "nowhere"
     nowhere.write_text("")

@@ -129,7 +129,7 @@ def test_versions_beyond(version: str, message: str) -> None:
     [
         ("GET", "/v1.41/swarm", "GET /swarm: there is no swarm mode in this engine"),
         ("POST", "/services/create", "POST /services/create: there is no swarm mode in this engine"),
-        ("GET", "/plugins", "GET /plugins: there are no plugins in this engine"),
+        ("POST", "/plugins/pull", "POST /plugins/pull: there are no plugins in this engine"),
         ("GET", "/containers/a/attach/ws", "GET /containers/a/attach/ws: this engine attaches over hijacked"),
     ],
 )
