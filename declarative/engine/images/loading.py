@@ -135,7 +135,7 @@ class _Loading:
                 if old is not None and old != one.image.id:
                     said = f"The image {name.familiar()} already exists, renaming the old one with ID {old} to empty string"
                     self._tell(Said(text=said))
-                store.tag(one.image.id, name)
+                store.tag(one.image.id, name, told=False)
                 self._tell(Said(text=f"Loaded image: {name.familiar()}"))
             if not one.names:
                 self._tell(Said(text=f"Loaded image ID: {one.image.id}"))

@@ -209,7 +209,7 @@ class _Pull:
         drop_blobs(store, set(old) - set(store.records.blobs(image.id)))
         store.note_digest(image.id, self._name.bare, wanted.digest)
         if self._name.tag is not None:
-            store.tag(image.id, self._name)
+            store.tag(image.id, self._name, told=False)
         store.publish("pull", self._subject, self._name.repository)
         return Pulled(image=image, digest=wanted.digest, newer=before != image.id)
 

@@ -201,13 +201,16 @@ class ImageStore:
                     self._images[id_] = image
         return self.get(id_)
 
-    def tag(self, id: Digest, reference: Reference) -> None:  # noqa: A002
-        """Give an image a name, which may be taken from another. NotFound; Invalid for a name with a digest."""
+    def tag(self, id: Digest, reference: Reference, *, told: bool = True) -> None:  # noqa: A002
+        """Give an image a name, which may be taken from another. NotFound; Invalid for a name with a digest.
+
+        `told`: publish it; a load and a pull, which have events of their own, do not.
+        """
         if reference.digest is not None:
             raise Invalid("", "refusing to create a tag with a digest reference")
         if reference.repository in REGISTERED:
             raise Invalid("", "refusing to create an ambiguous tag using digest algorithm as name")
-        self._name(id, named(reference), event="tag")
+        self._name(id, named(reference), event="tag" if told else "")
 
     def note_digest(self, id: Digest, repository: Reference, digest: Digest) -> None:  # noqa: A002
         """Record under which digest a repository has an image: after a pull, or a push."""

@@ -103,6 +103,17 @@ def a_layer(**files: str) -> bytes:
     return layer([{"type": "file", "path": name, "content": text} for name, text in files.items()])
 
 
+def test_what_is_here_already_is_passed_over_whole(store: ImageStore) -> None:
+    """Names of layers say what they are; what follows one that is known is read all the same."""
+    first = make_image(store, {"a": "a" * 5000}, {"b": "b"})
+    store.tag(first.id, ref("web:1"))
+    saved = b"".join(save(store, ["web:1"]))
+    store.untag(ref("web:1"))
+    (again,) = load(store, [saved])
+    assert again.image.id == first.id
+    assert store.resolve("web:1").id == first.id
+
+
 def empty(store: ImageStore) -> bool:
     store.snapshots.close(60)
     assert not list((store.snapshots.root / "new").iterdir())
