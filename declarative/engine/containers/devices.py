@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from declarative.engine.containers.host import DeviceRequest, ThrottleDevice, WeightDevice
 
 _RULE = re.compile(r"([acb]) (\d+|\*):(\d+|\*) ([rwm]{1,3})", re.ASCII)
+_DEV = Path("/dev")
+_OWN = frozenset({"console", "full", "null", "ptmx", "random", "tty", "urandom", "zero"})
+_OWN_FOLDERS = frozenset({"pts", "shm", "fd", "mqueue"})
+_NODES = frozenset({stat.S_IFCHR, stat.S_IFBLK})
 _KINDS = {stat.S_IFCHR: "c", stat.S_IFBLK: "b", stat.S_IFIFO: "p"}
 
 
@@ -39,6 +43,18 @@ def devices_of(wanted: Iterable[Mapping]) -> Iterator[Device]:
                         yield _device(status, f"{inside}/{below}", permissions)
             continue
         yield _device(_look(path), inside, permissions)
+
+
+def every(root: Path = _DEV) -> Iterator[Device]:
+    """Give all devices of the machine, for a privileged container; what the runtime makes anew for each is left out."""
+    for folder, folders, names in os.walk(root):
+        if folder == str(root):
+            folders[:] = [name for name in folders if name not in _OWN_FOLDERS]
+        for name in sorted(names):
+            at = f"{folder}/{name}"
+            status = os.lstat(at)
+            if name not in _OWN and stat.S_IFMT(status.st_mode) in _NODES:
+                yield _device(status, f"{_DEV}{at.removeprefix(str(root))}", "rwm")
 
 
 def _look(path: str) -> os.stat_result:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from declarative.engine.containers.container import Container
     from declarative.engine.containers.host import HostConfig
     from declarative.engine.containers.parts import Parts
-    from declarative.engine.runtime.sandbox import Seccomp, Shared, User
+    from declarative.engine.runtime.sandbox import Device, Seccomp, Shared, User
 
 _SHM = "/dev/shm"  # noqa: S108 - in the container
 
@@ -64,7 +64,7 @@ def sandbox_of(
         seccomp=_seccomp(security, privileged=host.privileged),
         no_new_privileges=security.no_new_privileges,
         resources=resources_of(host),
-        devices=tuple(devices.devices_of(host.devices or ())),
+        devices=_devices(host),
         device_rules=tuple(devices.rules_of(host.device_cgroup_rules or ())),
         sysctls=dict(host.sysctls or {}),
         rlimits=tuple(
@@ -75,6 +75,15 @@ def sandbox_of(
         oom_score_adj=host.oom_score_adj or None,
         init=find_init() if host.init else None,
     )
+
+
+def _devices(host: HostConfig) -> tuple[Device, ...]:
+    """Give what was asked for; to a privileged container everything, and what was asked for under another name."""
+    wanted = host.devices or ()
+    if not host.privileged:
+        return tuple(devices.devices_of(wanted))
+    renamed = [one for one in wanted if one.path_in_container not in (None, "", one.path_on_host)]
+    return (*devices.every(), *devices.devices_of(renamed))
 
 
 def _parent(parts: Parts, host: HostConfig) -> str:
