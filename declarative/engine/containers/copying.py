@@ -288,6 +288,9 @@ def write_archive(
         try:
             if os.fstat(folder).st_dev not in _own_devices(root, container):
                 raise Denied("", f"{path} is on a file system that is not the container's own")
+            if os.fstatvfs(folder).f_flag & os.ST_RDONLY:
+                what = "container rootfs" if container.host.readonly_rootfs else "mounted volume"
+                raise Denied("", f"{what} is marked read-only")
             _unpack(folder, root, container, chunks, keep_kinds=keep_kinds, as_user=as_user)
         finally:
             os.close(folder)

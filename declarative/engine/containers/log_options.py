@@ -5,14 +5,16 @@ The rule that keeps it simple: `json-file` and `local` are the same file to us, 
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
+from urllib.parse import quote_plus
 
 from declarative.errors import Invalid
 from declarative.oci.units import parse_size
 from declarative.record import record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from declarative.engine.containers.host import LogConfig
 
@@ -44,6 +46,8 @@ def check(config: LogConfig) -> None:
         raise Invalid("", f'error looking up logging plugin {driver}: plugin "{driver}" not found')
     _check_mode(options)
     for name in options:
+        if name.endswith("-regex"):
+            _check_pattern(options[name])
         if name not in known:
             what = f"{driver} log driver" if driver == JSON_FILE else f"log driver {driver}"
             raise Invalid("", f"unknown log opt '{name}' for {what}")
@@ -64,6 +68,22 @@ def keeping(config: LogConfig) -> Keeping:
     return Keeping(size=size, files=files)
 
 
+def details(config: LogConfig, labels: Mapping[str, str], environment: Iterable[str]) -> str:
+    """Give what `docker logs --details` puts before each line: labels and variables that the options choose, sorted."""
+    options = config.config or {}
+    variables = {name: value for name, sign, value in (entry.partition("=") for entry in environment) if sign}
+    chosen: dict[str, str] = {}
+    for values, option in ((labels, "labels"), (variables, "env")):
+        names = set(options.get(option, "").split(","))
+        pattern = options.get(f"{option}-regex", "")
+        chosen |= {
+            name: value
+            for name, value in values.items()
+            if name in names or (pattern and re.search(pattern, name) is not None)
+        }
+    return ",".join(f"{quote_plus(name)}={quote_plus(value)}" for name, value in sorted(chosen.items()))
+
+
 def _check_mode(options: Mapping[str, str]) -> None:
     mode = options.get("mode", "blocking")
     if mode not in {"", "blocking", "non-blocking"}:
@@ -72,6 +92,13 @@ def _check_mode(options: Mapping[str, str]) -> None:
         if mode != "non-blocking":
             raise Invalid("", "logger: max-buffer-size option is only supported with 'mode=non-blocking'")
         _size(options["max-buffer-size"], "error parsing option max-buffer-size: ")
+
+
+def _check_pattern(text: str) -> None:
+    try:
+        re.compile(text)
+    except re.error:
+        raise Invalid("", f"error parsing regexp: {text}") from None
 
 
 def _size(text: str, prefix: str) -> int:

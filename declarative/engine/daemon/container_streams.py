@@ -103,12 +103,15 @@ def logs(engine: Engine, request: Request) -> Response:
     if container.host.log_config.type == log_options.NONE:
         raise Unsupported("", "configured logging driver does not support reading")
     terminal = container.config.tty
+    config = container.config
+    details = log_options.details(container.host.log_config, config.labels or {}, config.env or ())
     wanted = WantedLog(
         stdout=stdout,
         stderr=stderr,
         since=moments.read_stamp(query.text("since")) or None,
         until=moments.read_stamp(query.text("until")) or None,
         timestamps=query.flag("timestamps"),
+        details=f"{details} ".encode() if query.flag("details") else b"",
         framed=not terminal,
     )
     tail = query.text("tail", "all")

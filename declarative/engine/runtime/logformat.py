@@ -36,7 +36,8 @@ _UTC = b"+00:00"
 class Wanted:
     """What a reader wants: which streams, from when to when (nanoseconds since 1970, both ends in), and how.
 
-    `timestamps`: a time before each line. `framed`: each entry in a frame that names its stream, else plain bytes.
+    `timestamps`: a time before each line; `details`: what comes after it, with its blank. `framed`: each entry in a frame that
+    names its stream, else plain bytes.
     """
 
     stdout: bool = True
@@ -44,6 +45,7 @@ class Wanted:
     since: int | None = None
     until: int | None = None
     timestamps: bool = False
+    details: bytes = b""
     framed: bool = True
 
 
@@ -59,7 +61,7 @@ class Encoder:
 
     def encode(self, entries: Sequence[bytes]) -> bytes:
         """Give the bytes for entries, each with its newline."""
-        if self._plain and not self._wanted.timestamps:
+        if self._plain and not self._wanted.timestamps and not self._wanted.details:
             kinds = {entry[_KIND] for entry in entries}
             if kinds <= {b"stdout F", b"stderr F"}:
                 return _frames(entries) if self._wanted.framed else b"".join([entry[HEAD:] for entry in entries])
@@ -83,8 +85,10 @@ class Encoder:
         stream = STDERR if entry[_STREAM] == _STDERR else STDOUT
         whole = entry[_FLAG] == _WHOLE
         text = entry[HEAD:] if whole else entry[HEAD:-1]
-        if self._wanted.timestamps and not self._open[stream]:
-            text = timestamp(entry) + b" " + text
+        if not self._open[stream]:
+            text = self._wanted.details + text
+            if self._wanted.timestamps:
+                text = timestamp(entry) + b" " + text
         self._open[stream] = not whole
         return struct.pack(">BxxxL", stream, len(text)) + text if self._wanted.framed else text
 
