@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from pathlib import Path
@@ -21,6 +22,13 @@ def scratch() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="n-", dir="/run"))
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture(autouse=True)
+def _rules_kept(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Keep the rules of a dockerd of the run from tests of networks, which flush and drop what is there."""
+    with netlab.rules_kept() if "test_networks" in request.node.nodeid else contextlib.nullcontext():
+        yield
 
 
 @pytest.fixture

@@ -166,6 +166,16 @@ def lab(root: Path, **options: Any) -> Iterator[Lab]:
     settled(lambda: traces() - before == set(), lambda: f"left behind: {sorted(traces() - before)}")
 
 
+@contextmanager
+def rules_kept() -> Iterator[None]:
+    """Put the rules of iptables back as they were: a dockerd of the run lives beside these tests, and has its chains there."""
+    programs = ("iptables", "ip6tables")
+    before = {program: _run(f"{program}-save") for program in programs}
+    yield
+    for program in programs:
+        subprocess.run([f"{program}-restore"], input=before[program], text=True, check=True, capture_output=True)
+
+
 def traces() -> set[str]:
     """Give what can be left behind on this machine, one line each: links, namespaces, rules."""
     links = {f"link {row['ifname']}" for row in json.loads(_run("ip", "-j", "link"))}

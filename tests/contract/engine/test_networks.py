@@ -446,7 +446,9 @@ def test_a_failure_half_way_leaves_nothing(lab: Lab) -> None:
 
 
 def test_rules_go_with_the_last_container(lab: Lab) -> None:
-    assert not any("table" in line for line in netlab.traces())
+    netlab.settled(
+        lambda: not any("table" in line for line in netlab.traces()), lambda: "a table of another test stays"
+    )
     box = lab.box("one")
     assert any("table" in line for line in netlab.traces())
     lab.stop(box)
