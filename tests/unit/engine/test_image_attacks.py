@@ -165,7 +165,7 @@ def test_tar_long_symlink_realpath(ground: Ground) -> None:
     path = part
     for number in range(1, 22):
         path = f"{path}/{part}"
-        made += [folder(path)] if len(path) < 4000 else []
+        made += [folder(path)] if len(path) < 3600 else []  # 4096 with the test's own folder before it, which is walked
         made.append(link(f"l{number}", f"l{number - 1}/{part}"))
     made += [link("l21/out", "../" * 60 + "victim"), file("l21/out/new"), file("l21/out/f", b"overwritten")]
     ground.apply(*made)
