@@ -152,9 +152,9 @@ class Contents:
         with self._store.blobs.ingest(subject=self.subject) as ingest:
             if kind is None:
                 with Packing(ingest.write) as packing:
-                    loose = self._unpack(name, _fed(gathered(unpacked(chunks, self.subject)), packing.feed))
+                    loose = self._unpack(name, _Fed(gathered(unpacked(chunks, self.subject)), packing.feed))
             else:
-                loose = self._unpack(name, _fed(chunks, ingest.write))
+                loose = self._unpack(name, _Fed(chunks, ingest.write))
             digest = ingest.digest
             self._leases.enter_context(self._store.leases.hold([digest]))
             if not self._store.blobs.has(digest):
@@ -191,10 +191,20 @@ class Contents:
             return _PACKED.get(detect(file.read(_MAGIC)), media.OCI_LAYER)
 
 
-def _fed(chunks: Iterable[bytes], feed: Callable[[bytes], None]) -> Iterator[bytes]:
-    for chunk in chunks:
-        feed(chunk)
-        yield chunk
+class _Fed:
+    """Chunks that are fed elsewhere as they are read. No generator: who gives up reading must not end them for who goes on."""
+
+    def __init__(self, chunks: Iterable[bytes], feed: Callable[[bytes], None]) -> None:
+        self._chunks = iter(chunks)
+        self._feed = feed
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        chunk = next(self._chunks)
+        self._feed(chunk)
+        return chunk
 
 
 def _joined(start: bytes, pieces: Iterator[memoryview]) -> Iterator[bytes]:
