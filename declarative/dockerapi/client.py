@@ -343,7 +343,7 @@ class EngineClient:
 
     def _document(self, response: Response) -> Json:
         body = response.read()
-        return self._parsed(body) if body else None
+        return self._parsed(body) if body.strip() else None  # Podman says nothing with an empty line
 
     def _parsed(self, body: bytes) -> Json:
         try:

@@ -26,12 +26,18 @@ from declarative.drivers.docker.labels import CONTAINER_KINDS, applied_of, holds
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from declarative.core.state import Canonical
+    from declarative.core.state import Canonical, RunState
     from declarative.dockerapi.wire import Json
 
 ANONYMOUS = re.compile(r"[0-9a-f]{64}", re.ASCII)
 NEVER = "0001-01-01T00:00:00Z"
 _PROPAGATIONS = frozenset({"shared", "slave", "private", "rshared", "rslave", "rprivate"})
+_STATES: Mapping[str, RunState] = {
+    "stopped": "exited",
+    "stopping": "running",
+    "configured": "created",
+    "initialized": "created",
+}
 _NO_RESOURCES = Resources()
 _NOT_NETWORKS = frozenset({"host", "none"})
 
@@ -50,7 +56,7 @@ def read_container(document: Json, names: Mapping[str, str]) -> ContainerState:
         spec=_spec(document, without_ours(labels), names, applied or {}),
         owner=owner,
         applied=applied,
-        state=state.get("Status", "created"),
+        state=read_state(state.get("Status", "created")),
         health="" if health == "none" else health,
         exit_code=state.get("ExitCode", 0),
         oom_killed=state.get("OOMKilled", False),
@@ -60,6 +66,11 @@ def read_container(document: Json, names: Mapping[str, str]) -> ContainerState:
         finished=_moment(state.get("FinishedAt", "")),
         error=state.get("Error", ""),
     )
+
+
+def read_state(text: str) -> RunState:
+    """Read a container's state; Podman has some words of its own."""
+    return _STATES.get(text, text)  # type: ignore[arg-type] # the rest is Docker's
 
 
 def _moment(text: str) -> str:

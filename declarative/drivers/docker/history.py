@@ -15,6 +15,7 @@ from declarative.core.state import LABEL_REVISION, Owner
 from declarative.drivers.docker.image_read import history_repository, read_revisions
 from declarative.drivers.docker.images import TAR, path_of
 from declarative.drivers.docker.labels import KIND_HISTORY, owned_labels
+from declarative.drivers.docker.podman import in_docker_s_names, is_podman
 from declarative.errors import Invalid, NotFound
 
 if TYPE_CHECKING:
@@ -77,7 +78,8 @@ def _packed(files: Mapping[str, bytes]) -> bytes:
 def revisions(client: EngineClient, stack: str) -> tuple[Revision, ...]:
     """List the history of a stack, oldest first."""
     filters = {"reference": [history_repository(stack)]}
-    return tuple(read_revisions(client.get_json("/images/json", {"filters": filters}), stack))
+    found = client.get_json("/images/json", {"filters": filters})
+    return tuple(read_revisions(in_docker_s_names(found) if is_podman(client) else found, stack))
 
 
 def revision_files(client: EngineClient, stack: str, number: int) -> dict[str, str]:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Self
 
 from declarative.core.state import LABEL_KIND, LABEL_NAME, LABEL_STACK, PREFIX, SUFFIX_MAKING
 from declarative.dockerapi.wire import quote_name
+from declarative.drivers.docker.ahead import name_of
 from declarative.drivers.docker.containers import remove
 from declarative.drivers.docker.labels import CONTAINER_KINDS, KIND_FILES, KIND_LOCK
 from declarative.drivers.docker.networks import created_volume
@@ -149,9 +150,11 @@ def _remove(client: EngineClient, name: str) -> None:
 
 
 def _volumes(client: EngineClient, stack: str, kind: str = KIND_LOCK) -> list[str]:
-    filters = {"label": [f"{LABEL_STACK}={stack}", f"{LABEL_KIND}={kind}"]}
+    # Looked through by us: of two labels Podman 4 gives what has one of them, and what comes out of here is removed.
+    filters = {"label": [f"{LABEL_STACK}={stack}"]}
     found = client.get_json("/volumes", {"filters": filters}).get("Volumes") or ()
-    return sorted(item["Name"] for item in found)
+    wanted = {LABEL_STACK: stack, LABEL_KIND: kind}.items()
+    return sorted(item["Name"] for item in found if wanted <= (item.get("Labels") or {}).items())
 
 
 def _others(client: EngineClient, stack: str) -> tuple[str, ...]:
@@ -190,9 +193,11 @@ def _sweep(client: EngineClient, stack: str) -> None:
     for name in _volumes(client, stack):
         if name != lock_name(stack):
             _remove(client, name)
-    filters = {"label": [f"{LABEL_STACK}={stack}"], "name": [rf"{SUFFIX_MAKING}$".replace(".", r"\.")]}
+    filters = {"label": [f"{LABEL_STACK}={stack}"]}
     for item in client.get_json("/containers/json", {"all": True, "filters": filters}):
-        if (item.get("Labels") or {}).get(LABEL_KIND) in CONTAINER_KINDS:
+        labels = item.get("Labels") or {}
+        ours = labels.get(LABEL_STACK) == stack and labels.get(LABEL_KIND) in CONTAINER_KINDS
+        if ours and name_of(item).endswith(SUFFIX_MAKING):
             remove(client, item["Id"], volumes=True)
     for name in _volumes(client, stack, KIND_FILES):
         with suppress(Conflict):  # its container is there

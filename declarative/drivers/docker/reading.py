@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from declarative.core.secret import Sealed
 from declarative.core.state import LABEL_KIND, LABEL_SPEC, LABEL_STACK
-from declarative.drivers.docker.container_read import NEVER, read_container
+from declarative.drivers.docker.container_read import NEVER, read_container, read_state
 from declarative.drivers.docker.containers import path_of
 from declarative.drivers.docker.labels import CONTAINER_KINDS, applied_of
 from declarative.drivers.port import FileChange, Observed
@@ -36,7 +36,7 @@ def _observed(document: Json) -> Observed:
     health = (state.get("Health") or {}).get("Status", "")
     started = state.get("StartedAt", "")
     return Observed(
-        state=state["Status"],
+        state=read_state(state["Status"]),
         health="" if health == "none" else health,
         exit_code=state.get("ExitCode", 0),
         started="" if started == NEVER else started,

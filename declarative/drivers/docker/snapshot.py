@@ -16,6 +16,7 @@ from declarative.drivers.docker.container_read import read_container
 from declarative.drivers.docker.image_read import familiar, read_image, read_images, read_revisions
 from declarative.drivers.docker.labels import CONTAINER_KINDS, KIND_LOCK
 from declarative.drivers.docker.network_read import read_network, read_volume
+from declarative.drivers.docker.podman import in_docker_s_names, in_docker_s_words, is_podman
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -49,15 +50,22 @@ def _read(client: EngineClient, asked: Ahead, scope: Scope, *, buildkit: bool) -
     listed = asked.listed()
     containers, strangers = _containers(asked, scope)
     image_list, network_list, volume_list = asked.lists()
+    podman = is_podman(client)
+    if podman:
+        image_list = in_docker_s_names(image_list)
     images, references = read_images(image_list)
     wanted = {state.image_id for state in containers.values()}
     wanted.update(references[name] for name in map(familiar, scope.references) if name in references)
     wanted.update(name for name in scope.references if name in images)
+    images |= _inspected(client, sorted(wanted))
     revisions = read_revisions(image_list, scope.stack)
+    engine = engine_info(client, asked.info(), buildkit=buildkit)
+    if podman:
+        containers = _of_podman(containers, images)
     return Actual(
         stack=scope.stack,
-        engine=engine_info(client, asked.info(), buildkit=buildkit),
-        images=images | _inspected(client, sorted(wanted)),
+        engine=engine,
+        images=images,
         references=references,
         containers=containers,
         strangers=strangers,
@@ -76,8 +84,7 @@ def is_embedded(client: EngineClient) -> bool:
 def engine_info(client: EngineClient, info: Json, *, buildkit: bool) -> EngineInfo:
     """Say what engine this is. BuildKit is in Docker from 18.09 on (API 1.39); Podman and our own have their own builders."""
     facts = client.facts
-    podman = "libpod" in facts.server.lower() or "podman" in str(info.get("ServerVersion", "")).lower()
-    name = "podman" if podman else "declarative" if is_embedded(client) else "docker"
+    name = "podman" if is_podman(client) else "declarative" if is_embedded(client) else "docker"
     machine = str(info.get("Architecture", ""))
     return EngineInfo(
         name=name,
@@ -105,6 +112,11 @@ def _containers(asked: Ahead, scope: Scope) -> tuple[dict[str, ContainerState], 
     return {state.name: state for state in states}, tuple(strangers)
 
 
+def _of_podman(containers: Mapping[str, ContainerState], images: Mapping[str, ImageState]) -> dict[str, ContainerState]:
+    found = ((name, state, images.get(state.image_id)) for name, state in containers.items())
+    return {name: in_docker_s_words(state, image.config if image else None) for name, state, image in found}
+
+
 def _stranger(item: Json, name: str, labels: Mapping[str, str]) -> Stranger:
     ports = {
         (port.get("IP", ""), port["PublicPort"], port.get("Type", "tcp"))
@@ -121,6 +133,8 @@ def _stranger(item: Json, name: str, labels: Mapping[str, str]) -> Stranger:
 
 def _inspected(client: EngineClient, ids: Iterable[str]) -> dict[str, ImageState]:
     documents = client.get_many([f"/images/{name}/json" for name in ids])
+    if is_podman(client):
+        documents = in_docker_s_names(documents)
     return {state.id: state for state in (read_image(document) for document in documents if document is not None)}
 
 

@@ -1,0 +1,157 @@
+"""Podman in Docker's words: documents as Podman 4.3 writes them, and filters as it reads them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from declarative.core.resources import ContainerSpec, Healthcheck, ImageRef, Mount, Resources
+from declarative.core.state import LABEL_KIND, LABEL_NAME, LABEL_STACK, ContainerState, ImageConfig
+from declarative.drivers.docker import lock
+from declarative.drivers.docker.container_read import read_state
+from declarative.drivers.docker.labels import KIND_FILES, KIND_LOCK
+from declarative.drivers.docker.podman import in_docker_s_names, in_docker_s_words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from declarative.dockerapi.client import EngineClient
+
+
+def seen(applied: Mapping[str, Any], **spec: Any) -> ContainerState:
+    return ContainerState(
+        name="shop-web-1",
+        id="1",
+        image_id="sha256:1",
+        spec=ContainerSpec(image=ImageRef(reference="busybox:latest"), **spec),
+        applied=dict(applied),
+        state="running",
+    )
+
+
+ADDED = {"HOME": "/root", "HOSTNAME": "b5af15134090", "TERM": "xterm", "container": "podman"}
+
+
+@pytest.mark.parametrize(
+    ("applied", "image", "left"),
+    [
+        ({}, {}, {"A": "1"}),
+        ({"spec.environment.TERM": "xterm"}, {}, {"A": "1", "TERM": "xterm"}),
+        ({}, {"HOME": "/root"}, {"A": "1", "HOME": "/root"}),
+    ],
+)
+def test_its_own_environment_is_taken_off_and_no_other(
+    applied: Mapping[str, str], image: Mapping[str, str], left: Mapping[str, str]
+) -> None:
+    state = in_docker_s_words(seen(applied, environment={"A": "1", **ADDED}), ImageConfig(environment=image))
+    assert state.spec.environment == left
+
+
+def test_the_rest_of_what_it_adds_is_taken_off() -> None:
+    state = in_docker_s_words(
+        seen(
+            {"spec.cap_drop": ["ALL"], "spec.tmpfs./run": "size=1m"},
+            pid="private",
+            stop_signal="9",
+            read_only=True,
+            tmpfs={"/run": "size=1m", "/tmp": "rw,tmpcopyup", "/cache": ""},  # noqa: S108
+            volumes=(Mount(target="/data", source="shop_data", propagation="rprivate"),),
+            cap_drop=("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"),
+            healthcheck=Healthcheck(test=("CMD", "true"), interval=1, timeout=30_000_000_000, retries=3),
+            resources=Resources(memory=1, pids=2048),
+        ),
+        None,
+    )
+    assert state.spec == ContainerSpec(
+        image=ImageRef(reference="busybox:latest"),
+        stop_signal="SIGKILL",
+        read_only=True,
+        tmpfs={"/run": "size=1m", "/cache": ""},
+        volumes=(Mount(target="/data", source="shop_data"),),
+        cap_drop=("ALL",),
+        healthcheck=Healthcheck(test=("CMD", "true"), interval=1),
+        resources=Resources(memory=1),
+    )
+
+
+def test_what_was_asked_for_stays() -> None:
+    applied = {
+        "spec.resources.pids": 2048,
+        "spec.volumes./data": {"propagation": "rprivate"},
+        "spec.healthcheck.retries": 3,
+        "spec.cap_drop": ["CHOWN"],
+    }
+    state = seen(
+        applied,
+        stop_signal="SIGRTMIN+3",
+        tmpfs={"/run": ""},
+        volumes=(Mount(target="/data", source="/host", type="bind", propagation="rprivate"),),
+        cap_drop=("CHOWN",),
+        healthcheck=Healthcheck(test=("CMD", "true"), retries=3),
+        resources=Resources(pids=2048),
+    )
+    assert in_docker_s_words(state, None) == state
+
+
+@pytest.mark.parametrize(
+    ("word", "state"),
+    [("stopped", "exited"), ("stopping", "running"), ("configured", "created"), ("running", "running")],
+)
+def test_its_states_are_ours(word: str, state: str) -> None:
+    assert read_state(word) == state
+
+
+def test_images_without_a_registry_have_their_names() -> None:
+    document = {
+        "Id": "1",
+        "RepoTags": ["localhost/shop/app:1", "docker.io/library/busybox:latest"],
+        "RepoDigests": None,
+    }
+    assert in_docker_s_names([document, None]) == [
+        {"Id": "1", "RepoTags": ["shop/app:1", "docker.io/library/busybox:latest"], "RepoDigests": []}
+    ]
+
+
+class Lax:
+    """An engine that gives everything, whatever filter is asked for: what is removed there must have been looked at by us."""
+
+    def __init__(self) -> None:
+        self.volumes = {
+            "declarative-lock-shop": labels(KIND_LOCK, "declarative-lock-shop"),
+            "declarative-lock-shop.beat-3": labels(KIND_LOCK, "declarative-lock-shop.beat-3"),
+            "declarative-lock-other": {**labels(KIND_LOCK, "x"), LABEL_STACK: "other"},
+            "files": labels(KIND_FILES, "web"),
+            "shop_data": labels("Volume", "data"),
+            "foreign": {},
+        }
+        self.containers = {
+            "shop-web-1": labels("Container", "web"),
+            "shop-web-2.making": labels("Container", "web"),
+            "other-web-1.making": {**labels("Container", "web"), LABEL_STACK: "other"},
+            "foreign.making": {},
+        }
+        self.removed: list[str] = []
+
+    def get_json(self, path: str, query: object = None) -> Any:
+        del query
+        if path == "/volumes":
+            return {"Volumes": [{"Name": name, "Labels": found or None} for name, found in self.volumes.items()]}
+        if path == "/containers/json":
+            return [{"Id": name, "Names": [f"/{name}"], "Labels": found} for name, found in self.containers.items()]
+        return {"Mounts": [], "HostConfig": {}, "Config": {}}
+
+    def delete(self, path: str, query: object = None) -> None:
+        del query
+        self.removed.append(path.rpartition("/")[2])
+
+
+def labels(kind: str, name: str) -> dict[str, str]:
+    return {LABEL_STACK: "shop", LABEL_KIND: kind, LABEL_NAME: name}
+
+
+def test_a_filter_that_is_read_otherwise_costs_nobody_a_volume_or_a_container() -> None:
+    engine: Any = Lax()
+    client: EngineClient = engine
+    lock._sweep(client, "shop")
+    assert engine.removed == ["declarative-lock-shop.beat-3", "shop-web-2.making", "files"]
