@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 HELP = (
     "Print the manifests with every template filled in, the Stack first, in one canonical form.\n"
-    "Secrets are not in it: they stand there as where they come from. With --target, only these documents."
+    "Secrets are not in it: they stand there as where they come from. With --target, only these documents.\n"
+    "Relative paths count from the folder of their manifest, and a stack without a name has that folder's: to apply what was\n"
+    "rendered (`declarative render -f shop | (cd shop && declarative apply -f -)`), stand in that folder."
 )
 
 
