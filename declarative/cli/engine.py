@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from declarative.cli.options import add_common
 
 if TYPE_CHECKING:
-
     from declarative.cli.context import Context
     from declarative.cli.options import Args, Parser
     from declarative.dockerapi.places import Places

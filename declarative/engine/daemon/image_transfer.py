@@ -177,7 +177,9 @@ def push_image(engine: Engine, request: Request) -> Response:
                 gone=request.gone,
             )
         except Denied as error:
-            refused = "denied: requested access to the resource is denied" if credential else "no basic auth credentials"
+            refused = (
+                "denied: requested access to the resource is denied" if credential else "no basic auth credentials"
+            )
             raise Denied("", f"{refused}: {error.problem}", error.remedy) from error
         tell.flush()
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
-from declarative.engine.images.layers.apply import Limits, Whiteouts, apply_layer
+from declarative.engine.images.layers.apply import Whiteouts, apply_layer
 from declarative.engine.images.layers.diff import layer_of
 from declarative.engine.images.layers.entry import Entry, Kind
+from declarative.engine.images.layers.gauge import Limits
 from declarative.engine.images.layers.reader import read_all
 from declarative.engine.images.layers.write import archive, header
 from declarative.engine.images.loading import load

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from declarative.engine.images.layers.apply import Limits, Whiteouts, apply_layer
+from declarative.engine.images.layers.apply import Whiteouts, apply_layer
 from declarative.engine.images.layers.diff import layer_of
 from declarative.engine.images.layers.entry import Entry, Kind
+from declarative.engine.images.layers.gauge import Limits
 from declarative.engine.images.layers.write import archive
 from declarative.errors import Failed, Invalid
 from declarative.oci.digest import Digest
