@@ -81,10 +81,15 @@ class Runtime:
     """
 
     def __init__(self, paths: Paths, *, only: str = "") -> None:
-        """Open the runtime. `only`: the OCI runtime to be used ("runc", "crun"), "" for the best that is here."""
+        """Open the runtime. `only`: the OCI runtime to be used ("runc", "crun"), "" for the best that is here.
+
+        crun, asked for by name, has the controllers that a hybrid machine left in version 2 while this is open. That is not done
+        unasked: dockerd does not find its containers' usage on a machine whose controllers are mounted nowhere.
+        """
         self._paths = paths
         self.cgroups = cgroups.detect()
-        self._borrowed = cgroups.borrow(self.cgroups) if only != "runc" and find_program("crun") else ()
+        self._borrows = only == "crun" and find_program("crun") is not None
+        self._borrowed = cgroups.borrow(self.cgroups) if self._borrows else ()
         self._runtimes = tuple(found for found in find_runtimes(paths.run, self.cgroups) if only in {"", found.kind})
         if not self._runtimes:
             raise Unsupported("engine", f"{only} is not here, or does not run with the control groups of this machine")
@@ -297,9 +302,12 @@ class Runtime:
         shutil.rmtree(folder, ignore_errors=True)
 
     def _take_control(self) -> None:
-        """Take the controllers again that crun does without, should somebody have taken them from us."""
+        """See to it that the runtime can run: crun cannot where somebody has given version 2 a controller meanwhile."""
         if self.oci.kind == "crun" and not self.cgroups.are_whole:
-            self._borrowed += cgroups.borrow(self.cgroups)
+            if self._borrows:
+                self._borrowed += cgroups.borrow(self.cgroups)
+            else:
+                self.oci = next((found for found in self._runtimes if found.kind == "runc"), self.oci)
 
     def _end(self, name: str, group: str) -> None:
         self._observe(name)

@@ -44,6 +44,8 @@ def flat(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     elif isinstance(value, list) and value and isinstance(value[0], dict):
         for number, item in enumerate(sorted(value, key=lambda item: str(item.get("Destination", "")))):
             yield from flat(item, f"{path}[{number}]")
+    elif path.endswith(".Binds") and value:
+        yield path, sorted(value)  # the client sends them in the order of a Go map: any
     else:
         yield path, value
 
