@@ -38,6 +38,12 @@ class Cgroups:
         return not self.first and self.second is not None
 
     @property
+    def are_borrowed(self) -> bool:
+        """Whether some controller of version 1 is mounted nowhere: somebody keeps it (`borrow`), and may give it back."""
+        rows = [line.split() for line in Path("/proc/cgroups").read_text().splitlines()[1:]]
+        return bool(self.first) and any(row[1] != "0" and row[0] not in self.first for row in rows)
+
+    @property
     def are_whole(self) -> bool:
         """Whether version 2 has either every controller or none."""
         if self.unified or self.second is None:

@@ -90,6 +90,8 @@ class Runtime:
         self.cgroups = cgroups.detect()
         self._borrows = only == "crun" and find_program("crun") is not None
         self._borrowed = cgroups.borrow(self.cgroups) if self._borrows else ()
+        if not only and self.cgroups.are_borrowed:
+            only = "runc"
         self._runtimes = tuple(found for found in find_runtimes(paths.run, self.cgroups) if only in {"", found.kind})
         if not self._runtimes:
             raise Unsupported("engine", f"{only} is not here, or does not run with the control groups of this machine")
