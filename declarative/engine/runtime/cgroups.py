@@ -192,9 +192,11 @@ def borrow(groups: Cgroups) -> tuple[int, ...]:
             rows = [line.split() for line in Path("/proc/cgroups").read_text().splitlines()[1:]]
             elsewhere = {name for name, hierarchy, _, _ in rows if hierarchy != "0" and name not in groups.first}
             for controller in sorted((left | elsewhere) - found.keys()):
-                found[controller] = _first_version(controller)
+                with contextlib.suppress(OSError):  # on its way back from somebody else: look again
+                    found[controller] = _first_version(controller)
             # another engine may have let go while we looked: look again
-            if groups.are_whole or time.monotonic() > ends:
+            held = not (left | elsewhere) - found.keys()
+            if (held and groups.are_whole) or time.monotonic() > ends:
                 return tuple(found.values())
             time.sleep(_STEP_SECONDS)
     for descriptor in found.values():
