@@ -22,7 +22,7 @@ HELP = """Say which engine is used, how it was found, and what it can do; or see
   start    start the embedded engine in the background, and wait until it answers; it stays until it is stopped
   stop     end it; its containers go on, and it takes them up again when it is started
   serve    be the daemon, in the foreground
-  fsck     check images, containers and records of a stopped engine, and mend what can be mended
+  fsck     check images and records of a stopped engine, and mend what can be mended
 
 Commands start the embedded engine themselves when they need it; it ends by itself when nothing runs and nobody asks.
 DECLARATIVE_ENGINE_ROOT names another data root than /var/lib/declarative."""

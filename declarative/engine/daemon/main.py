@@ -33,7 +33,7 @@ _DRAIN_SECONDS = 10.0  # for requests under way when the daemon is asked to end
 
 def parser() -> argparse.ArgumentParser:
     """Give the options of `declarative engine serve`."""
-    from declarative.engine.paths import DATA_ROOT, RUN_ROOT
+    from declarative.dockerapi.places import DATA_ROOT, RUN_ROOT
 
     made = argparse.ArgumentParser(prog="declarative engine serve", description=_DESCRIPTION, allow_abbrev=False)
     add = made.add_argument

@@ -13,6 +13,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
+from declarative.dockerapi.places import DATA_ROOT
 from declarative.engine.networks import endpoints as places
 from declarative.engine.networks import namespaces
 from declarative.engine.networks.addresses import DEFAULT_SUPPLIES, Leases
@@ -37,7 +38,6 @@ from declarative.engine.networks.resolver import Resolver
 from declarative.engine.networks.store import SCHEMA, Attachments, Definitions, boot_id, open_attachments
 from declarative.engine.networks.upstream import Upstream
 from declarative.engine.networks.wiring import Wiring
-from declarative.engine.paths import DATA_ROOT
 from declarative.errors import Conflict, Denied, NotFound
 from declarative.record import replace
 
