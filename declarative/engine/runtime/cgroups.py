@@ -55,14 +55,14 @@ class Cgroups:
 
     def folders(self, group: str) -> tuple[Path, ...]:
         """Give the group's folder in each hierarchy, whether it is there or not."""
-        name = group.strip("/")
+        name = _below_the_top(group)
         points = dict.fromkeys((*self.first.values(), *((self.second,) if self.second is not None else ())))
         return tuple(point / name for point in points)
 
     def folder(self, controller: str, group: str) -> Path | None:
         """Give the group's folder for a controller; None where the machine has it not."""
         point = self.first.get(controller) or (self.second if self.unified else None)
-        return point / group.strip("/") if point is not None else None
+        return point / _below_the_top(group) if point is not None else None
 
     def counting(self, group: str) -> Path:
         """Give the folder whose processes are those of the group: every hierarchy has the same ones."""
@@ -74,11 +74,12 @@ class Cgroups:
 
     def pids(self, group: str) -> tuple[int, ...]:
         """Give every process of the group and of groups in it; () where there is no such group."""
-        found: list[int] = []
+        found: set[int] = set()
         for folder in _tree(self.counting(group)):
             with contextlib.suppress(OSError):
-                found += map(int, (folder / "cgroup.procs").read_bytes().split())
-        return tuple(sorted(set(found)))
+                found.update(map(int, (folder / "cgroup.procs").read_bytes().split()))
+        # one of a process namespace that we do not see has the number 0, which for kill(2) is our own process group
+        return tuple(sorted(found - {0}))
 
     def freeze(self, group: str, *, frozen: bool) -> None:
         """Stop every process of the group, or let all go on; returns when it is so. Failed where the kernel does not do it."""
@@ -248,6 +249,14 @@ def detect() -> Cgroups:
                 if option not in {"rw", "ro", "xattr", "clone_children", "noprefix"} and "release_agent" not in option:
                     first.setdefault(option, point)
     return Cgroups(first=first, second=second)
+
+
+def _below_the_top(group: str) -> str:
+    """Give the group's path from the top. Failed for the top itself: every process of the machine may be in it."""
+    name = group.strip("/")
+    if not name:
+        raise Failed("cgroup", "the name of a control group is empty")
+    return name
 
 
 def _tree(folder: Path) -> Iterator[Path]:

@@ -388,10 +388,11 @@ class Runtime:
         return next((found for found in self._runtimes if found.state(name).exists()), self.oci)
 
     def _group(self, name: str) -> str:
-        try:
-            return (self.folder(name) / "cgroup").read_text()
-        except OSError:
-            raise NotFound(name, "the runtime has no such container") from None
+        """Give the container's control group. NotFound where there is no container, or it came not so far as to have one."""
+        with contextlib.suppress(OSError):
+            if group := (self.folder(name) / "cgroup").read_text():  # empty where its writer was killed over it
+                return group
+        raise NotFound(name, "the runtime has no such container")
 
 
 def _with_targets(sandbox: Sandbox) -> Sandbox:

@@ -38,7 +38,7 @@ for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
   for group in "$0"/*/procs; do
     [ -e "$group" ] || continue
     left=1
-    while read -r pid; do kill -9 "$pid"; done < "$group"
+    while read -r pid; do [ "$pid" = 0 ] || kill -9 "$pid"; done < "$group"
   done
   [ "$left" ] || exit 0
   sleep 0.25

@@ -78,10 +78,11 @@ def test_every_endpoint_of_the_specification_is_there_or_says_that_it_is_not() -
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[EmbeddedEngine]:
-    """Start an engine that also listens on the test's loopback, with something of each kind in it."""
+    """Start an engine that is also reached on the test's loopback, with something of each kind in it."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with EmbeddedEngine(own_network=False, options=(f"--host=tcp://127.0.0.1:{port}",)) as engine:
+    with EmbeddedEngine(options=(f"--host=tcp://127.0.0.1:{port}",)) as engine:
+        engine.bring_out(port)
         made = [
             engine.api("POST", "/volumes/create", {"Name": "known"}),
             engine.api("POST", "/networks/create", {"Name": "known"}),

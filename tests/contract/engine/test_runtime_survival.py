@@ -19,6 +19,7 @@ from declarative.engine.runtime.logformat import Wanted
 from declarative.engine.runtime.monitor import Runtime
 from declarative.engine.runtime.rotation import Policy
 from declarative.engine.runtime.sandbox import Process
+from declarative.errors import NotFound
 from declarative.record import replace
 from tests.contract.engine.runtimes import ENVIRONMENT, PATIENCE_SECONDS, wait_until
 
@@ -215,6 +216,20 @@ def test_the_next_daemon_sweeps_what_nobody_ended(box: Machine, later: list[Runt
     assert not any(folder.exists() for folder in box.runtime.cgroups.folders(made.cgroup))
     for process in _stopped(box.folder):
         os.kill(process, signal.SIGKILL)
+
+
+def test_a_container_whose_daemon_was_killed_over_writing_its_group(box: Machine, later: list[Runtime]) -> None:
+    """What has no group is nowhere: above all it is not everywhere, where an empty name would lead."""
+    folder = box.folder / "run/containers/half"
+    folder.mkdir()
+    (folder / "cgroup").touch()
+    after = _next(box, later)
+    assert [(state.id, state.status) for state in after.adopt()] == [("half", "stopped")]
+    for act in (after.pids, after.pause, after.usage):
+        with pytest.raises(NotFound):
+            act("half")
+    after.delete("half")
+    assert not folder.exists()
 
 
 def _stopped(folder: Path) -> list[int]:

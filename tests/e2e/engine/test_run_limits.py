@@ -158,7 +158,8 @@ def test_the_devices_of_every_container(daemon: Daemon) -> None:
 
 
 def test_a_log_that_is_kept_small(daemon: Daemon) -> None:
-    script = "for i in $(seq 60000); do echo line $i of a log that is kept small; done"
+    line = "echo line $i of a log that is kept small"
+    script = f"for i in $(seq 60000); do {line}; [ $((i % 5000)) -ne 0 ] || sleep 0.3; done"
     daemon.docker(
         "run", "--name", "web", "--log-opt", "max-size=50k", "--log-opt", "max-file=2", IMAGE, "sh", "-c", script
     )

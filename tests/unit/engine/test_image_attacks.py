@@ -78,12 +78,15 @@ class Ground:
 
     def _look(self) -> list[tuple[str, int, int, bytes]]:
         found = []
-        for path in sorted(self.folder.rglob("*")):
-            if not any(root in (path, *path.parents) for root in (*self.roots.values(), self.lower)):
+        for folder, folders, files in os.walk(self.folder):
+            here = self.folder / folder
+            # a root may be deeper than a path can name
+            folders[:] = [name for name in folders if here / name not in (*self.roots.values(), self.lower)]
+            for path in [here / name for name in (*folders, *files)]:
                 status = path.lstat()
                 content = path.read_bytes() if path.is_file() else b""
                 found.append((str(path), status.st_mode, status.st_nlink, content))
-        return found
+        return sorted(found)
 
 
 @pytest.fixture

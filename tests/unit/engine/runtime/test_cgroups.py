@@ -11,10 +11,13 @@ import pytest
 
 from declarative.engine.runtime import cgroups
 from declarative.engine.runtime.cgroups import Cgroups
+from declarative.engine.runtime.oci import OciRuntime
+from declarative.engine.runtime.once import Once
 from declarative.engine.runtime.usage import Transfer, interfaces, system_time, usage
 from declarative.errors import Failed
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 _GROUP = "/declarative/c"
@@ -130,6 +133,43 @@ def test_signals_go_to_every_process_also_below(second: Cgroups) -> None:
     assert second.pids(_GROUP) == tuple(sorted(process.pid for process in processes))
     second.kill(_GROUP, signal.SIGTERM)
     assert [process.wait() for process in processes] == [-signal.SIGTERM] * 3
+
+
+@pytest.fixture
+def bystander(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Give a process of the machine: it is in the top group, as everything is that is in no other."""
+    process = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+    _write(tmp_path, {"cgroup.procs": f"0\n{process.pid}\n"})
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.parametrize("group", ["", "/", "//"])
+def test_the_whole_machine_is_no_group(second: Cgroups, group: str, bystander: subprocess.Popen[bytes]) -> None:
+    for act in (second.kill, second.pids, second.remove, second.folders, second.counting, second.let_fork):
+        with pytest.raises(Failed, match="empty"):
+            act(group)
+    with pytest.raises(Failed, match="empty"):
+        second.freeze(group, frozen=True)
+    assert bystander.poll() is None
+
+
+def test_processes_that_cannot_be_seen_are_not_taken_for_our_own(second: Cgroups) -> None:
+    (second.folders(_GROUP)[0] / "cgroup.procs").write_text("0\n0\n")
+    assert second.pids(_GROUP) == ()
+
+
+def test_a_run_whose_daemon_was_killed_over_writing_its_group(
+    second: Cgroups, tmp_path: Path, bystander: subprocess.Popen[bytes]
+) -> None:
+    (tmp_path / "cgroup.kill").write_text("")
+    _write(tmp_path / "once/1-0/run", {"cgroup": ""})
+    runtime = OciRuntime(kind="runc", program=tmp_path / "program", root=tmp_path / "runc")
+    Once([runtime], second, lambda _: "", tmp_path / "once").sweep()
+    assert list((tmp_path / "once").iterdir()) == []
+    assert (tmp_path / "cgroup.kill").read_text() == ""
+    assert bystander.poll() is None
 
 
 def test_groups_are_removed_from_below(tmp_path: Path) -> None:
