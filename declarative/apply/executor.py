@@ -2,7 +2,7 @@
 
 It decides nothing that the plan has not decided. One thread (the caller's) owns all state and resumes the steps' scripts;
 worker threads make the calls and send the results to its inbox. So there are no locks here. Waiting costs no thread: one
-observation in one call serves all steps that wait.
+observation in one call serves all steps that are due for a look.
 """
 
 from __future__ import annotations
@@ -64,9 +64,7 @@ class Executor:
     _fresh: dict[str, float] = field(default_factory=dict)
     _moved: bool = True  # a step has ended since steps were last looked at
     _looking: bool = False
-    _look_at: float = 0.0
     _checked: float = float("-inf")
-    _interval: float = FIRST_LOOK
     _stopped: bool = False
     _crash: BaseException | None = None
 
@@ -175,7 +173,7 @@ class Executor:
             case Wait(awaits=awaits):
                 self._line.release(run)
                 run.vigil = Vigil(awaits=awaits, begun=self.clock(), fresh=self._fresh)
-                self._interval, self._look_at = FIRST_LOOK, min(self._look_at, self.clock())
+                run.interval, run.look_at = FIRST_LOOK, self.clock()
                 if started:
                     run.begun_moves = True
                     self.tell(StepStarted(step=run.step))
@@ -247,8 +245,8 @@ class Executor:
         """Make sure that the lock is still ours; it is a call, so once a second will do: a lock is lost after a minute."""
         now = self.clock()
         if now >= self._checked + CHECK_SECONDS:
+            self._checked = now  # before the call: other threads need not make it too
             self.lease.check()
-            self._checked = now
 
     def _progress(self, step: Step, *, long: bool) -> Callable[[Progress], None]:
         def progress(word: Progress) -> None:
@@ -296,16 +294,18 @@ class Executor:
 
     def _patience(self) -> float | None:
         times = [run.until for run in self._runs if isinstance(run.move, Pause)]
-        if not self._looking and any(run.vigil for run in self._runs):
-            times.append(self._look_at)
+        if not self._looking:
+            times += [run.look_at for run in self._runs if run.vigil is not None]
         return max(0.0, min(times) - self.clock()) if times else None
 
     # ---- observation
 
     def _look(self, watcher: Workers) -> None:
-        """Observe every container that somebody waits for, in one call, when it is time."""
-        names = sorted({name for run in self._runs if run.vigil is not None for name in run.vigil.names})
-        if self._looking or not names or self.clock() < self._look_at:
+        """Observe the containers of every step whose time has come, in one call."""
+        now = self.clock()
+        due = [run.vigil for run in self._runs if run.vigil is not None and run.look_at <= now]
+        names = sorted({name for vigil in due for name in vigil.names})
+        if self._looking or not names:
             return
         self._looking = True
 
@@ -325,27 +325,24 @@ class Executor:
             return
         names, seen = found
         watched = [run for run in self._runs if run.vigil is not None and set(run.vigil.names) <= set(names)]
-        dues = [self._judge(run, seen, now, workers) for run in watched]
-        self._interval = min(LAST_LOOK, self._interval * 1.5)
-        self._look_at = now + self._interval
-        if dues and all(due is not None for due in dues):
-            self._look_at = min(now + LAST_LOOK, max(now, min(due for due in dues if due is not None)))
+        for run in watched:
+            self._judge(run, seen, now, workers)
 
-    def _judge(self, run: Run, seen: Any, now: float, workers: Workers) -> float | None:
+    def _judge(self, run: Run, seen: Mapping[str, Observed], now: float, workers: Workers) -> None:
         answer = run.vigil.see(seen, now) if run.vigil is not None else None
         if isinstance(answer, NotYet):
             if answer.why != run.said:
                 run.said = answer.why
                 self.tell(StepWaits(step=run.step, text=answer.why))
-            return answer.due
-        if isinstance(answer, Never):
+            run.look_at = now + run.interval if answer.due is None else min(answer.due, now + LAST_LOOK)
+            run.interval = min(LAST_LOOK, run.interval * 1.5)
+        elif isinstance(answer, Never):
             run.vigil = None
             run.diagnosing = True
             run.move = Ask(question=diagnosis(self.driver, run.step, answer))
             self._submit(workers, run)
-            return None
-        self._resume(run)
-        return None
+        else:
+            self._resume(run)
 
     # ---- stopping
 

@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 
 @record(frozen=False)
 class Run:
-    """A step under way. `move`: what it waits for; `slot`: it counts among those at once."""
+    """A step under way. `move`: what it waits for; `slot`: it counts among those at once.
+
+    `until`: when its pause ends. `look_at`: when the containers that it waits for are looked at next, `interval` seconds after
+    the look before where nobody knows better.
+    """
 
     step: Step
     script: Script
@@ -34,6 +38,8 @@ class Run:
     vigil: Vigil | None = None
     said: str = ""
     until: float = 0.0
+    look_at: float = 0.0
+    interval: float = 0.0
 
 
 @record(frozen=False)
