@@ -44,7 +44,8 @@ _WAKE: Any = (None, None, None)  # a message that only says: look around
 class Executor:
     """Executes one plan. `run` may be called once.
 
-    At most `parallelism` steps have calls under way, and `starts` of them are starting a container.
+    At most `parallelism` steps have calls under way, of which `starts` are starting a container; beside them, `stops` more wait
+    for a container that they stop.
     """
 
     plan: Plan
@@ -55,10 +56,11 @@ class Executor:
     mask: Mask = field(default_factory=Mask)
     parallelism: int = DEFAULT_PARALLELISM
     starts: int = DEFAULT_PARALLELISM
+    stops: int = DEFAULT_PARALLELISM
     clock: Callable[[], float] = time.monotonic
     _outcomes: dict[int, Outcome] = field(default_factory=dict)
     _runs: list[Run] = field(default_factory=list)
-    _line: Line = field(default_factory=lambda: Line(free=0, starts=0))
+    _line: Line = field(default_factory=lambda: Line(free=0, starts=0, stops=0))
     _inbox: SimpleQueue[tuple[Run | None, Any, BaseException | None]] = field(default_factory=SimpleQueue)
     _ended_at: dict[int, float] = field(default_factory=dict)
     _fresh: dict[str, float] = field(default_factory=dict)
@@ -70,8 +72,8 @@ class Executor:
 
     def run(self) -> tuple[Outcome, ...]:
         """Execute; gives the outcome of every step, in the plan's order. Never raises for what an action raised."""
-        self._line = Line(free=self.parallelism, starts=self.starts)
-        workers, watcher = Workers(self.parallelism, self._inbox), Workers(1, self._inbox)
+        self._line = Line(free=self.parallelism, starts=self.starts, stops=self.stops)
+        workers, watcher = Workers(self.parallelism + self.stops, self._inbox), Workers(1, self._inbox)
         self.stop.on_request(lambda: self._inbox.put(_WAKE))
         try:
             while len(self._outcomes) < len(self.plan.steps):

@@ -1,7 +1,8 @@
 """Steps under way, and the line of those whose next call is due: a bounded number at once, what is begun before what is new.
 
 The rule that keeps it simple: a step holds one of the slots from its first call until it waits or ends; among those with a slot
-a bounded number starts containers. Used from one thread.
+a bounded number starts containers. Stopping one is waiting: it takes up to the container's grace, and the engine does nothing
+meanwhile, so those that stop hold no slot, and have a bound of their own. Used from one thread.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from declarative.apply.moves import Do
-from declarative.core.actions import RestartContainer, StartContainer
+from declarative.core.actions import RestartContainer, StartContainer, StopContainer
 from declarative.record import field, record
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Run:
     slot: bool = False
     begun_moves: bool = False
     starting: bool = False  # its call starts a container
+    stopping: bool = False  # its call stops one
     diagnosing: bool = False  # the result of its move is the error to be thrown in
     vigil: Vigil | None = None
     said: str = ""
@@ -44,10 +46,11 @@ class Run:
 
 @record(frozen=False)
 class Line:
-    """Who may make a call: `free` steps more, `starts` containers more may be started."""
+    """Who may make a call: `free` steps more, `starts` containers more may be started, `stops` more stopped."""
 
     free: int
     starts: int
+    stops: int
     _waiting: deque[Run] = field(default_factory=deque)
 
     def join(self, run: Run) -> None:
@@ -59,24 +62,31 @@ class Line:
         self._waiting.appendleft(run)
 
     def next(self) -> Run | None:
-        """Take out the first that may go on, with a slot; None where nobody may."""
-        for run in self._waiting:
-            if (run.slot or self.free) and (self.starts or not starts(run.move)):
-                break
-        else:
+        """Take out the first that may go on, with a slot unless it stops a container; None where nobody may."""
+        run = next((run for run in self._waiting if self._may_go_on(run)), None)
+        if run is None:
             return None
         self._waiting.remove(run)
-        if not run.slot:
+        run.starting, run.stopping = starts(run.move), stops(run.move)
+        self.starts -= run.starting
+        self.stops -= run.stopping
+        if run.stopping:
+            self.release(run)
+        elif not run.slot:
             run.slot = True
             self.free -= 1
-        run.starting = starts(run.move)
-        self.starts -= run.starting
         return run
+
+    def _may_go_on(self, run: Run) -> bool:
+        if stops(run.move):
+            return self.stops > 0
+        return (run.slot or self.free > 0) and (self.starts > 0 or not starts(run.move))
 
     def called(self, run: Run) -> None:
         """Note that a call is over."""
         self.starts += run.starting
-        run.starting = False
+        self.stops += run.stopping
+        run.starting = run.stopping = False
 
     def release(self, run: Run) -> None:
         """Give the slot back."""
@@ -89,6 +99,11 @@ class Line:
         for run in new:
             self._waiting.remove(run)
         return new
+
+
+def stops(move: Move | None) -> bool:
+    """Whether a move stops a container."""
+    return isinstance(move, Do) and isinstance(move.action, StopContainer)
 
 
 def starts(move: Move | None) -> bool:

@@ -73,8 +73,7 @@ class Replacement:
                 yield from self._stop_first()
         except DeclarativeError as error:
             yield from self._undo(error, running=running)
-        yield Do(action=StopContainer(name=self.old))
-        yield Do(action=RemoveContainer(name=self.old))
+        yield from removal(RemoveContainer(name=self.old))
 
     def _stop_first(self) -> Script:
         yield Do(action=StopContainer(name=self.name), cut=True)
@@ -106,10 +105,10 @@ class Replacement:
         if self.old not in seen:
             return runs
         if there is not None and there.state == "running" and there.health in ("", "healthy"):
-            yield Do(action=RemoveContainer(name=self.old))
+            yield from removal(RemoveContainer(name=self.old))
             return True
         if there is not None:
-            yield Do(action=RemoveContainer(name=self.name, volumes=True))
+            yield from removal(RemoveContainer(name=self.name, volumes=True))
         yield Do(action=RenameContainer(name=self.old, to=self.name))
         return True  # it served before, so it is started again if this rollout fails
 
@@ -131,11 +130,17 @@ class Replacement:
         output = ""
         if newcomer in seen:
             output = yield Ask(question=lambda: self.output(newcomer))
-            yield Do(action=RemoveContainer(name=newcomer, volumes=True))
+            yield from removal(RemoveContainer(name=newcomer, volumes=True))
         if self.new in seen and newcomer != self.new:
-            yield Do(action=RemoveContainer(name=self.new, volumes=True))
+            yield from removal(RemoveContainer(name=self.new, volumes=True))
         if handed_over:
             yield Do(action=RenameContainer(name=self.old, to=self.name))
         if running:
             yield Do(action=StartContainer(name=self.name))
         return output
+
+
+def removal(action: RemoveContainer) -> Script:
+    """Remove a container that may run: engines kill what is removed by force, so it is stopped first, with its own grace."""
+    yield Do(action=StopContainer(name=action.name))
+    yield Do(action=action)

@@ -32,6 +32,10 @@ T = TypeVar("T")
 ROUNDS = 4
 """Plans made in one apply at most: the second knows what the first one built; more would mean that we do not converge."""
 
+STOPS = 100
+"""Containers that are being stopped at once: each may take its whole grace, ten seconds where its program heeds no signal, and
+costs nobody anything meanwhile."""
+
 STARTS_PER_PROCESSOR = 2
 """Containers that are started at once for each processor of the engine's machine. A start keeps one busy, with a short wait
 here and there; more of them only wait for each other's kernel locks, spinning: of 50 on two processors, 8 at once took a tenth
@@ -136,6 +140,7 @@ class _Apply:
             mask=Mask(secrets_of(self.desired)),
             parallelism=self.options.parallelism,
             starts=STARTS_PER_PROCESSOR * actual.engine.processors or DEFAULT_PARALLELISM,
+            stops=STOPS,
         )
         outcomes = executor.run()
         self.outcomes += outcomes

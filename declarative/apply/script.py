@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from declarative.apply.moves import Do, Pause, Wait
-from declarative.apply.rollout import OUTPUT_LINES, Replacement
+from declarative.apply.rollout import OUTPUT_LINES, Replacement, removal
 from declarative.apply.trouble import reworded
-from declarative.core.actions import BuildImage, ImportImage, LoadImage, PullImage, PushImage
+from declarative.core.actions import BuildImage, ImportImage, LoadImage, PullImage, PushImage, RemoveContainer
 from declarative.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -29,7 +29,10 @@ def script_of(step: Step, driver: Driver, stack: str, *, pause: float = 0.0) -> 
     if pause:
         yield Pause(seconds=pause)
     for action in step.actions:
-        yield Do(action=action, cut=is_long(action))
+        if isinstance(action, RemoveContainer):
+            yield from removal(action)
+        else:
+            yield Do(action=action, cut=is_long(action))
     if step.rollout is not None:
         replacement = Replacement(
             rollout=step.rollout,

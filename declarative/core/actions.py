@@ -159,7 +159,7 @@ class StartContainer:
 
 @record
 class StopContainer:
-    """Stop with the container's own signal and grace."""
+    """Stop with the container's own signal and grace; done where it does not run, or is not there."""
 
     name: str
 
@@ -173,7 +173,7 @@ class RestartContainer:
 
 @record
 class RemoveContainer:
-    """Remove a container, running or not; with `volumes` its anonymous volumes too, never a named one."""
+    """Remove a container, running or not; with `volumes` its anonymous volumes too, never a named one. What runs is killed."""
 
     name: str
     volumes: bool = False

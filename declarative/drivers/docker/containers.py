@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from declarative.core.actions import ConnectNetwork, RenameContainer, UpdateContainer
     from declarative.dockerapi.client import EngineClient
 
+_STOPPED = frozenset({"created", "exited", "dead", "removing"})
 GONE_SECONDS = 30.0
 """How long a removal that somebody else began may take before we say so."""
 
@@ -40,10 +41,15 @@ def start(client: EngineClient, name: str) -> None:
 
 
 def stop(client: EngineClient, name: str) -> None:
-    """Stop; a paused one is unpaused first, or it could not hear its signal."""
-    if _state(client, name) == "paused":
-        client.post_json(path_of(name, "/unpause"))
-    client.post_json(path_of(name, "/stop"))
+    """Stop; a paused one is unpaused first, or it could not hear its signal. Nothing where it does not run or is not there."""
+    try:
+        state = _state(client, name)
+        if state == "paused":
+            client.post_json(path_of(name, "/unpause"))
+        if state not in _STOPPED:
+            client.post_json(path_of(name, "/stop"))  # waits for its grace, which the engine knows
+    except NotFound:
+        return
 
 
 def restart(client: EngineClient, name: str) -> None:

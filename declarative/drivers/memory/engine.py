@@ -231,8 +231,10 @@ class MemoryEngine:
                     )
 
     def stop(self, name: str) -> None:
-        """Stop."""
-        box = self.box(name)
+        """Stop; done where it does not run, or is not there."""
+        box = self.containers.get(name)
+        if box is None:
+            return
         if self.living(box) and box.run is not None:
             box.run = replace(box.run, stopped=self.clock())
         box.paused = False
