@@ -64,6 +64,11 @@ class Paths:
         return self.run / "netns"
 
     @property
+    def mapped(self) -> Path:
+        """Mounts that show folders with mapped ids, while a container is started. Never removed with what is in it."""
+        return self.run / "mapped"
+
+    @property
     def socket(self) -> Path:
         """Where the daemon listens by default."""
         return self.run / "engine.sock"

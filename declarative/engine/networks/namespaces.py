@@ -18,7 +18,7 @@ from declarative.engine.networks.netlink import Netlink
 from declarative.engine.runtime.rootfs import mounts_below
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container, Iterable
     from pathlib import Path
 
 _T = TypeVar("_T")
@@ -73,10 +73,7 @@ def create(path: Path) -> None:
 
     def inside() -> None:
         _checked(_libc().unshare(_NEWNET), "unshare")
-        for name, value in _INSIDE:
-            write_setting(name, value)
-        with Netlink() as kernel:
-            kernel.run(links.up(1))  # the loopback is link 1 of every namespace
+        _prepare_inside()
         _checked(_libc().mount(b"/proc/thread-self/ns/net", os.fsencode(path), b"none", _BIND, None), "mount")
 
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
@@ -85,6 +82,24 @@ def create(path: Path) -> None:
     except BaseException:
         remove(path)
         raise
+
+
+def take(path: Path, pid: int, given: Iterable[str] = ()) -> None:
+    """Make a process's namespace what `create` makes, but for the sysctls `given`, and keep it at `path`. OSError."""
+    keep(path, pid)
+    try:
+        enter(path, lambda: _prepare_inside(frozenset(given)))
+    except BaseException:
+        remove(path)
+        raise
+
+
+def _prepare_inside(given: Container[str] = ()) -> None:
+    for name, value in _INSIDE:
+        if f"net.{name.replace('/', '.')}" not in given:
+            write_setting(name, value)
+    with Netlink() as kernel:
+        kernel.run(links.up(1))  # the loopback is link 1 of every namespace
 
 
 def keep(path: Path, pid: int) -> None:

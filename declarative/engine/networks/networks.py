@@ -167,6 +167,13 @@ class Networks:
             namespaces.create(path)
         return path
 
+    def take_namespace(self, container_id: str, pid: int, *, given: Iterable[str] = ()) -> Path:
+        """Take the namespace that a process was made in as a container's; else as `open_namespace`. `given`: sysctls it has."""
+        path = self.namespace(container_id)
+        namespaces.remove(path)
+        namespaces.take(path, pid, given)
+        return path
+
     def close_namespace(self, container_id: str) -> None:
         """Take a container out of all networks, its ports back, and let its namespace go; nothing where there is none."""
         with self._lock:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import subprocess
 import tempfile
@@ -19,7 +20,7 @@ from declarative.engine.runtime import kernel
 from declarative.errors import Failed, Unsupported
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from declarative.engine.runtime.sandbox import IdMap
 
@@ -32,20 +33,65 @@ def mapped(
 
     `place` is a folder for the mounts, which are gone at the end. Unsupported where the kernel or a file system cannot do it.
     """
+    scratch = Path(tempfile.mkdtemp(prefix="mapped-", dir=place))
+    try:
+        with shown(uid_maps, gid_maps, scratch) as places:
+            yield [places.show(folder) for folder in folders]
+    finally:
+        scratch.rmdir()
+
+
+class Places:
+    """Where folders are seen for a while, in a folder for it. What is mounted is unmounted at the end."""
+
+    def __init__(self, folder: Path, namespace: int, stack: ExitStack) -> None:
+        self._folder = folder
+        self._namespace = namespace
+        self._stack = stack
+        self._number = itertools.count()
+
+    def show(self, source: Path) -> Path:
+        """Give where a folder, or a file, is seen with mapped ids. Unsupported, Failed."""
+        target = self._folder / str(next(self._number))
+        if source.is_dir():
+            target.mkdir()
+            self._stack.callback(target.rmdir)
+        else:
+            target.touch()
+            self._stack.callback(target.unlink)
+        self._mount(source, target, lambda tree: kernel.map_ids(tree, self._namespace))
+        return target
+
+    def reach(self, source: Path, name: str) -> Path:
+        """Give where a folder is seen as it is, by those who may not go the way to it; the empty folder there stays. Failed."""
+        target = self._folder / name
+        target.mkdir(exist_ok=True)
+        self._mount(source, target, lambda _: None)
+        return target
+
+    def _mount(self, source: Path, target: Path, change: Callable[[int], None]) -> None:
+        try:
+            tree = kernel.open_tree(source)
+            try:
+                change(tree)
+                kernel.move_mount(tree, target)
+            finally:
+                os.close(tree)
+        except OSError as error:
+            raise _refusal(source, error) from error
+        self._stack.callback(kernel.umount, target)
+
+
+@contextmanager
+def shown(uid_maps: Sequence[IdMap], gid_maps: Sequence[IdMap], folder: Path) -> Iterator[Places]:
+    """Give places in `folder`, until the end; else as `mapped`.
+
+    It may never be removed with what is in it: where we are killed, the mounts stay.
+    """
     with ExitStack() as stack:
         namespace = _user_namespace(uid_maps, gid_maps)
         stack.callback(os.close, namespace)
-        scratch = Path(tempfile.mkdtemp(prefix="mapped-", dir=place))
-        stack.callback(scratch.rmdir)
-        shown = []
-        for number, folder in enumerate(folders):
-            target = scratch / str(number)
-            target.mkdir()
-            stack.callback(target.rmdir)
-            _show(folder, target, namespace)
-            stack.callback(kernel.umount, target)
-            shown.append(target)
-        yield shown
+        yield Places(folder, namespace, stack)
 
 
 def root_of(uid_maps: Sequence[IdMap], gid_maps: Sequence[IdMap]) -> tuple[int, int]:
@@ -57,22 +103,14 @@ def root_of(uid_maps: Sequence[IdMap], gid_maps: Sequence[IdMap]) -> tuple[int, 
     raise Failed("user namespace", "the maps have no root")
 
 
-def _show(folder: Path, target: Path, namespace: int) -> None:
-    try:
-        tree = kernel.open_tree(folder)
-        try:
-            kernel.map_ids(tree, namespace)
-            kernel.move_mount(tree, target)
-        finally:
-            os.close(tree)
-    except OSError as error:
-        if error.errno in {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP}:
-            raise Unsupported(
-                "user namespace",
-                f"ids cannot be mapped on the file system of {folder}: {error.strerror}",
-                "use kernel 5.19 or later and ext4, xfs, btrfs or tmpfs",
-            ) from error
-        raise Failed("user namespace", f"cannot map ids of {folder}: {error.strerror}") from error
+def _refusal(folder: Path, error: OSError) -> Unsupported | Failed:
+    if error.errno in {errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP}:
+        return Unsupported(
+            "user namespace",
+            f"ids cannot be mapped on the file system of {folder}: {error.strerror}",
+            "use kernel 5.19 or later and ext4, xfs, btrfs or tmpfs",
+        )
+    return Failed("user namespace", f"cannot map ids of {folder}: {error.strerror}")
 
 
 def _user_namespace(uid_maps: Sequence[IdMap], gid_maps: Sequence[IdMap]) -> int:

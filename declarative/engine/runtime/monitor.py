@@ -148,6 +148,7 @@ class Runtime:
                 stdin=stdin,
                 leave_stdin_open=leave_stdin_open,
                 terminal=sandbox.terminal,
+                owner=sandbox.owner,
             )
             pid = spawn.start_monitor(self.oci, monitor, sandbox.args)
             self._observe(sandbox.id)

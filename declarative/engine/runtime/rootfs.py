@@ -41,11 +41,13 @@ def mount_overlay(
     volatile: bool = False,
     uid_maps: Sequence[IdMap] = (),
     gid_maps: Sequence[IdMap] = (),
+    place: Path | None = None,
 ) -> None:
     """Mount image layers (uppermost first) below a writable layer. `work` is on the file system of `upper`.
 
     `volatile`: the kernel need not write it out when it is unmounted or synced; for what does not outlive the machine anyway.
-    `uid_maps`, `gid_maps`: those of the sandbox, for a container in a user namespace.
+    `uid_maps`, `gid_maps`: those of the sandbox, for a container in a user namespace. Its layers are mounted below `place` (the
+    folder of `work` if None) meanwhile, and stay so where we are killed: whoever removes that folder must unmount first.
     Failed where the kernel refuses, Unsupported where it has no overlayfs or a container has too many layers.
     """
     if len(lowers) > LAYERS_MAX:
@@ -60,15 +62,21 @@ def mount_overlay(
         below = [spare]
     try:
         if uid_maps:
-            with mapped([upper.parent, *below], uid_maps, gid_maps, work.parent) as (home, *shown):
+            with mapped([upper.parent, *below], uid_maps, gid_maps, place or work.parent) as (home, *shown):
                 # overlayfs works as who mounts it, and through the map the machine's root is nobody
-                _mount_as(
+                act_as(
                     root_of(uid_maps, gid_maps),
                     lambda: _mount(shown, home / upper.name, home / work.name, target, volatile=volatile),
                 )
         else:
             _mount(below, upper, work, target, volatile=volatile)
     except OSError as error:
+        if error.errno == errno.EINVAL and uid_maps:
+            raise Unsupported(
+                "user namespace",
+                f"kernel {os.uname().release} mounts no overlay over mapped ids",
+                "use kernel 5.19 or later, or no user namespaces",
+            ) from error
         if error.errno == errno.ENODEV:
             raise Unsupported("overlay", "the kernel has no overlayfs", "load it: modprobe overlay") from error
         raise Failed("overlay", f"cannot mount at {target}: {error.strerror} ({error.filename})") from error
@@ -127,16 +135,8 @@ def is_mounted(target: Path) -> bool:
         return False
 
 
-def _unescape(point: bytes) -> bytes:
-    if b"\\" not in point:
-        return point
-    for code, character in ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b"\\")):
-        point = point.replace(code, character)
-    return point
-
-
-def _mount_as(owner: tuple[int, int], act: Callable[[], None]) -> None:
-    """Mount in a thread that makes files as (uid, gid)."""
+def act_as(owner: tuple[int, int], act: Callable[[], None]) -> None:
+    """Do work in a thread that makes files as (uid, gid), with all our powers; what it raises is raised here."""
     problem: list[BaseException] = []
 
     def run() -> None:
@@ -151,6 +151,14 @@ def _mount_as(owner: tuple[int, int], act: Callable[[], None]) -> None:
     thread.join()
     if problem:
         raise problem[0]
+
+
+def _unescape(point: bytes) -> bytes:
+    if b"\\" not in point:
+        return point
+    for code, character in ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b"\\")):
+        point = point.replace(code, character)
+    return point
 
 
 def _mount(lowers: Sequence[Path], upper: Path, work: Path, target: Path, *, volatile: bool) -> None:

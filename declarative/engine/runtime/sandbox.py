@@ -78,7 +78,7 @@ class Mount:
 class Namespaces:
     """Which namespaces are new, the machine's, or somebody's. `uts`, `ipc`, `pid`, `cgroup`, `network` as `Shared`.
 
-    `network="private"` is a new one that has a loopback and nothing else.
+    `network="private"` is a new one that has a loopback and nothing else. `user`: somebody's, whose maps the sandbox has too.
     """
 
     network: Shared = "private"
@@ -87,6 +87,7 @@ class Namespaces:
     uts: Shared = "private"
     cgroup: Shared | None = None
     """None: private where the machine has cgroup v2 alone, else the machine's, as in Docker."""
+    user: Path | None = None
 
 
 @record
@@ -96,6 +97,17 @@ class IdMap:
     inside: int
     outside: int
     size: int
+
+
+@record
+class IdMaps:
+    """The maps of a user namespace, of users and of groups; empty where there is none, which is false."""
+
+    uids: tuple[IdMap, ...] = ()
+    gids: tuple[IdMap, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.uids)
 
 
 @record
@@ -220,6 +232,8 @@ class Sandbox:
     rlimits: tuple[Rlimit, ...] = ()
     cgroup_parent: str = DEFAULT_CGROUP_PARENT
     oom_score_adj: int | None = None
+    owner: tuple[int, int] | None = None
+    """As `Process.owner`."""
     init: Path | None = None
     """A static init program of the machine's, to be the first process (`find_init`); None: the program itself."""
 
@@ -243,3 +257,5 @@ class Process:
     no_new_privileges: bool = False
     rlimits: tuple[Rlimit, ...] = ()
     apparmor: str = ""
+    owner: tuple[int, int] | None = None
+    """In a user namespace: the machine's (uid, gid) of its user, who gets its pipes, lest /dev/stdout is closed to it."""

@@ -105,7 +105,12 @@ def start_session(oci: OciRuntime, hub: Hub, name: str, folder: Path, process: P
 def _start_monitored(oci: OciRuntime, hub: Hub, name: str, folder: Path, process: Process, *, stdin: bool) -> Session:
     attachments: list[Attachment] = []
     monitor = spawn.Monitor(
-        name=name, folder=folder, stdin=stdin, terminal=process.terminal, process=folder / "process.json"
+        name=name,
+        folder=folder,
+        stdin=stdin,
+        terminal=process.terminal,
+        process=folder / "process.json",
+        owner=process.owner,
     )
     try:
         pid = spawn.start_monitor(
@@ -135,6 +140,9 @@ def _start_child(oci: OciRuntime, name: str, folder: Path, process: Process, *, 
             bufsize=0,
             start_new_session=True,
         )
+        for end in (child.stdin, child.stdout, child.stderr):
+            if end is not None and process.owner is not None:
+                os.fchown(end.fileno(), *process.owner)  # long before the runtime has come to run the process
         keeper = os.pidfd_open(child.pid)
         pid = _await_start(child, keeper, changes, folder / spawn.PROCESS_FILE)
     finally:

@@ -7,6 +7,7 @@ writes into its own folder. It is started in that folder and calls it ".", so th
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -35,7 +36,8 @@ CONTROL = "ctl"
 class Monitor:
     """What a monitor is to do. `folder` is its own; `name` the container; `log` None keeps no log.
 
-    `process`: the file of a process specification, for one more process in a running container.
+    `process`: the file of a process specification, for one more process in a running container. `owner`: the machine's (uid, gid)
+    to whom the process's pipes are given; None leaves them ours.
     """
 
     name: str
@@ -45,6 +47,7 @@ class Monitor:
     leave_stdin_open: bool = False
     terminal: bool = False
     process: Path | None = None
+    owner: tuple[int, int] | None = None
 
 
 def start_monitor(
@@ -85,8 +88,11 @@ def start_monitor(
                 _answer(attached, monitor)
                 if ready is not None:
                     ready()
+                _give_pipes(monitor)
                 begins.write(b"\0")
             answer = _answer(told, monitor)
+            if begins is None:
+                _give_pipes(monitor)  # before `start`: nothing of the container's runs yet
         finally:
             begins = begins and begins.close()
             child.wait()
@@ -94,6 +100,18 @@ def start_monitor(
     if isinstance(pid, int) and pid > 0:
         return pid
     raise refusal(str(answer.get("message") or complaint(monitor.folder)), tuple(args))
+
+
+def _give_pipes(monitor: Monitor) -> None:
+    """Give the pipes that a monitor has made to the process's user; its others too, which nobody else can come at."""
+    if monitor.owner is None:
+        return
+    with contextlib.suppress(OSError, ValueError):  # it has ended, which is told elsewhere
+        pid = int((monitor.folder / MONITOR_FILE).read_bytes())
+        for end in (Path("/proc") / str(pid) / "fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if end.readlink().name.startswith("pipe:"):
+                    os.chown(end, *monitor.owner)
 
 
 def complaint(folder: Path) -> str:

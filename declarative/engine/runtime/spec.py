@@ -102,7 +102,7 @@ def _mounts(sandbox: Sandbox, host: Host) -> tuple[Mount, ...]:
         wanted += [mounts.bind(path, path) for path in shared if Path(path).exists()]
     if sandbox.privileged:
         standard = tuple(_writable(mount) if mount.kind in {"sysfs", "cgroup"} else mount for mount in standard)
-    if sandbox.uid_maps and sandbox.namespaces.network != "private":
+    if sandbox.uid_maps and sandbox.namespaces.network != "private" and sandbox.namespaces.user is None:
         # sysfs shows the network namespace, which the container's user namespace must own to mount it
         standard = tuple(_bound_sysfs(mount) if mount.kind == "sysfs" else mount for mount in standard)
     if sandbox.init is not None:
@@ -166,7 +166,9 @@ def _namespaces(sandbox: Sandbox, host: Host) -> list[Document]:
         ("cgroup", cgroup),
     )
     found: list[Document] = [{"type": "mount"}]
-    if sandbox.uid_maps:
+    if wanted.user is not None:
+        found.append({"type": "user", "path": str(wanted.user)})
+    elif sandbox.uid_maps:
         found.append({"type": "user"})
     for kind, how in shared:
         if isinstance(how, Path):

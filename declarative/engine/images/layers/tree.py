@@ -54,9 +54,12 @@ class Folder:
 class Tree:
     """A layer's own folder `top` over `lowers`, the uppermost first. With `overlay`, device 0:0 is a whiteout."""
 
-    def __init__(self, top: Path | int, lowers: tuple[Path, ...], *, overlay: bool) -> None:
-        """`top`: a folder, or a descriptor of an open one."""
+    def __init__(
+        self, top: Path | int, lowers: tuple[Path, ...], *, overlay: bool, owner: tuple[int, int] = (0, 0)
+    ) -> None:
+        """`top`: a folder, or a descriptor of an open one. `owner`: (uid, gid) of folders that nobody has described."""
         self.overlay = overlay
+        self._owner = owner
         self.implicit: list[tuple[bytes, int]] = []
         """Folders that were made because something is in them, with the time to give them in the end (nanoseconds)."""
         self.root = Folder(b"", None, b"", _open_top(top), [os.open(path, _DIRECTORY) for path in lowers])
@@ -211,7 +214,7 @@ class Tree:
         return folder
 
     def _make(self, folder: Folder, time: int) -> None:
-        """Make a folder in the layer: as it is below, or as root's own where it is new."""
+        """Make a folder in the layer: as it is below, or as the owner's own where it is new."""
         if folder.fd >= 0 or folder.parent is None:
             return
         self._make(folder.parent, time)
@@ -228,7 +231,7 @@ class Tree:
             self.hands_down = self.hands_down or hands_down(folder.fd)
             self.implicit.append((folder.path, status.st_mtime_ns))
         else:
-            os.fchown(folder.fd, 0, 0)
+            os.fchown(folder.fd, *self._owner)
             os.fchmod(folder.fd, 0o755)
             self.implicit.append((folder.path, time))
 
