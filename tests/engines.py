@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, Self
 from tests import base_image, sockets
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from types import TracebackType
 
 _TRIXIE = Path(os.environ.get("DECLARATIVE_TEST_CACHE", "/var/cache/declarative-tests")) / "trixie" / "root"
@@ -84,7 +84,7 @@ class Engine:
 
     `own_network`: a network namespace of its own. `socket_path`: default one in the sandbox's /run. `disk`: the size of the
     data root (as mount's `size=`, e.g. `64m`), for tests of a full disk; without it the data root is a folder on disk.
-    `options`: further options of dockerd.
+    `options`: further options of dockerd. `etc`: what it reads in files of /etc, by name, in place of the machine's.
     """
 
     flavour: Flavour = DEBIAN_12
@@ -92,6 +92,7 @@ class Engine:
     socket_path: Path | None = None
     disk: str | None = None
     options: tuple[str, ...] = ()
+    etc: Mapping[str, str] = field(default_factory=dict)
     name: str = ""
     _folder: Path | None = None
     _holder: subprocess.Popen[bytes] | None = None
@@ -322,6 +323,11 @@ class Engine:
             msg = f"no namespaces for {self.flavour.name}"
             raise RuntimeError(msg)
         self._holder.stdout.close()
+        if self.etc:
+            self.folder.chmod(0o711)  # for containers whose root is another user
+        for name, text in self.etc.items():
+            (self.folder / name).write_text(text)
+            subprocess.run([*self._inside(), "mount", "--bind", str(self.folder / name), f"/etc/{name}"], check=True)
 
     def _inside(self) -> list[str]:
         network = ["--net"] if self.own_network else []

@@ -42,6 +42,7 @@ DAEMON_OPTIONS = (
     ("--cgroup-parent", "NAME", "the control group that holds the containers' own"),
     ("--default-address-pool", "base=NET,size=N", "what networks without a subnet are cut from; may be repeated"),
     ("--dns", "ADDRESS", "name server of containers; may be repeated (default: the machine's)"),
+    ("--userns-remap", "USER", "give containers user namespaces: default, or whose /etc/subuid lines they have"),
     ("--idle-exit", "SECONDS", "end when nothing runs and nobody asked anything for this long (default: never)"),
 )
 """As the daemon's own program has them (`python -m declarative.engine --help`; a test compares)."""

@@ -6,6 +6,7 @@ The rule that keeps it simple: each is an option of `declarative engine serve` w
 from __future__ import annotations
 
 from declarative.engine.paths import Paths
+from declarative.engine.runtime.sandbox import IdMaps
 from declarative.record import field, record
 
 
@@ -14,7 +15,8 @@ class Settings:
     """`mirrors`: registries asked before Docker Hub, as URLs. `insecure`: registries (HOST[:PORT]) spoken to without TLS.
 
     `cgroup_parent`: the control group that holds the containers'. `pools`: (network, prefix length) that networks without a
-    subnet are cut from, () for the engine's own. `nameservers`: of containers whose host has none that they can reach.
+    subnet are cut from, () for the engine's own. `nameservers`: of containers whose host has none that they can reach. `maps`: of
+    the user namespaces of all containers that do not ask for the machine's; empty for none.
     """
 
     paths: Paths = field(default_factory=Paths)
@@ -23,3 +25,4 @@ class Settings:
     cgroup_parent: str = "declarative"
     pools: tuple[tuple[str, int], ...] = ()
     nameservers: tuple[str, ...] = ()
+    maps: IdMaps = field(default_factory=IdMaps)

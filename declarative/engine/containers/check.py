@@ -73,6 +73,20 @@ def check_host(config: Config, host: HostConfig) -> tuple[str, ...]:
     return ()
 
 
+def check_user_namespace(host: HostConfig) -> None:
+    """Check the machine's part of a container that gets a user namespace. Invalid, in Docker's words."""
+    if host.privileged:
+        raise Invalid(
+            "",
+            "privileged mode is incompatible with user namespaces.  "
+            "You must run the container in the host namespace when running privileged mode",
+        )
+    if host.network_mode == "host":
+        raise Invalid("", "cannot share the host's network namespace when user namespaces are enabled")
+    if host.pid_mode == "host":
+        raise Invalid("", "cannot share the host PID namespace when user namespaces are enabled")
+
+
 def check_restart(policy: RestartPolicy, *, auto_remove: bool) -> None:
     """Check a restart policy. Invalid."""
     if policy.name and policy.name not in _RESTARTS:

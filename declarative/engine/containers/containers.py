@@ -76,7 +76,9 @@ class Containers:
         runtime.on_exit = lambda found: self.parts.schedule.soon(lambda: ending.ended(self.parts, found))
 
     def restore(self) -> None:
-        """Take up what an earlier daemon left: once, before anything else is asked."""
+        """Take up what an earlier daemon left: once, before anything else is asked. Unsupported, Failed."""
+        if self.parts.settings.maps:
+            mounting.try_maps(self.parts)
         restoring.restore(self.parts)
 
     def close(self) -> None:

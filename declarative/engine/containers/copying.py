@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from declarative.engine.containers import mounting, points
+from declarative.engine.containers.mapped_entries import seen_outside
 from declarative.engine.containers.processes import open_root
 from declarative.engine.containers.tarring import tar_of, tar_of_folder
+from declarative.engine.containers.user_namespaces import of_process
 from declarative.engine.images.layers.apply import place_members
 from declarative.engine.images.layers.compression import unpacked
 from declarative.engine.images.layers.entry import Kind
@@ -24,7 +26,10 @@ from declarative.engine.images.layers.reader import Member, members
 from declarative.engine.images.layers.source import Source
 from declarative.engine.images.layers.tree import Tree, stat_in
 from declarative.engine.runtime import kernel
+from declarative.engine.runtime.idmaps import root_of
 from declarative.engine.runtime.rooted import open_in_root
+from declarative.engine.runtime.rootfs import act_as
+from declarative.engine.runtime.sandbox import IdMaps
 from declarative.engine.runtime.users import resolve_user
 from declarative.errors import Denied, Failed, Invalid, NotFound
 from declarative.record import record, replace
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
 
     from declarative.engine.containers.container import Container
     from declarative.engine.containers.parts import Parts
+    from declarative.engine.runtime.sandbox import User
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY
 _GO_DIR, _GO_SYMLINK = 1 << 31, 1 << 27
@@ -52,18 +58,22 @@ class PathStat:
 
 
 @contextmanager
-def opened_root(parts: Parts, container: Container) -> Iterator[int]:
-    """Give the container's root as its processes see it, as an open folder; mounted for as long as it is used, if need be."""
+def opened_root(parts: Parts, container: Container) -> Iterator[tuple[int, IdMaps]]:
+    """Give the container's root as its processes see it, as an open folder; mounted for as long as it is used, if need be.
+
+    And the maps that it is seen through: of a container that runs in a user namespace; else there are none.
+    """
     with container.lock:
         if container.removed:
             raise NotFound("", f"No such container: {container.id}")
         if container.state.is_up:
             fd, held = open_root(container), False
+            maps = of_process(container.state.pid)  # which was it when it was opened: it ends under the lock
         else:
-            fd, held = _mounted_root(parts, container), True
+            fd, held, maps = _mounted_root(parts, container), True, IdMaps()
             container.lock.acquire()  # nobody starts or removes it meanwhile
     try:
-        yield fd
+        yield fd, maps
     finally:
         os.close(fd)
         if held:
@@ -143,7 +153,7 @@ def _place(root: int, point: points.Point) -> Iterator[int | None]:
 
 def path_stat(parts: Parts, container: Container, name: str, path: str) -> PathStat:
     """Tell what is at a path, a link itself and not where it leads. NotFound, in Docker's words."""
-    with opened_root(parts, container) as root, _parent(root, path, name) as (folder, base):
+    with opened_root(parts, container) as (root, _), _parent(root, path, name) as (folder, base):
         return _stat(root, folder, base, path, name)
 
 
@@ -156,11 +166,11 @@ def read_archive(parts: Parts, container: Container, name: str, path: str) -> tu
 
 
 def _reading(parts: Parts, container: Container, name: str, path: str) -> Iterator[PathStat | bytes]:
-    with opened_root(parts, container) as root, _parent(root, path, name) as (folder, base):
+    with opened_root(parts, container) as (root, maps), _parent(root, path, name) as (folder, base):
         yield _stat(root, folder, base, path, name)
         parts.tell(container, "archive-path")
         devices = _own_devices(root, container) | {os.fstat(folder).st_dev}
-        yield from tar_of(folder, base, _base_name(path), devices)
+        yield from tar_of(folder, base, _base_name(path), devices, maps)
 
 
 def _own_devices(root: int, container: Container) -> frozenset[int]:
@@ -278,7 +288,7 @@ def write_archive(
     """
     if container.host.readonly_rootfs and not container.state.is_up and not _in_writable(container, path):
         raise Denied("", "container rootfs is marked read-only")
-    with opened_root(parts, container) as root:
+    with opened_root(parts, container) as (root, maps):
         try:
             folder = open_in_root(root, path, _FOLDER)
         except NotADirectoryError:
@@ -291,18 +301,22 @@ def write_archive(
             if os.fstatvfs(folder).f_flag & os.ST_RDONLY:
                 what = "container rootfs" if container.host.readonly_rootfs else "mounted volume"
                 raise Denied("", f"{what} is marked read-only")
-            _unpack(folder, root, container, chunks, keep_kinds=keep_kinds, as_user=as_user)
+            owner = resolve_user(root, container.config.user) if as_user else None
+            if maps:  # a file system with mapped ids takes nothing of the machine's root
+                act_as(
+                    root_of(maps.uids, maps.gids),
+                    lambda: _unpack(folder, owner, maps, chunks, keep_kinds=keep_kinds),
+                )
+            else:
+                _unpack(folder, owner, maps, chunks, keep_kinds=keep_kinds)
         finally:
             os.close(folder)
     parts.tell(container, "extract-to-dir")
 
 
-def _unpack(
-    folder: int, root: int, container: Container, chunks: Iterable[bytes], *, keep_kinds: bool, as_user: bool
-) -> None:
-    owner = resolve_user(root, container.config.user) if as_user else None
+def _unpack(folder: int, owner: User | None, maps: IdMaps, chunks: Iterable[bytes], *, keep_kinds: bool) -> None:
     subject = "archive"
-    tree = Tree(folder, (), overlay=False)
+    tree = Tree(folder, (), overlay=False, owner=root_of(maps.uids, maps.gids) if maps else (0, 0))
 
     def prepared() -> Iterator[Member]:
         for member in members(Source(unpacked(chunks, subject), subject)):
@@ -310,6 +324,8 @@ def _unpack(
                 _check_kind(folder, member)
             if owner is not None:
                 member.entry = replace(member.entry, uid=owner.uid, gid=owner.gid)
+            if maps:
+                member.entry = seen_outside(maps, member.entry)
             yield member
 
     try:
@@ -350,7 +366,8 @@ def export(parts: Parts, container: Container) -> Iterator[bytes]:
     """Give the container's root as an archive, without its volumes."""
     if container.state.is_up:  # its own view has the volumes: the root below is mounted for the machine too
         parts.tell(container, "export")
-        yield from _exported(mounting.mount_root(parts, container))
+        maps = of_process(container.state.pid)
+        yield from _exported(mounting.mount_root(parts, container, maps), maps)
         return
     with container.lock:
         root = mounting.mount_root(parts, container)
@@ -362,9 +379,9 @@ def export(parts: Parts, container: Container) -> Iterator[bytes]:
                 mounting.unmount(parts, container)
 
 
-def _exported(root: Path) -> Iterator[bytes]:
+def _exported(root: Path, maps: IdMaps | None = None) -> Iterator[bytes]:
     fd = os.open(root, _FOLDER | os.O_CLOEXEC)
     try:
-        yield from tar_of_folder(fd)
+        yield from tar_of_folder(fd, maps)
     finally:
         os.close(fd)

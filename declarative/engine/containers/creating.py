@@ -10,7 +10,7 @@ import secrets
 import shutil
 from typing import TYPE_CHECKING
 
-from declarative.engine.containers import check, defaults, modes, mounting, names, points, wishes
+from declarative.engine.containers import check, defaults, modes, mounting, names, points, user_namespaces, wishes
 from declarative.engine.containers.check_limits import check_limits
 from declarative.engine.containers.config import Config, NetworkingConfig
 from declarative.engine.containers.container import Container, State
@@ -98,6 +98,11 @@ def _checked(parts: Parts, request: CreateRequest) -> tuple[Config, HostConfig, 
     warnings = check.check_host(config, host)
     host, more = check_limits(host, parts.machine)
     check.check_networking(request.networking, config, host)
+    if user_namespaces.is_wanted(parts, host):
+        check.check_user_namespace(host)
+        user_namespaces.maps(parts)
+        # written down: it must not be started in the machine's by a daemon without the option
+        host = replace(host, userns_mode=user_namespaces.PRIVATE)
     return config, host, warnings + more
 
 

@@ -7,6 +7,7 @@ the container's files.
 from __future__ import annotations
 
 import ipaddress
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -109,11 +110,15 @@ def files_folder(parts: Parts, container: Container) -> Path:
     return parts.folder(found or container)
 
 
-def prepare_files(parts: Parts, container: Container) -> None:
-    """Make the three files, for the container to have mounted; `write_files` says what is in them."""
+def prepare_files(parts: Parts, container: Container, owner: tuple[int, int]) -> None:
+    """Make the three files, for the container to have mounted; `write_files` says what is in them.
+
+    `owner`: the machine's (uid, gid) of the container's root, who may write to them.
+    """
     folder = parts.folder(container)
     for name in (files.HOSTS, files.HOSTNAME, files.RESOLV):
         (folder / name).touch(mode=0o644)
+        os.chown(folder / name, *owner)
 
 
 def write_files(parts: Parts, container: Container) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,15 +21,18 @@ from declarative.engine.images.layers.reader import members
 from declarative.engine.images.layers.source import Source
 from declarative.engine.images.layers.tree import Tree
 from declarative.engine.runtime import mounts, rootfs
+from declarative.engine.runtime.idmaps import shown
 from declarative.engine.runtime.rooted import open_in_root
 from declarative.errors import Failed, Invalid, NotFound
 from declarative.oci.digest import Digest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from declarative.engine.containers.container import Container
     from declarative.engine.containers.parts import Parts
     from declarative.engine.containers.points import Point
-    from declarative.engine.runtime.sandbox import Mount
+    from declarative.engine.runtime.sandbox import IdMaps, Mount
 
 _LAYER_FOLDERS = ("dev/pts", "dev/shm", "etc", "proc", "sys")
 _LAYER_FILES = ("dev/console", "etc/hosts", "etc/hostname", "etc/resolv.conf", ".dockerenv")
@@ -60,14 +65,83 @@ def image_layers(parts: Parts, container: Container) -> tuple[Path, ...]:
     return parts.snapshots.lowers(parts.images.get(Digest.parse(container.image_id)))
 
 
-def mount_root(parts: Parts, container: Container) -> Path:
-    """Mount the container's root, if it is not; give where."""
+def mount_root(parts: Parts, container: Container, maps: IdMaps | None = None) -> Path:
+    """Mount the container's root, if it is not; give where. `maps`: of its user namespace, where it has one and is to run."""
     folder = parts.folder(container)
     target = folder / ROOTFS
     if not rootfs.is_mounted(target):
-        lowers = (*image_layers(parts, container), parts.init_layer)
-        rootfs.mount_overlay(lowers, folder / UPPER, folder / WORK, target, volatile=container.host.auto_remove)
+        rootfs.mount_overlay(
+            (*image_layers(parts, container), parts.init_layer),
+            folder / UPPER,
+            folder / WORK,
+            target,
+            volatile=container.host.auto_remove,
+            uid_maps=maps.uids if maps else (),
+            gid_maps=maps.gids if maps else (),
+            place=mapping_place(parts) if maps else None,
+        )
     return target
+
+
+def try_maps(parts: Parts) -> None:
+    """Mount an empty root with mapped ids, so that it is known from the start whether that can be done. Unsupported, Failed."""
+    maps = parts.settings.maps
+    with tempfile.TemporaryDirectory(prefix=".try-", dir=parts.settings.paths.containers) as name:
+        for part in (UPPER, WORK, ROOTFS):
+            (Path(name) / part).mkdir()
+        upper, work, target = (Path(name) / part for part in (UPPER, WORK, ROOTFS))
+        place = mapping_place(parts)
+        rootfs.mount_overlay(
+            (parts.init_layer,), upper, work, target, uid_maps=maps.uids, gid_maps=maps.gids, place=place
+        )
+        rootfs.unmount(target)
+
+
+def mapping_place(parts: Parts) -> Path:
+    """Give the folder for mounts that show folders with mapped ids for a moment."""
+    place = parts.settings.paths.mapped
+    place.mkdir(mode=0o711, exist_ok=True)
+    return place
+
+
+@contextmanager
+def showing(
+    parts: Parts, container: Container, maps: IdMaps, root: Path
+) -> Iterator[tuple[Path, Callable[[Path], Path]]]:
+    """Give the mounted root where the container's root can reach it, and what gives where a volume is seen with its ids.
+
+    Until the end, by when the container has its own mounts of them. Without maps both are where they are.
+    """
+    if not maps:
+        yield root, lambda path: path
+        return
+    folder = mapping_place(parts) / container.id
+    _clear(folder)
+    folder.mkdir(mode=0o711)
+    with shown(maps.uids, maps.gids, folder) as places:
+        yield places.reach(root, ROOTFS), places.show  # runc goes there for each exec: the folder stays
+
+
+def sweep(parts: Parts) -> None:
+    """Unmount what a daemon that was killed while it started a container showed with mapped ids."""
+    place = parts.settings.paths.mapped
+    if not place.exists():
+        return
+    for point in rootfs.mounts_below(place.resolve()):
+        rootfs.unmount(point)
+    for folder in place.iterdir():
+        if parts.index.find(folder.name) is None:
+            _clear(folder)
+
+
+def _clear(folder: Path) -> None:
+    """Remove a folder of mount points, each of them by itself: what is mounted there is never removed."""
+    if not folder.exists():
+        return
+    for point in folder.iterdir():
+        rootfs.unmount(point)
+        point.rmdir() if point.is_dir() else point.unlink()
+    folder.rmdir()
 
 
 def unmount(parts: Parts, container: Container) -> None:
@@ -76,6 +150,7 @@ def unmount(parts: Parts, container: Container) -> None:
     rootfs.unmount(folder / ROOTFS)
     if (folder / SHM).exists():
         rootfs.unmount(folder / SHM)
+    _clear(parts.settings.paths.mapped / container.id)
 
 
 def fill_volumes(parts: Parts, container: Container) -> None:
@@ -122,9 +197,15 @@ def check_sources(container: Container) -> None:
             raise Invalid("", f'invalid mount config for type "bind": bind source path does not exist: {point.source}')
 
 
-def mounts_of(parts: Parts, container: Container) -> tuple[Mount, ...]:
-    """Mount the container's volumes, make the sources that binds may lack, and give what is to be mounted in the container."""
-    found = [_mount(parts, container, point) for point in container.points]
+def mounts_of(
+    parts: Parts, container: Container, owner: tuple[int, int], show: Callable[[Path], Path]
+) -> tuple[Mount, ...]:
+    """Mount the container's volumes, make the sources that binds may lack, and give what is to be mounted in the container.
+
+    `owner`: the machine's (uid, gid) of the container's root. `show` gives where a volume is seen with the container's ids; a
+    folder of the machine's that is bound is as it is, so that who is root inside is nobody there.
+    """
+    found = [_mount(parts, container, point, owner, show) for point in container.points]
     taken = {mount.target for mount in found}
     found += [
         mounts.tmpfs(target, options) for target, options in (container.host.tmpfs or {}).items() if target not in taken
@@ -132,7 +213,9 @@ def mounts_of(parts: Parts, container: Container) -> tuple[Mount, ...]:
     return tuple(found)
 
 
-def _mount(parts: Parts, container: Container, point: Point) -> Mount:
+def _mount(
+    parts: Parts, container: Container, point: Point, owner: tuple[int, int], show: Callable[[Path], Path]
+) -> Mount:
     if point.kind == points.TMPFS:
         return mounts.tmpfs(point.destination, point.options)
     if point.kind == points.VOLUME:
@@ -142,8 +225,8 @@ def _mount(parts: Parts, container: Container, point: Point) -> Mount:
             "propagation": point.propagation,
         }
         path = parts.volumes.mount(point.name, container.id, attributes)
-        return mounts.bind(_below(path, point), point.destination, read_only=not point.writable)
-    _make_source(point)
+        return mounts.bind(show(_below(path, point)), point.destination, read_only=not point.writable)
+    _make_source(point, owner)
     _check_propagation(point)
     return mounts.bind(
         point.source,
@@ -168,7 +251,7 @@ def _below(volume: Path, point: Point) -> Path:
         os.close(descriptor)
 
 
-def _make_source(point: Point) -> None:
+def _make_source(point: Point, owner: tuple[int, int]) -> None:
     source = Path(point.source)
     if source.exists():
         return
@@ -176,6 +259,7 @@ def _make_source(point: Point) -> None:
         raise Invalid("", f'invalid mount config for type "bind": bind source path does not exist: {source}')
     try:
         source.mkdir(mode=0o755, parents=True, exist_ok=True)
+        os.chown(source, *owner)
     except OSError as error:
         reason = f"mkdir {error.filename}: {(error.strerror or '').lower()}"
         raise Failed("", f"error while creating mount source path '{source}': {reason}") from error
@@ -205,10 +289,11 @@ def _mount_of(path: Path) -> tuple[str, tuple[str, ...]]:
     return best, flags
 
 
-def share_memory(parts: Parts, container: Container) -> Path:
-    """Mount the /dev/shm that other containers may join (`--ipc shareable`), if it is not; give where."""
+def share_memory(parts: Parts, container: Container, owner: tuple[int, int]) -> Path:
+    """Mount the /dev/shm that other containers may join (`--ipc shareable`), if it is not; give where. `owner`: (uid, gid)."""
     target = parts.folder(container) / SHM
     target.mkdir(mode=0o755, exist_ok=True)
     if not rootfs.is_mounted(target):
         rootfs.mount_tmpfs(target, size=container.host.shm_size)
+        os.chown(target, *owner)
     return target

@@ -9,8 +9,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from declarative.engine.containers.mapped_entries import outside
 from declarative.engine.containers.sandboxing import environment
 from declarative.engine.containers.security import read_options
+from declarative.engine.containers.user_namespaces import of_process
 from declarative.engine.runtime import capabilities
 from declarative.engine.runtime.sandbox import Process, Rlimit
 from declarative.engine.runtime.users import resolve_user
@@ -50,6 +52,7 @@ def process_of(
             values[name] = value
         else:
             values.pop(name, None)
+    maps = of_process(container.state.pid)
     open_all = privileged or host.privileged
     return Process(
         args=args,
@@ -60,6 +63,7 @@ def process_of(
         capabilities=capabilities.resolve(host.cap_add or (), host.cap_drop or (), privileged=open_all),
         privileged=privileged,
         no_new_privileges=read_options(host.security_opt or ()).no_new_privileges,
+        owner=outside(maps, found.uid, found.gid) if maps else None,
         rlimits=tuple(
             Rlimit(name=f"RLIMIT_{limit.name.upper()}", soft=limit.soft, hard=limit.hard)
             for limit in host.ulimits or ()

@@ -10,7 +10,16 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-from declarative.engine.containers import backoff, ending, joining, mounting, probing, removing, starting
+from declarative.engine.containers import (
+    backoff,
+    ending,
+    joining,
+    mounting,
+    probing,
+    removing,
+    starting,
+    user_namespaces,
+)
 from declarative.engine.containers.container import Health
 from declarative.engine.containers.health import plan_of
 from declarative.engine.containers.life import Status
@@ -33,6 +42,7 @@ GONE = 255
 def restore(parts: Parts) -> None:
     """Find out what became of every container, and go on with each. To be called once, before anything else is asked."""
     found = {state.id: state for state in parts.runtime.adopt()}
+    mounting.sweep(parts)
     _sweep(parts, found)
     containers = parts.index.all()
     up = {
@@ -92,7 +102,7 @@ def _runs(parts: Parts, container: Container, found: Found) -> None:
         error="",
         health=health,
     )
-    mounting.mount_root(parts, container)
+    mounting.mount_root(parts, container, user_namespaces.of_process(found.pid))
     parts.records.put_state(container)
     starting.rotate(parts, container)
     if health is not None:

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from declarative.engine.containers import defaults, devices, files, joining, modes
+from declarative.engine.containers.mapped_entries import outside
 from declarative.engine.containers.security import SecurityOptions, read_options, read_profile
 from declarative.engine.runtime import capabilities, mounts
 from declarative.engine.runtime.oci import find_init
 from declarative.engine.runtime.sandbox import Mount, Namespaces, Resources, Rlimit, Sandbox
 from declarative.engine.runtime.users import resolve_user
 from declarative.errors import Conflict, Invalid, NotFound
+from declarative.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,23 +25,36 @@ if TYPE_CHECKING:
     from declarative.engine.containers.container import Container
     from declarative.engine.containers.host import HostConfig
     from declarative.engine.containers.parts import Parts
+    from declarative.engine.containers.user_namespaces import UserNamespace
     from declarative.engine.runtime.sandbox import Device, Seccomp, Shared, User
 
 _SHM = "/dev/shm"  # noqa: S108 - in the container
 
 
-def sandbox_of(
-    parts: Parts, container: Container, root: Path, wanted: tuple[Mount, ...], network: Shared, shm: Path | None
-) -> Sandbox:
-    """Give the sandbox. `wanted`: its volumes and binds; `shm`: memory that it shares with others. Invalid, Failed, NotFound."""
+@record
+class Site:
+    """Where a container is to run: its mounted root, its volumes and binds, its network and user namespaces.
+
+    `shm`: memory that it shares with others.
+    """
+
+    root: Path
+    wanted: tuple[Mount, ...]
+    network: Shared
+    space: UserNamespace
+    shm: Path | None
+
+
+def sandbox_of(parts: Parts, container: Container, site: Site) -> Sandbox:
+    """Give the sandbox. Invalid, Failed, NotFound."""
     config, host = container.config, container.host
     security = read_options(host.security_opt or ())
     devices.refuse_requests(host.device_requests or ())
-    user = resolve_user(root, config.user, host.group_add or ())
-    extra = (*_file_mounts(parts, container, wanted), *_memory(host, shm, wanted))
+    user = resolve_user(site.root, config.user, host.group_add or ())
+    extra = (*_file_mounts(parts, container, site.wanted), *_memory(host, site.shm, site.wanted))
     return Sandbox(
         id=container.id,
-        rootfs=root,
+        rootfs=site.root,
         args=(*(config.entrypoint or ()), *(config.cmd or ())),
         env=environment(parts, container, user),
         cwd=config.working_dir or "/",
@@ -47,15 +62,18 @@ def sandbox_of(
         terminal=config.tty,
         hostname=config.hostname,
         domainname=config.domainname,
-        mounts=(*extra, *wanted),
+        mounts=(*extra, *site.wanted),
         shm_size=host.shm_size,
         namespaces=Namespaces(
-            network=network,
+            network=site.network,
             pid=_joined(parts, host.pid_mode, "pid"),
             ipc=_joined(parts, host.ipc_mode, "ipc"),
             uts="host" if host.uts_mode == "host" else "private",
             cgroup="private" if host.cgroupns_mode == "private" else "host",
+            user=site.space.path,
         ),
+        uid_maps=site.space.maps.uids,
+        gid_maps=site.space.maps.gids,
         capabilities=capabilities.resolve(host.cap_add or (), host.cap_drop or (), privileged=host.privileged),
         privileged=host.privileged,
         readonly_rootfs=host.readonly_rootfs,
@@ -72,6 +90,7 @@ def sandbox_of(
             for limit in host.ulimits or ()
         ),
         cgroup_parent=_parent(parts, host),
+        owner=outside(site.space.maps, user.uid, user.gid) if site.space.maps else None,
         oom_score_adj=host.oom_score_adj or None,
         init=find_init() if host.init else None,
     )

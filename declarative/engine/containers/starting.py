@@ -9,12 +9,12 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
-from declarative.engine.containers import joining, log_options, modes, mounting, probing
+from declarative.engine.containers import joining, log_options, modes, mounting, probing, user_namespaces
 from declarative.engine.containers.container import Health
 from declarative.engine.containers.health import plan_of
 from declarative.engine.containers.life import Call, Move, allowed, move
 from declarative.engine.containers.parts import LOG, SHM
-from declarative.engine.containers.sandboxing import sandbox_of
+from declarative.engine.containers.sandboxing import Site, sandbox_of
 from declarative.engine.runtime.oci import StartRefused
 from declarative.engine.runtime.rotation import Policy
 from declarative.errors import DeclarativeError, Failed, NotFound
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from declarative.engine.containers.container import Container
     from declarative.engine.containers.parts import Parts
+    from declarative.engine.containers.user_namespaces import UserNamespace
     from declarative.engine.runtime.sandbox import Shared
 
 CANNOT_START = 128
@@ -76,30 +77,19 @@ def _bring_up(parts: Parts, container: Container) -> tuple[int, int]:
     if giver is not None:  # it is called as the one whose network it has, as in Docker
         named = replace(container.config, hostname=giver.config.hostname, domainname=giver.config.domainname)
         container.config = named
-    joining.prepare_files(parts, container)
-    network: Shared = "private"
-    if container.network_mode == "host":
-        network = "host"
-    elif giver is not None:
-        network = _namespace_of(parts, giver)
-    elif container.networks:
-        network = parts.networks.open_namespace(container.id)
-    wiring = _Beside(lambda: _wire(parts, container))
-    try:
-        root = mounting.mount_root(parts, container)
-        wanted = mounting.mounts_of(parts, container)
-        sandbox = sandbox_of(parts, container, root, wanted, network, _shared_memory(parts, container))
-        stdin_open = container.config.open_stdin
-        pid = parts.runtime.create(
-            sandbox,
-            log=log_path(parts, container),
-            stdin=stdin_open,
-            leave_stdin_open=stdin_open and not container.config.stdin_once,
-        )
-    finally:
-        problem = wiring.result()
-    if problem is not None:
-        raise problem
+    space = user_namespaces.of_start(parts, container)
+    joining.prepare_files(parts, container, space.root)
+    if space.maps:
+        pid = _make_mapped(parts, container, space, giver)
+    else:
+        network = _network(parts, container, giver)
+        wiring = _Beside(lambda: _wire(parts, container))
+        try:
+            pid = _make(parts, container, network, space)
+        finally:
+            problem = wiring.result()
+        if problem is not None:
+            raise problem
     rotate(parts, container)
     for attacher in container.attachers:
         attacher.connect(parts.runtime.attach(container.id))
@@ -107,6 +97,43 @@ def _bring_up(parts: Parts, container: Container) -> tuple[int, int]:
     started = parts.clock()
     parts.runtime.start(container.id)
     return pid, started
+
+
+def _network(parts: Parts, container: Container, giver: Container | None) -> Shared:
+    """Give the network namespace; a container's own is made."""
+    if container.network_mode == "host":
+        return "host"
+    if giver is not None:
+        return _namespace_of(parts, giver)
+    return parts.networks.open_namespace(container.id) if container.networks else "private"
+
+
+def _make_mapped(parts: Parts, container: Container, space: UserNamespace, giver: Container | None) -> int:
+    """Make the process of a container in a user namespace, and wire its network then; give its id.
+
+    Its root has powers over a network only if its user namespace owns that, so the runtime has to make both.
+    """
+    pid = _make(parts, container, _namespace_of(parts, giver) if giver else "private", space)
+    if giver is None and container.networks:
+        parts.networks.take_namespace(container.id, pid, given=container.host.sysctls or {})
+    _wire(parts, container)
+    return pid
+
+
+def _make(parts: Parts, container: Container, network: Shared, space: UserNamespace) -> int:
+    """Have the runtime make the process, which waits; give its id."""
+    root = mounting.mount_root(parts, container, space.maps)
+    shm = _shared_memory(parts, container, space.root)
+    stdin_open = container.config.open_stdin
+    with mounting.showing(parts, container, space.maps, root) as (reached, show):
+        wanted = mounting.mounts_of(parts, container, space.root, show)
+        site = Site(root=reached, wanted=wanted, network=network, space=space, shm=shm)
+        return parts.runtime.create(
+            sandbox_of(parts, container, site),
+            log=log_path(parts, container),
+            stdin=stdin_open,
+            leave_stdin_open=stdin_open and not container.config.stdin_once,
+        )
 
 
 def rotate(parts: Parts, container: Container) -> None:
@@ -131,9 +158,9 @@ def _namespace_of(parts: Parts, giver: Container) -> Shared:
     return path if giver.networks and path.exists() else Path(f"/proc/{giver.state.pid}/ns/net")
 
 
-def _shared_memory(parts: Parts, container: Container) -> Path | None:
+def _shared_memory(parts: Parts, container: Container, owner: tuple[int, int]) -> Path | None:
     if container.host.ipc_mode == "shareable":
-        return mounting.share_memory(parts, container)
+        return mounting.share_memory(parts, container, owner)
     other = parts.index.find(modes.joined(container.host.ipc_mode) or "-")
     if other is None:
         return None

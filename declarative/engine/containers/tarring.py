@@ -9,11 +9,14 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
+from declarative.engine.containers.mapped_entries import seen_inside
 from declarative.engine.images.layers.entry import Entry, Kind
 from declarative.engine.images.layers.write import END, header, padding
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator
+
+    from declarative.engine.runtime.sandbox import IdMaps
 
 _CHUNK = 1 << 18
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -30,26 +33,30 @@ _DEPTH_MAX = 2000
 """Folders in folders; each one is open while what is in it is read, and a process may have so many files open."""
 
 
-def tar_of(parent: int, name: str, as_name: str, devices: Container[int]) -> Iterator[bytes]:
+def tar_of(
+    parent: int, name: str, as_name: str, devices: Container[int], maps: IdMaps | None = None
+) -> Iterator[bytes]:
     """Give an archive of `name` in the open folder `parent`, called `as_name` in it. OSError where it is not there.
 
-    Folders on other than these devices are given empty: the kernel's own file systems, say.
+    Folders on other than these devices are given empty: the kernel's own file systems, say. `maps`: what is read is seen
+    through them; the archive has the ids inside.
     """
-    walk = _Walk(devices)
+    walk = _Walk(devices, maps)
     status = os.stat(name, dir_fd=parent, follow_symlinks=False)
     yield from walk.file(parent, os.fsencode(name), os.fsencode(as_name), status, 0)
     yield END
 
 
-def tar_of_folder(fd: int) -> Iterator[bytes]:
-    """Give an archive of what is in an open folder, itself left out (`docker export`)."""
-    yield from _Walk({os.fstat(fd).st_dev}).folder(fd, b"", 0)
+def tar_of_folder(fd: int, maps: IdMaps | None = None) -> Iterator[bytes]:
+    """Give an archive of what is in an open folder, itself left out (`docker export`). `maps` as of `tar_of`."""
+    yield from _Walk({os.fstat(fd).st_dev}, maps).folder(fd, b"", 0)
     yield END
 
 
 class _Walk:
-    def __init__(self, devices: Container[int]) -> None:
+    def __init__(self, devices: Container[int], maps: IdMaps | None) -> None:
         self._devices = devices
+        self._maps = maps or None
         self._links: dict[tuple[int, int], bytes] = {}
 
     def folder(self, fd: int, path: bytes, depth: int) -> Iterator[bytes]:
@@ -69,7 +76,7 @@ class _Walk:
             return
         first = self._links.get((status.st_dev, status.st_ino))
         if first is not None:
-            yield header(_entry(status, path, Kind.HARDLINK, target=first))
+            yield self._header(_entry(status, path, Kind.HARDLINK, target=first))
             return
         if status.st_nlink > 1:
             self._links[status.st_dev, status.st_ino] = path
@@ -77,7 +84,10 @@ class _Walk:
             yield from self._content(parent, name, path)
             return
         target = os.fsencode(os.readlink(name, dir_fd=parent)) if kind is Kind.SYMLINK else b""
-        yield header(_entry(status, path, kind, target=target))
+        yield self._header(_entry(status, path, kind, target=target))
+
+    def _header(self, entry: Entry) -> bytes:
+        return header(entry if self._maps is None else seen_inside(self._maps, entry))
 
     def _directory(self, parent: int, name: bytes, path: bytes, status: os.stat_result, depth: int) -> Iterator[bytes]:
         path = path.rstrip(b"/") + b"/"
@@ -86,7 +96,7 @@ class _Walk:
         except (FileNotFoundError, NotADirectoryError):
             return
         try:
-            yield header(_entry(status, path, Kind.DIRECTORY, xattrs=_xattrs(fd)))
+            yield self._header(_entry(status, path, Kind.DIRECTORY, xattrs=_xattrs(fd)))
             if depth < _DEPTH_MAX and os.fstat(fd).st_dev in self._devices:
                 yield from self.folder(fd, path, depth + 1)
         finally:
@@ -103,7 +113,7 @@ class _Walk:
             if not stat.S_ISREG(status.st_mode):
                 return
             left = status.st_size
-            yield header(_entry(status, path, Kind.FILE, size=left, xattrs=_xattrs(fd)))
+            yield self._header(_entry(status, path, Kind.FILE, size=left, xattrs=_xattrs(fd)))
             while left:
                 data = os.read(fd, min(left, _CHUNK))
                 if not data:  # it became shorter

@@ -148,9 +148,10 @@ def program_version(program: str) -> str:
     return words[-1] if ended.returncode == 0 and words else ""
 
 
-def security_options() -> list[str]:
-    """Give what shields containers, as `docker info` lists it."""
+def security_options(*, mapped: bool) -> list[str]:
+    """Give what shields containers, as `docker info` lists it. `mapped`: they have user namespaces."""
     found = ["name=seccomp,profile=builtin"] if Path("/proc/sys/kernel/seccomp").exists() else []
+    found += ["name=userns"] if mapped else []
     return [*found, "name=cgroupns"] if Path("/proc/self/ns/cgroup").exists() and groups().version == "2" else found
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from declarative.engine.daemon.listen import Listener
     from declarative.engine.lock import RootLock
     from declarative.engine.log import Log
+    from declarative.engine.runtime.sandbox import IdMaps
     from declarative.engine.settings import Settings
 
 _DRAIN_SECONDS = 10.0  # for requests under way when the daemon is asked to end
@@ -55,6 +56,8 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--dns", action="append", default=[], metavar="ADDRESS", help="name servers of containers (default: the host's)"
     )
+    add("--userns-remap", default="", metavar="USER[:GROUP]",
+        help="give containers user namespaces: default, or whose /etc/subuid and /etc/subgid they have")  # fmt: skip
     add("--idle-exit", type=float, default=0.0, metavar="SECONDS",
         help="end when nothing runs and nobody asked anything for this long (default: never)")  # fmt: skip
     add("--log-format", choices=("text", "json"), default="text", help="of the log on standard error")
@@ -172,6 +175,7 @@ def read_settings(arguments: argparse.Namespace) -> Settings:
         cgroup_parent=arguments.cgroup_parent.strip("/"),
         pools=tuple(_pool(text) for text in arguments.default_address_pool),
         nameservers=tuple(arguments.dns),
+        maps=_maps(arguments.userns_remap),
     )
 
 
@@ -197,6 +201,13 @@ def common_headers() -> dict[str, str]:
         "Ostype": "linux",
         "Server": f"Declarative/{__version__} (linux)",
     }
+
+
+def _maps(text: str) -> IdMaps:
+    from declarative.engine import subids
+    from declarative.engine.runtime.sandbox import IdMaps
+
+    return subids.maps_for(text) if text else IdMaps()
 
 
 def _pool(text: str) -> tuple[str, int]:

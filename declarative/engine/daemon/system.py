@@ -118,7 +118,7 @@ def info(engine: Engine, request: Request) -> Response:
         "ContainerdCommit": _NO_COMMIT,
         "RuncCommit": {"ID": machine.program_version("runc"), "Expected": machine.program_version("runc")},
         "InitCommit": _NO_COMMIT,
-        "SecurityOptions": machine.security_options(),
+        "SecurityOptions": machine.security_options(mapped=bool(engine.settings.maps)),
         "ProductLicense": "",
         "CDISpecDirs": [],
         "Warnings": warnings() or None,
