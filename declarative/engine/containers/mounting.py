@@ -23,7 +23,7 @@ from declarative.engine.images.layers.tree import Tree
 from declarative.engine.runtime import mounts, rootfs
 from declarative.engine.runtime.idmaps import shown
 from declarative.engine.runtime.rooted import open_in_root
-from declarative.errors import Failed, Invalid, NotFound
+from declarative.errors import Failed, Invalid, NotFound, Unsupported
 from declarative.oci.digest import Digest
 
 if TYPE_CHECKING:
@@ -225,7 +225,8 @@ def _mount(
             "propagation": point.propagation,
         }
         path = parts.volumes.mount(point.name, container.id, attributes)
-        return mounts.bind(show(_below(path, point)), point.destination, read_only=not point.writable)
+        seen = _seen(parts, point, _below(path, point), show)
+        return mounts.bind(seen, point.destination, read_only=not point.writable)
     _make_source(point, owner)
     _check_propagation(point)
     return mounts.bind(
@@ -235,6 +236,20 @@ def _mount(
         propagation=point.propagation or "rprivate",
         recursive=point.recursive,
     )
+
+
+def _seen(parts: Parts, point: Point, path: Path, show: Callable[[Path], Path]) -> Path:
+    """Give where a volume is seen with the container's ids; on a file system that cannot do that, NFS say, as it is."""
+    volume = parts.volumes.get(point.name)
+    try:
+        seen = show(path)
+    except Unsupported:
+        if not volume.options:
+            raise
+        return path
+    if seen != path:  # what the container's root makes is root's on the disk: setuid programs are for nobody else there
+        volume.path.parent.chmod(0o700)
+    return seen
 
 
 def _below(volume: Path, point: Point) -> Path:
