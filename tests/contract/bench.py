@@ -211,7 +211,7 @@ def memory_bench(registry_image: Mapping[str, ImageConfig] | None = None) -> Ben
 
     engine = MemoryEngine()
     environment = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"}
-    engine.add_image(BASE_IMAGE, ImageConfig(command=("sh",), environment=environment))
+    engine.add_image(BASE_IMAGE, ImageConfig(command=("sh",), environment=environment, stop_signal="SIGKILL"))
     for reference, config in (registry_image or {}).items():
         engine.registry.publish(reference, config)
     return Bench(

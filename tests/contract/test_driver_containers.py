@@ -98,11 +98,19 @@ def test_starting_unpauses(bench: Bench) -> None:
     assert bench.see(name).state == "exited"
 
 
-@pytest.mark.parametrize("verb", [do.StartContainer, do.StopContainer, do.RestartContainer])
-def test_what_is_not_there_cannot_be_started_or_stopped(bench: Bench, verb: type[do.StartContainer]) -> None:
+@pytest.mark.parametrize("verb", [do.StartContainer, do.RestartContainer])
+def test_what_is_not_there_cannot_be_started(bench: Bench, verb: type[do.StartContainer]) -> None:
     with pytest.raises(NotFound) as caught:
         bench.do(verb(name=bench.name()))
     assert bench.name() in str(caught.value)
+
+
+def test_stopping_is_done_where_nothing_runs_or_is(bench: Bench) -> None:
+    bench.do(do.StopContainer(name=bench.name()))
+    name = bench.start()
+    for _ in range(2):
+        bench.do(do.StopContainer(name=name))
+    assert bench.see(name).state == "exited"
 
 
 def test_a_taken_port_is_a_conflict_that_names_the_port(bench: Bench) -> None:

@@ -52,6 +52,22 @@ def test_a_strangers_container_of_the_same_name_stays_and_is_named(
     assert docker_engine.api("GET", "/containers/guard-web-1/json")[1]["Id"] == stranger
 
 
+def test_what_is_destroyed_may_finish_its_work_first(
+    tmp_path: Path, declarative_cli: Cli, docker_engine: Engine
+) -> None:
+    file = tmp_path / "grace.yaml"
+    file.write_text(
+        "{apiVersion: declarative/v1, kind: Container, metadata: {name: db}, spec: {image: busybox, "
+        "stop_signal: SIGTERM, stop_grace_period: 30s, "
+        f"volumes: ['{tmp_path}:/data'], command: [sh, -c, "
+        "\"trap 'sleep 1; echo flushed > /data/end; exit 0' TERM; while :; do sleep 0.05; done\"]}}\n"
+    )
+    declarative_cli("apply", "-f", file).expect(0)
+    declarative_cli("destroy", "-f", file, "--yes").expect(0)
+    assert (tmp_path / "end").read_text() == "flushed\n"
+    assert docker_engine.api("GET", "/containers/grace-db-1/json")[0] == 404
+
+
 def test_a_port_that_a_stranger_holds_is_an_error_and_what_ran_goes_on(
     written: Callable[..., Path], declarative_cli: Cli, docker_engine: Engine
 ) -> None:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 # Everything a person can allow: random changes lose volumes and move versions.
 ALLOWED = Policy(allow_deletes=10_000, delete_volumes=True, allow_retag=True)
 _PATH = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"}
-_BUSYBOX = ImageConfig(environment=_PATH, command=("sh",))
+_BUSYBOX = ImageConfig(environment=_PATH, command=("sh",), stop_signal="SIGKILL")
 _RICH = ImageConfig(
     environment={**_PATH, "A": "image", "B": "image"},
     command=("sleep", "9000"),

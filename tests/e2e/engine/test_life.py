@@ -21,7 +21,7 @@ def status(daemon: Daemon, name: str) -> str:
 
 
 def test_start_and_stop_again_and_again(daemon: Daemon) -> None:
-    daemon.docker("create", "--name", "web", IMAGE, "sh", "-c", _POLITE)
+    daemon.docker("create", "--name", "web", "--stop-signal", "SIGTERM", IMAGE, "sh", "-c", _POLITE)
     assert daemon.field("web", "{{.State.StartedAt}}") == "0001-01-01T00:00:00Z"
     for _ in range(2):
         assert daemon.out("start", "web") == "web"
@@ -60,7 +60,8 @@ def test_a_container_is_named_by_its_id_a_part_of_it_and_its_name(daemon: Daemon
 
 
 def test_a_container_that_stops_late_is_killed(daemon: Daemon) -> None:
-    daemon.docker("run", "-d", "--name", "deaf", IMAGE, "sh", "-c", "trap '' TERM; while :; do sleep 0.1; done")
+    script = "trap '' TERM; while :; do sleep 0.1; done"
+    daemon.docker("run", "-d", "--name", "deaf", "--stop-signal", "SIGTERM", IMAGE, "sh", "-c", script)
     begun = time.monotonic()
     daemon.docker("stop", "-t", "1", "deaf")
     assert time.monotonic() - begun >= 1.0

@@ -200,7 +200,7 @@ def test_a_signal_s_death_is_128_and_its_number(daemon: Daemon, script: str, cod
 
 def test_an_init_reaps_and_passes_signals_on(daemon: Daemon) -> None:
     daemon.docker("run", "-d", "--name", "plain", IMAGE, *FOREVER)
-    daemon.docker("run", "-d", "--name", "web", "--init", IMAGE, *FOREVER)
+    daemon.docker("run", "-d", "--name", "web", "--init", "--stop-signal", "SIGTERM", IMAGE, *FOREVER)
     assert daemon.sh("web", "cat /proc/1/comm") in {"docker-init", "tini", "catatonit", "init"}
     assert daemon.sh("plain", "cat /proc/1/comm") == "sleep"
     daemon.docker("stop", "-t", "60", "web")  # a sleep that is process 1 itself would not end of SIGTERM

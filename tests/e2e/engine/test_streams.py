@@ -128,8 +128,8 @@ def test_a_terminal_of_exec_is_resized_and_interrupted(daemon: Daemon) -> None:
         terminal.read_until("30 90\r\n")
         terminal.resize(51, 132)
         engines.wait_until(lambda: _typed(terminal, "stty size\n", "# ").count("51 132") > 0, "the new size", 20)
-        terminal.type("sleep 9000\n")
-        time.sleep(0.2)
+        terminal.type("sleep 9001\n")
+        engines.wait_until(lambda: "sleep 9001" in daemon.out("top", "web"), "the program to run", 20)
         terminal.type("\x03")  # Ctrl-C
         terminal.read_until("/ # ")
         terminal.type("echo code $?\n")

@@ -12,7 +12,7 @@ import pytest
 from declarative.apply import executor, retry
 from declarative.apply.events import Outcome, StepEnded, StepStarted
 from declarative.apply.stop import Stop
-from declarative.core.actions import CreateContainer, StartContainer
+from declarative.core.actions import CreateContainer, StartContainer, StopContainer
 from declarative.drivers.memory import MemoryDriver
 from declarative.drivers.memory.life import Program
 from declarative.errors import Failed, Interrupted, LockHeld, Unavailable
@@ -101,6 +101,29 @@ def test_the_engine_s_processors_bound_how_many_containers_start_at_once(
     assert world.apply(container("web", more="replicas: 24"), parallelism=6).done
     assert most[StartContainer] == at_once
     assert most[CreateContainer] == 6
+
+
+def test_what_is_removed_is_stopped_first_and_nobody_waits_for_that(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.apply(container("web", more="replicas: 12"))
+    calls: list[tuple[str, str]] = []
+    together = threading.Barrier(11)  # all eleven stop at the same time, though two steps at most may be busy
+    execute = MemoryDriver.execute
+
+    def watched(self: MemoryDriver, action: Action, progress: Callable[[Progress], None]) -> None:
+        calls.append((type(action).__name__, getattr(action, "name", "")))
+        if isinstance(action, StopContainer):
+            together.wait(10)
+        execute(self, action, progress)
+
+    monkeypatch.setattr(MemoryDriver, "execute", watched)
+
+    assert world.apply(container("web"), parallelism=2, allow_deletes=11).done
+    assert world.names() == ["shop-web-1"]
+    for number in range(2, 13):
+        name = f"shop-web-{number}"
+        assert [verb for verb, whose in calls if whose == name] == ["StopContainer", "RemoveContainer"]
 
 
 def test_a_dependant_of_a_failed_step_never_runs_and_names_it(world: World) -> None:
