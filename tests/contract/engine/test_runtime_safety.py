@@ -11,7 +11,7 @@ import pytest
 
 from declarative.engine.runtime import capabilities, mounts, rootfs, sandbox, users
 from declarative.engine.runtime.sandbox import Device, DeviceRule, IdMap, Mount, Namespaces, User
-from declarative.errors import Invalid
+from declarative.errors import Invalid, Unsupported
 
 if TYPE_CHECKING:
     from tests.contract.engine.runtimes import Machine
@@ -318,6 +318,21 @@ def test_a_user_namespace(box: Machine) -> None:
     assert (code, output.split()) == (0, ["0", "0", "200000", "65536"])
     upper = box.folder / "roots" / made.id / "upper/tmp/mine"
     assert (upper.stat().st_uid, upper.stat().st_gid) == (200_000, 200_000)
+
+
+def test_a_user_namespace_is_never_left_to_crun(box: Machine) -> None:
+    """It would give the machine's /dev/null away; crun was mended in 2025 alone."""
+    maps = (IdMap(inside=0, outside=200_000, size=65536),)
+    made = box.sandbox("sleep", "1000", uid_maps=maps, gid_maps=maps)
+    for path in (box.folder, *list(made.rootfs.parents)[: len(made.rootfs.parents) - len(box.folder.parents)]):
+        path.chmod(0o711)
+    os.chown(made.rootfs, 200_000, 200_000)
+    if box.runtime.oci.kind == "crun":
+        with pytest.raises(Unsupported, match="install runc"):
+            box.start(made)
+    else:
+        box.start(made)
+    assert Path("/dev/null").stat().st_uid == 0
 
 
 def test_processes_of_a_session_are_confined_too(box: Machine) -> None:
