@@ -321,18 +321,14 @@ class Runtime:
         """Give the runtime for a new container. Unsupported where none will do.
 
         crun makes the machine's own /dev/null a mapped root's, who may then close it to everybody (containers/crun#1845, mended
-        in August 2025): nobody runs with it in a user namespace. On hybrid machines it is in a mount namespace of ours, and what
-        a container mounts would be seen there, not on the machine.
+        in August 2025): nobody runs with it in a user namespace.
         """
-        shares = spec.propagation(sandbox.mounts) == "shared" and not self.oci.shares_mounts
-        if self.oci.kind == "runc" or not (sandbox.uid_maps or shares):
+        if not sandbox.uid_maps or self.oci.kind == "runc":
             return self.oci
         found = next((one for one in self._runtimes if one.kind == "runc"), None)
         if found is None:
             raise Unsupported(
-                "shared mounts" if shares else "user namespace",
-                "crun is not to be trusted with one" if not shares else "crun cannot share them with a hybrid machine",
-                "install runc: apt-get install runc",
+                "user namespace", "crun is not to be trusted with one", "install runc: apt-get install runc"
             )
         return found
 
