@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from declarative.engine.runtime import kernel
 from declarative.errors import Failed
 from declarative.record import field, record
 
@@ -38,20 +37,9 @@ class Cgroups:
         return not self.first and self.second is not None
 
     @property
-    def are_borrowed(self) -> bool:
-        """Whether some controller of version 1 is mounted nowhere: somebody keeps it (`borrow`), and may give it back."""
-        rows = [line.split() for line in Path("/proc/cgroups").read_text().splitlines()[1:]]
-        return bool(self.first) and any(row[1] != "0" and row[0] not in self.first for row in rows)
-
-    @property
-    def are_whole(self) -> bool:
-        """Whether version 2 has either every controller or none."""
-        if self.unified or self.second is None:
-            return True
-        try:
-            return not (self.second / "cgroup.controllers").read_text().strip()
-        except OSError:
-            return False
+    def hybrid(self) -> bool:
+        """Whether both versions are mounted. Every controller of ours is in version 1 then."""
+        return bool(self.first) and self.second is not None
 
     def folders(self, group: str) -> tuple[Path, ...]:
         """Give the group's folder in each hierarchy, whether it is there or not."""
@@ -176,35 +164,6 @@ class Cgroups:
         return any(line.startswith("oom_kill ") and line != "oom_kill 0" for line in lines)
 
 
-def borrow(groups: Cgroups) -> tuple[int, ...]:
-    """Take the controllers that a hybrid machine has left in version 2 out of it; give descriptors that keep them out.
-
-    crun does not run while there are some: it drives version 1 or 2, not both. They go back when the last descriptor is closed,
-    so with us at the latest; another engine may have taken them already, and then both keep them. () where there is nothing to
-    take, or the controllers are in use.
-    """
-    if not groups.first or groups.second is None:
-        return ()
-    found: dict[str, int] = {}
-    ends = time.monotonic() + _PATIENCE_SECONDS
-    with contextlib.suppress(OSError):
-        while not (groups.second / "cgroup.subtree_control").read_text().strip():
-            left = set((groups.second / "cgroup.controllers").read_text().split())
-            rows = [line.split() for line in Path("/proc/cgroups").read_text().splitlines()[1:]]
-            elsewhere = {name for name, hierarchy, _, _ in rows if hierarchy != "0" and name not in groups.first}
-            for controller in sorted((left | elsewhere) - found.keys()):
-                with contextlib.suppress(OSError):  # on its way back from somebody else: look again
-                    found[controller] = _first_version(controller)
-            # another engine may have let go while we looked: look again
-            held = not (left | elsewhere) - found.keys()
-            if (held and groups.are_whole) or time.monotonic() > ends:
-                return tuple(found.values())
-            time.sleep(_STEP_SECONDS)
-    for descriptor in found.values():
-        os.close(descriptor)
-    return ()
-
-
 def settle(groups: Cgroups, group: str, own: str | None = None) -> None:
     """Move this process out of its service's or session's control group into one of ours; monitors are started in it too.
 
@@ -222,17 +181,6 @@ def settle(groups: Cgroups, group: str, own: str | None = None) -> None:
             folder = point / group.strip("/")
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "cgroup.procs").write_text(str(os.getpid()))
-
-
-def _first_version(controller: str) -> int:
-    """Mount a controller of version 1 nowhere; give the descriptor that keeps it."""
-    context = kernel.fsopen("cgroup")
-    try:
-        kernel.fsconfig_flag(context, controller)
-        kernel.fsconfig_create(context)
-        return kernel.fsmount(context)
-    finally:
-        os.close(context)
 
 
 def detect() -> Cgroups:

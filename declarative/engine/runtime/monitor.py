@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Literal, cast
 from declarative.engine.runtime import cgroups, spawn, spec, streams
 from declarative.engine.runtime.hub import Hub
 from declarative.engine.runtime.limits import limits
-from declarative.engine.runtime.oci import OciRuntime, find_program, find_runtimes
+from declarative.engine.runtime.oci import OciRuntime, find_runtimes
 from declarative.engine.runtime.once import Ended, Once
 from declarative.engine.runtime.rooted import resolve_in_root
 from declarative.engine.runtime.rotation import Policy, Rotation
@@ -81,17 +81,9 @@ class Runtime:
     """
 
     def __init__(self, paths: Paths, *, only: str = "") -> None:
-        """Open the runtime. `only`: the OCI runtime to be used ("runc", "crun"), "" for the best that is here.
-
-        crun, asked for by name, has the controllers that a hybrid machine left in version 2 while this is open. That is not done
-        unasked: dockerd does not find its containers' usage on a machine whose controllers are mounted nowhere.
-        """
+        """Open the runtime. `only`: the OCI runtime to be used ("runc", "crun"), "" for the best that is here."""
         self._paths = paths
         self.cgroups = cgroups.detect()
-        self._borrows = only == "crun" and find_program("crun") is not None
-        self._borrowed = cgroups.borrow(self.cgroups) if self._borrows else ()
-        if not only and self.cgroups.are_borrowed:
-            only = "runc"
         self._runtimes = tuple(found for found in find_runtimes(paths.run, self.cgroups) if only in {"", found.kind})
         if not self._runtimes:
             raise Unsupported("engine", f"{only} is not here, or does not run with the control groups of this machine")
@@ -114,9 +106,6 @@ class Runtime:
         self._hub.close()
         self.rotation.close()
         self._once.close()
-        for descriptor in self._borrowed:
-            os.close(descriptor)
-        self._borrowed = ()
         closing, self._runtimes = self._runtimes, ()
         for found in closing:
             found.close()
@@ -131,7 +120,6 @@ class Runtime:
         `log`: where the monitor writes output (k8s-file format). `leave_stdin_open`: the input does not end when a client goes.
         StartRefused where the program cannot be run (its text is Docker's), Conflict where there is such a container.
         """
-        self._take_control()
         oci = self._oci_for(sandbox)
         document = self._document(oci, sandbox)
         folder = self.folder(sandbox.id)
@@ -162,7 +150,6 @@ class Runtime:
 
     def document(self, sandbox: Sandbox) -> str:
         """Give the OCI runtime configuration of a sandbox. Invalid where it contradicts itself."""
-        self._take_control()
         return self._document(self.oci, sandbox)
 
     def _document(self, oci: OciRuntime, sandbox: Sandbox) -> str:
@@ -261,10 +248,11 @@ class Runtime:
     def update(self, name: str, resources: Resources) -> None:
         """Change a container's limits; what is 0 or "" stays as it is. Failed, in the runtime's words, where they are refused."""
         document = json.dumps(limits(resources, unified=self.cgroups.unified))
-        command = self._runtime_of(name).command("update", "--resources", "-", name)
-        done = subprocess.run(command, input=document.encode(), capture_output=True, check=False)
+        pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+        with self._runtime_of(name).start_beside("update", "--resources", "-", name, **pipes) as done:
+            complaint = done.communicate(document.encode())[1]
         if done.returncode != 0:
-            reason = done.stderr.decode("utf-8", "replace").strip()
+            reason = complaint.decode("utf-8", "replace").strip()
             raise Failed("", f"Cannot update container {name}: {reason}")
         if resources.pids < 0:  # crun does not know it
             self.cgroups.let_fork(self._group(name))
@@ -279,7 +267,6 @@ class Runtime:
 
     def exec(self, name: str, session: str, process: Process, *, stdin: bool) -> Session:
         """Start one more process in a running container; `session` is its id. StartRefused where it cannot be run."""
-        self._take_control()
         folder = self._sessions / session
         return start_session(self._runtime_of(name), self._hub, name, folder, process, stdin=stdin)
 
@@ -309,26 +296,22 @@ class Runtime:
         self._runtime_of(name).forget(name)
         shutil.rmtree(folder, ignore_errors=True)
 
-    def _take_control(self) -> None:
-        """See to it that the runtime can run: crun cannot where somebody has given version 2 a controller meanwhile."""
-        if self.oci.kind == "crun" and not self.cgroups.are_whole:
-            if self._borrows:
-                self._borrowed += cgroups.borrow(self.cgroups)
-            else:
-                self.oci = next((found for found in self._runtimes if found.kind == "runc"), self.oci)
-
     def _oci_for(self, sandbox: Sandbox) -> OciRuntime:
         """Give the runtime for a new container. Unsupported where none will do.
 
         crun makes the machine's own /dev/null a mapped root's, who may then close it to everybody (containers/crun#1845, mended
-        in August 2025): nobody runs with it in a user namespace.
+        in August 2025): nobody runs with it in a user namespace. On hybrid machines it is in a mount namespace of ours, and what
+        a container mounts would be seen there, not on the machine.
         """
-        if not sandbox.uid_maps or self.oci.kind == "runc":
+        shares = spec.propagation(sandbox.mounts) == "shared" and not self.oci.shares_mounts
+        if self.oci.kind == "runc" or not (sandbox.uid_maps or shares):
             return self.oci
         found = next((one for one in self._runtimes if one.kind == "runc"), None)
         if found is None:
             raise Unsupported(
-                "user namespace", "crun is not to be trusted with one", "install runc: apt-get install runc"
+                "shared mounts" if shares else "user namespace",
+                "crun is not to be trusted with one" if not shares else "crun cannot share them with a hybrid machine",
+                "install runc: apt-get install runc",
             )
         return found
 

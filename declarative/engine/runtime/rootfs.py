@@ -118,13 +118,13 @@ def unmount(target: Path) -> None:
 
 def mounts_below(folder: Path) -> tuple[Path, ...]:
     """Give the mount points at and below a folder, innermost first."""
-    prefix = os.fsencode(folder)
-    found = []
-    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
-        point = _unescape(line.split(b" ", 5)[4])
-        if point == prefix or point.startswith(prefix + b"/"):
-            found.append(Path(os.fsdecode(point)))
-    return tuple(reversed(found))
+    return tuple(point for point in reversed(mount_points()) if point.is_relative_to(folder))
+
+
+def mount_points() -> list[Path]:
+    """Give every mount point, outermost first."""
+    lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    return [Path(os.fsdecode(_unescape(line.split(b" ", 5)[4]))) for line in lines]
 
 
 def is_mounted(target: Path) -> bool:

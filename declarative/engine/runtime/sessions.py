@@ -131,8 +131,8 @@ def _start_child(oci: OciRuntime, name: str, folder: Path, process: Process, *, 
     changes = kernel.inotify()
     try:
         kernel.inotify_watch(changes, folder, kernel.IN_CLOSE_WRITE)
-        child = subprocess.Popen(
-            oci.command("exec", "--process", "process.json", "--pid-file", spawn.PROCESS_FILE, name),
+        child = oci.start_beside(
+            *("exec", "--process", "process.json", "--pid-file", spawn.PROCESS_FILE, name),
             cwd=folder,
             stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
             stdout=subprocess.PIPE,

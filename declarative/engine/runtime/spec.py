@@ -146,8 +146,8 @@ def _linux(sandbox: Sandbox, host: Host) -> Document:
         document["gidMappings"] = [_id_map(entry) for entry in sandbox.gid_maps]
     if sysctls := _sysctls(sandbox):
         document["sysctl"] = sysctls
-    if propagation := _propagation(sandbox.mounts):
-        document["rootfsPropagation"] = propagation
+    if shared := propagation(sandbox.mounts):
+        document["rootfsPropagation"] = shared
     profile = sandbox.seccomp
     if profile != "unconfined" and not (sandbox.privileged and profile == "default"):
         wanted = seccomp.default_profile() if isinstance(profile, str) else profile
@@ -217,7 +217,7 @@ def _sysctls(sandbox: Sandbox) -> dict[str, str]:
     return found
 
 
-def _propagation(wanted: Iterable[Mount]) -> str:
+def propagation(wanted: Iterable[Mount]) -> str:
     """Give how the root itself has to be mounted for binds that share mounts with the machine."""
     options = {option for mount in wanted for option in mount.options}
     if options & {"shared", "rshared"}:

@@ -196,13 +196,10 @@ def test_at_the_top_there_is_nothing_to_leave(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_machine_is_whole_with_all_controllers_in_one_version(tmp_path: Path) -> None:
-    _write(tmp_path, {"cgroup.controllers": "hugetlb\n"})
-    assert Cgroups(second=tmp_path).are_whole
-    both = Cgroups(first={"memory": tmp_path / "memory"}, second=tmp_path)
-    assert not both.are_whole
-    (tmp_path / "cgroup.controllers").write_text("\n")
-    assert both.are_whole
+def test_a_hybrid_machine_has_both_versions(tmp_path: Path) -> None:
+    assert not Cgroups(second=tmp_path).hybrid
+    assert not Cgroups(first={"memory": tmp_path / "memory"}).hybrid
+    assert Cgroups(first={"memory": tmp_path / "memory"}, second=tmp_path).hybrid
 
 
 def test_the_machines_own_numbers() -> None:
