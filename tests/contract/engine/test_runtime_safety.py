@@ -308,6 +308,8 @@ def test_the_machines_namespaces_on_request(box: Machine) -> None:
 
 
 def test_a_user_namespace(box: Machine) -> None:
+    if box.runtime.oci.kind == "crun":
+        pytest.skip("it would give the machine's /dev/null away; the engine runs nothing so with it")
     maps = (IdMap(inside=0, outside=200_000, size=65536),)
     made = box.shell("id -u; cat /proc/self/uid_map; touch /tmp/mine", uid_maps=maps, gid_maps=maps)
     for path in (made.rootfs, made.rootfs / "tmp"):
