@@ -45,7 +45,7 @@ class Executor:
     """Executes one plan. `run` may be called once.
 
     At most `parallelism` steps have calls under way, of which `starts` are starting a container; beside them, `stops` more wait
-    for a container that they stop.
+    for a container that they stop, unless `parallelism` is 1: then there is one call at a time.
     """
 
     plan: Plan
@@ -72,7 +72,8 @@ class Executor:
 
     def run(self) -> tuple[Outcome, ...]:
         """Execute; gives the outcome of every step, in the plan's order. Never raises for what an action raised."""
-        self._line = Line(free=self.parallelism, starts=self.starts, stops=self.stops)
+        one_by_one = self.parallelism == 1
+        self._line = Line(free=self.parallelism, starts=self.starts, stops=self.stops, one_by_one=one_by_one)
         workers, watcher = Workers(self.parallelism + self.stops, self._inbox), Workers(1, self._inbox)
         self.stop.on_request(lambda: self._inbox.put(_WAKE))
         try:

@@ -46,11 +46,15 @@ class Run:
 
 @record(frozen=False)
 class Line:
-    """Who may make a call: `free` steps more, `starts` containers more may be started, `stops` more stopped."""
+    """Who may make a call: `free` steps more, `starts` containers more may be started, `stops` more stopped.
+
+    `one_by_one`: those that stop hold a slot like all others.
+    """
 
     free: int
     starts: int
     stops: int
+    one_by_one: bool = False
     _waiting: deque[Run] = field(default_factory=deque)
 
     def join(self, run: Run) -> None:
@@ -67,7 +71,7 @@ class Line:
         if run is None:
             return None
         self._waiting.remove(run)
-        run.starting, run.stopping = starts(run.move), stops(run.move)
+        run.starting, run.stopping = starts(run.move), self._stands_aside(run)
         self.starts -= run.starting
         self.stops -= run.stopping
         if run.stopping:
@@ -78,9 +82,12 @@ class Line:
         return run
 
     def _may_go_on(self, run: Run) -> bool:
-        if stops(run.move):
+        if self._stands_aside(run):
             return self.stops > 0
         return (run.slot or self.free > 0) and (self.starts > 0 or not starts(run.move))
+
+    def _stands_aside(self, run: Run) -> bool:
+        return stops(run.move) and not self.one_by_one
 
     def called(self, run: Run) -> None:
         """Note that a call is over."""

@@ -116,7 +116,8 @@ def _runs_another(engine: Engine, before: str) -> bool:
 def test_a_second_ctrl_c_stops_at_once_and_the_next_apply_tidies_up(
     declarative_cli: Cli, engine: Engine, stack: Path
 ) -> None:
-    stack.write_text(_STACK + web("trap '' TERM; while :; do sleep 1; done").replace("1s", "20s"))
+    deaf = web("trap '' TERM; while :; do sleep 1; done", more="  stop_signal: SIGTERM\n")
+    stack.write_text(_STACK + deaf.replace("1s", "20s"))
     declarative_cli("apply").expect(0)
     stack.write_text(_STACK + web("exec sleep 1001"))
     process = declarative_cli.start("apply")  # stopping the old one takes 20 seconds
