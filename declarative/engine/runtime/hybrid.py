@@ -54,14 +54,10 @@ class Backstage:
         self._thread.shutdown()
 
 
-def write_entry(path: Path, program: str, hidden: Path, unshare: Path, umount: Path) -> Path:
-    """Write the script that runs `program` where `hidden` is not mounted; give its path."""
+def entry(program: str, hidden: Path, unshare: Path, umount: Path) -> bytes:
+    """Give the script that runs `program` where `hidden` is not mounted."""
     words = {"program": program, "hidden": str(hidden), "unshare": str(unshare), "umount": str(umount)}
-    text = _SCRIPT.format_map({name: shlex.quote(word) for name, word in words.items()})
-    draft = path.with_name(f"{path.name}.new")
-    draft.write_text(text)
-    draft.chmod(0o700)
-    return draft.rename(path)  # at once: a monitor may be starting it for another daemon's last container
+    return _SCRIPT.format_map({name: shlex.quote(word) for name, word in words.items()}).encode()
 
 
 def _start(argv: Sequence[str], options: Any) -> subprocess.Popen[bytes]:

@@ -358,7 +358,11 @@ class Runtime:
         except OSError:
             return None
         lost = (folder / _LOST_FILE).exists()
-        return Exit(id=name, code=int(text or b"0"), at=at, oom=(folder / spawn.OOM_FILE).exists(), lost=lost)
+        oom = (folder / spawn.OOM_FILE).exists()
+        if not oom:  # a monitor may hear of the end before it hears of the reason
+            with contextlib.suppress(NotFound, Failed):
+                oom = self.cgroups.was_out_of_memory(self._group(name))
+        return Exit(id=name, code=int(text or b"0"), at=at, oom=oom, lost=lost)
 
     def _lost(self, name: str) -> Exit:
         """Put an end to a container whose monitor was killed: nobody reads its output or will know its code."""

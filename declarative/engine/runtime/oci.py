@@ -18,7 +18,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from declarative.engine.runtime.bpf import compile_profile
-from declarative.engine.runtime.hybrid import Backstage, write_entry
+from declarative.engine.runtime.hybrid import Backstage, entry
 from declarative.errors import Invalid, NotFound, Unsupported
 from declarative.record import record, replace
 
@@ -47,20 +47,24 @@ class StartRefused(Invalid):
 class OciRuntime:
     """One runtime: its program, and the folder of its states. `copy`: a descriptor of a sealed copy of the program, or -1.
 
-    `entry`, `backstage`: how it is run where it cannot be run as it is (`hybrid`).
+    `entry`, a script's descriptor, and `backstage`: how it is run where it cannot be run as it is (`hybrid`).
     """
 
     kind: Literal["runc", "crun"]
     program: Path
     root: Path
     copy: int = -1
-    entry: Path | None = None
+    entry: int = -1
     backstage: Backstage | None = None
 
     @property
     def executable(self) -> str:
         """What to run for making a container, now: with us, the copy is gone."""
-        return str(self.entry or _running(self.program, self.copy))
+        return _path_of(self.entry) if self.entry >= 0 else self._program
+
+    @property
+    def _program(self) -> str:
+        return _path_of(self.copy) if self.copy >= 0 else str(self.program)
 
     def command(self, *arguments: str) -> list[str]:
         """Give a command line that makes a container."""
@@ -68,13 +72,13 @@ class OciRuntime:
 
     def start_beside(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
         """Start it for a container that is there, with the options of `subprocess.Popen`."""
-        argv = [_running(self.program, self.copy), "--root", str(self.root), *arguments]
+        argv = [self._program, "--root", str(self.root), *arguments]
         return self.backstage.start(argv, **options) if self.backstage else subprocess.Popen(argv, **options)
 
     @property
     def shares_mounts(self) -> bool:
         """Whether what is mounted in a container can be seen on the machine, where the container wants that."""
-        return self.entry is None
+        return self.entry < 0
 
     def prepare(self, document: dict[str, Any]) -> dict[str, Any]:
         """Put into a runtime configuration what makes this runtime faster."""
@@ -121,8 +125,9 @@ class OciRuntime:
         """Let the copy go."""
         if self.backstage is not None:
             self.backstage.close()
-        if self.copy >= 0:
-            os.close(self.copy)
+        for descriptor in (self.copy, self.entry):
+            if descriptor >= 0:
+                os.close(descriptor)
 
     def forget(self, name: str) -> None:
         """Remove the state of a container whose processes are known to be gone."""
@@ -161,44 +166,42 @@ def find_runtimes(run: Path, groups: Cgroups) -> tuple[OciRuntime, ...]:
 
 def _crun(program: Path, root: Path, groups: Cgroups) -> OciRuntime | None:
     """Give crun; None where it does not run on this machine."""
-    copy = _sealed_copy(program)
-    made = OciRuntime(kind="crun", program=program, root=root, copy=copy)
+    made = OciRuntime(kind="crun", program=program, root=root, copy=_sealed(program.name, program.read_bytes()))
     if not groups.hybrid or groups.second is None:
         return made
     unshare, umount = find_program("unshare"), find_program("umount")
-    try:
-        if unshare is not None and umount is not None:
-            root.mkdir(mode=0o711, parents=True, exist_ok=True)
-            entry = write_entry(root / ".run", _running(program, copy), groups.second, unshare, umount)
-            return replace(made, entry=entry, backstage=Backstage(groups.second, (root, program.resolve())))
-    except OSError:  # no namespaces for us
-        pass
+    if unshare is not None and umount is not None:
+        script = entry(made.executable, groups.second, unshare, umount)
+        made = replace(made, entry=_sealed("crun-entry", script))  # no file: /run may be mounted noexec
+    if made.entry >= 0:
+        with contextlib.suppress(OSError):  # no namespaces for us
+            return replace(made, backstage=Backstage(groups.second, (root, program.resolve())))
     made.close()
     return None
 
 
-def _running(program: Path, copy: int) -> str:
-    return f"/proc/{os.getpid()}/fd/{copy}" if copy >= 0 else str(program)
+def _path_of(descriptor: int) -> str:
+    return f"/proc/{os.getpid()}/fd/{descriptor}"
 
 
-def _sealed_copy(program: Path) -> int:
-    """Give a copy in memory that nobody can change, -1 where the kernel makes none.
+def _sealed(name: str, program: bytes) -> int:
+    """Give a copy of a program in memory that nobody can change, -1 where the kernel makes none, or it does not run.
 
     A runtime that is not such a copy makes one of itself first, lest a container changes it through /proc (CVE-2019-5736), and
     starts anew. crun has half a megabyte; runc's ten are not worth it.
     """
     try:
-        copy = os.memfd_create(program.name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        copy = os.memfd_create(name, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     except OSError:
         return -1
     try:
         with open(copy, "wb", closefd=False) as file:
-            file.write(program.read_bytes())
+            file.write(program)
         os.fchmod(copy, 0o500)
         fcntl.fcntl(
             copy, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
         )
-        subprocess.run([f"/proc/{os.getpid()}/fd/{copy}", "--version"], capture_output=True, check=True)
+        subprocess.run([_path_of(copy), "--version"], capture_output=True, check=True)
     except (OSError, subprocess.CalledProcessError):  # vm.memfd_noexec, or a disk that does not read
         os.close(copy)
         return -1
