@@ -6,6 +6,7 @@ have ended are kept for some minutes, for clients that ask late.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -147,7 +148,8 @@ class Execs:
         exec_.session, exec_.pid = session, session.pid
         rows, columns = size if any(size) else config.size
         if config.terminal and rows and columns:
-            session.resize(rows, columns)
+            with contextlib.suppress(NotFound):  # it may have ended by now: what it said is there all the same
+                session.resize(rows, columns)
         return session
 
     def run_attached(self, exec_: Exec, session: Session, wire: Wire, wanted: Wanted) -> None:

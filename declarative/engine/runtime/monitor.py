@@ -120,7 +120,7 @@ class Runtime:
         `log`: where the monitor writes output (k8s-file format). `leave_stdin_open`: the input does not end when a client goes.
         StartRefused where the program cannot be run (its text is Docker's), Conflict where there is such a container.
         """
-        oci = self._oci_for(sandbox)
+        oci = self._oci_for(sandbox, stdin=stdin)
         document = self._document(oci, sandbox)
         folder = self.folder(sandbox.id)
         try:
@@ -296,24 +296,27 @@ class Runtime:
         self._runtime_of(name).forget(name)
         shutil.rmtree(folder, ignore_errors=True)
 
-    def _oci_for(self, sandbox: Sandbox) -> OciRuntime:
-        """Give the runtime for a new container. Unsupported where none will do.
-
-        crun makes the machine's own /dev/null a mapped root's, who may then close it to everybody (containers/crun#1845, mended
-        in August 2025): nobody runs with it in a user namespace. On hybrid machines it is in a mount namespace of ours, and what
-        a container mounts would be seen there, not on the machine.
-        """
-        shares = spec.propagation(sandbox.mounts) == "shared" and not self.oci.shares_mounts
-        if self.oci.kind == "runc" or not (sandbox.uid_maps or shares):
-            return self.oci
-        found = next((one for one in self._runtimes if one.kind == "runc"), None)
+    def _oci_for(self, sandbox: Sandbox, *, stdin: bool) -> OciRuntime:
+        """Give the runtime for a new container. Unsupported where none will do."""
+        reason = self._needs_runc(sandbox, stdin=stdin) if self.oci.kind == "crun" else ""
+        found = next((one for one in self._runtimes if not reason or one.kind == "runc"), None)
         if found is None:
-            raise Unsupported(
-                "shared mounts" if shares else "user namespace",
-                "crun is not to be trusted with one" if not shares else "crun cannot share them with a hybrid machine",
-                "install runc: apt-get install runc",
-            )
+            raise Unsupported("", f"crun is not to be trusted with {reason}", "install runc: apt-get install runc")
         return found
+
+    def _needs_runc(self, sandbox: Sandbox, *, stdin: bool) -> str:
+        """Tell what it is that crun should not do; "" where there is nothing.
+
+        It gives its standard streams to the container's user, and where they are the machine's own /dev/null, that: the user may
+        then close it to everybody (containers/crun#1845, mended in August 2025). On hybrid machines it is in a mount namespace of
+        ours, and what a container mounts would be seen there, not on the machine.
+        """
+        if sandbox.uid_maps:
+            return "a user namespace"
+        if spec.propagation(sandbox.mounts) == "shared" and not self.oci.shares_mounts:
+            return "shared mounts"
+        is_root = (sandbox.user.uid, sandbox.user.gid) == (0, 0)
+        return "" if is_root or stdin or sandbox.terminal else "a user that is not root"
 
     def _end(self, name: str, group: str) -> None:
         self._observe(name)

@@ -143,11 +143,13 @@ class Once:
         )
         child = subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL if stdin is None else stdin,
+            stdin=subprocess.PIPE if stdin is None else stdin,  # not /dev/null: crun would give it to the sandbox's user
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
+        if child.stdin is not None:
+            child.stdin.close()
         gave_up, complete = False, False
         try:
             complaint, gave_up = self._pump(child, bundle / "pid", sandbox.cgroup, output, cancelled)

@@ -134,12 +134,15 @@ def _start_child(oci: OciRuntime, name: str, folder: Path, process: Process, *, 
         child = oci.start_beside(
             *("exec", "--process", "process.json", "--pid-file", spawn.PROCESS_FILE, name),
             cwd=folder,
-            stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # never the machine's /dev/null, which crun would give to the process's user
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             bufsize=0,
             start_new_session=True,
         )
+        if child.stdin is not None and not stdin:
+            child.stdin.close()
+            child.stdin = None
         for end in (child.stdin, child.stdout, child.stderr):
             if end is not None and process.owner is not None:
                 os.fchown(end.fileno(), *process.owner)  # long before the runtime has come to run the process

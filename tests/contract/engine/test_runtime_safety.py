@@ -307,9 +307,8 @@ def test_the_machines_namespaces_on_request(box: Machine) -> None:
     assert not set(own.split()) & set(output.split())
 
 
+@pytest.mark.parametrize("box", ["runc"], indirect=True)
 def test_a_user_namespace(box: Machine) -> None:
-    if box.runtime.oci.kind == "crun":
-        pytest.skip("it would give the machine's /dev/null away; the engine runs nothing so with it")
     maps = (IdMap(inside=0, outside=200_000, size=65536),)
     made = box.shell("id -u; cat /proc/self/uid_map; touch /tmp/mine", uid_maps=maps, gid_maps=maps)
     for path in (made.rootfs, made.rootfs / "tmp"):
@@ -334,6 +333,22 @@ def test_a_user_namespace_is_never_left_to_crun(box: Machine) -> None:
             box.start(made)
     else:
         box.start(made)
+    assert Path("/dev/null").stat().st_uid == 0
+
+
+def test_the_machines_null_device_is_given_to_nobody(box: Machine) -> None:
+    """Crun gives standard streams to the process's user (containers/crun#1845)."""
+    user = User(uid=1234, gid=1234)
+    name = box.start(box.sandbox("sleep", "1000"))
+    assert box.execute(name, "sh", "-c", "id -u; cat", user=user) == (0, "1234\n")
+    assert box.run(box.shell("id -u; cat", user=user)) == (0, "1234\n")
+    made = box.shell("id -u; cat", user=user)
+    if box.runtime.oci.kind == "crun":
+        with pytest.raises(Unsupported, match="install runc"):
+            box.start(made)
+    else:
+        assert box.ended(box.start(made)).code == 0
+    assert box.ended(box.start(box.shell("id -u", user=user), stdin=True)).code == 0
     assert Path("/dev/null").stat().st_uid == 0
 
 
