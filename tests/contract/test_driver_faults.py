@@ -66,7 +66,7 @@ def test_a_driver_opened_for_reading_cannot_write(docker_engine: Engine) -> None
 def test_an_engine_that_dies_in_the_middle_is_unavailable_and_what_it_did_is_seen_later(spare_engine: Engine) -> None:
     bench = docker_bench(spare_engine)
     stubborn = ("sh", "-c", "trap '' TERM; while :; do sleep 1; done")
-    name = bench.start(container(command=stubborn, stop_grace_period=30_000_000_000))
+    name = bench.start(container(command=stubborn, stop_signal="SIGTERM", stop_grace_period=30_000_000_000))
     errors: list[BaseException] = []
 
     def stop() -> None:
