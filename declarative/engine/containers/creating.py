@@ -87,6 +87,7 @@ def create(parts: Parts, request: CreateRequest, choose: Callable[[int], int] = 
         raise
     parts.index.add(container)
     parts.tell(container, "create")
+    parts.schedule.soon(parts.runtime.expect_process)
     if config.mac_address and request.version >= (1, 44):
         warnings = (*warnings, _DEPRECATED_MAC)
     return Created(id=id_, warnings=warnings)

@@ -89,6 +89,7 @@ class Execs:
                 del self._execs[id_]
             self._execs[made.id] = made
         self._tell(made, "exec_create")
+        self._parts.schedule.soon(self._parts.runtime.expect_process)
         return made
 
     def get(self, name: str) -> Exec:

@@ -114,6 +114,10 @@ class Runtime:
         """Give the folder of a container's bundle and monitor."""
         return self._paths.bundles / name
 
+    def expect_process(self) -> None:
+        """Prepare for a process that will be made in a moment; it takes some milliseconds."""
+        cgroups.announce_move(self.cgroups)
+
     def create(self, sandbox: Sandbox, *, log: Path | None, stdin: bool = False, leave_stdin_open: bool = False) -> int:
         """Make the container's first process, which waits for `start`; give its id.
 

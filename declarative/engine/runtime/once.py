@@ -143,7 +143,9 @@ class Once:
         )
         child = subprocess.Popen(
             command,
-            stdin=subprocess.PIPE if stdin is None else stdin,  # not /dev/null: crun would give it to the sandbox's user
+            stdin=subprocess.PIPE
+            if stdin is None
+            else stdin,  # not /dev/null: crun would give it to the sandbox's user
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
