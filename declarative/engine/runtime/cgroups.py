@@ -184,7 +184,7 @@ def settle(groups: Cgroups, group: str, own: str | None = None) -> None:
 
 
 def announce_move(groups: Cgroups, own: str | None = None) -> None:
-    """Have the kernel begin with what moving a process into a group waits for: some ten milliseconds, until every processor knows.
+    """Have the kernel begin with what moving a process into a group waits for: some ten milliseconds, till all processors know.
 
     Moves that follow within a moment find that done (cgroup_threadgroup_rwsem and kernel/rcu/sync.c). What moves here is this
     process, to where it is. To be called once a client has said that it will start a process. `own` as for `settle`.
