@@ -169,11 +169,20 @@ def lab(root: Path, **options: Any) -> Iterator[Lab]:
 @contextmanager
 def rules_kept() -> Iterator[None]:
     """Put the rules of iptables back as they were: a dockerd of the run lives beside these tests, and has its chains there."""
-    programs = ("iptables", "ip6tables")
-    before = {program: _run(f"{program}-save") for program in programs}
+    before = saved_rules()
     yield
-    for program in programs:
-        subprocess.run([f"{program}-restore"], input=before[program], text=True, check=True, capture_output=True)
+    put_rules(before)
+
+
+def saved_rules() -> dict[str, str]:
+    """Give the rules of iptables, by program."""
+    return {program: _run(f"{program}-save") for program in ("iptables", "ip6tables")}
+
+
+def put_rules(saved: dict[str, str]) -> None:
+    """Have these rules of iptables and no others."""
+    for program, rules in saved.items():
+        subprocess.run([f"{program}-restore"], input=rules, text=True, check=True, capture_output=True)
 
 
 def traces() -> set[str]:

@@ -187,7 +187,7 @@ def test_what_ended_meanwhile_is_cleared(scratch: Path) -> None:
 
 
 def test_a_reboot_leaves_the_definitions_and_nothing_else(scratch: Path) -> None:
-    before = netlab.traces()
+    before, rules = netlab.traces(), netlab.saved_rules()
     port = netlab.free_port()
     script = f"""
 lab.networks.create(NetworkRequest(name="shop", options={{"com.docker.network.bridge.name": "shop0"}}))
@@ -205,6 +205,7 @@ told(web)
                 netlab._run("ip", "link", "del", line.removeprefix("link "))
             if line.startswith("table"):
                 netlab._run("nft", "delete", *line.split())
+        netlab.put_rules(rules)
         netlab.settled(lambda: netlab.traces() == before, lambda: str(netlab.traces() - before))
         lab = netlab.open_lab(scratch, boot="another")
         lab.networks.restore({})
