@@ -38,14 +38,25 @@ class Session:
     """One process, running or ended. `pid` is the machine's; `attachment` has its streams from the start on."""
 
     def __init__(
-        self, folder: Path, pid: int, attachment: Attachment, keeper: int, child: subprocess.Popen[bytes] | None = None
+        self,
+        folder: Path,
+        pid: int,
+        attachment: Attachment,
+        keeper: int,
+        *,
+        child: subprocess.Popen[bytes] | None = None,
+        spent: int = -1,
     ) -> None:
-        """Take over `keeper`, a descriptor of the process that ends with the session's; `child` where it is our own."""
+        """Take over `keeper`, a descriptor of the process that ends with the session's; `child` where it is our own.
+
+        `spent`: a descriptor that is of no more use, and whose closing takes longer than a client should wait.
+        """
         self.pid = pid
         self.attachment = attachment
         self._folder = folder
         self._keeper = keeper
         self._child = child
+        self._spent = spent
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Wait for the end; give the exit code (128 + the signal where one ended it), None after `timeout` seconds.
@@ -79,9 +90,10 @@ class Session:
     def close(self) -> None:
         """Let go of a session that has ended."""
         self.attachment.close()
-        if self._keeper >= 0:
-            os.close(self._keeper)
-            self._keeper = -1
+        for descriptor in (self._keeper, self._spent):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._keeper = self._spent = -1
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
@@ -148,10 +160,12 @@ def _start_child(oci: OciRuntime, name: str, folder: Path, process: Process, *, 
                 os.fchown(end.fileno(), *process.owner)  # long before the runtime has come to run the process
         keeper = os.pidfd_open(child.pid)
         pid = _await_start(child, keeper, changes, folder / spawn.PROCESS_FILE)
-    finally:
+    except BaseException:
         os.close(changes)
+        raise
     if pid is None:
         os.close(keeper)
+        os.close(changes)
         complaint = child.communicate()[1].decode("utf-8", "replace")
         raise refusal(complaint, process.args)
     ends = [os.dup(pipe.fileno()) for pipe in (child.stdout, child.stderr) if pipe is not None]
@@ -159,7 +173,9 @@ def _start_child(oci: OciRuntime, name: str, folder: Path, process: Process, *, 
     for pipe in (child.stdin, child.stdout, child.stderr):
         if pipe is not None:
             pipe.close()
-    return Session(folder, pid, PipeClient(given, ends[0], ends[1], os.dup(keeper)), keeper, child)
+    attachment = PipeClient(given, ends[0], ends[1], os.dup(keeper))
+    # the kernel takes ten milliseconds and more to close an inotify descriptor
+    return Session(folder, pid, attachment, keeper, child=child, spent=changes)
 
 
 def _await_start(child: subprocess.Popen[bytes], keeper: int, changes: int, file: Path) -> int | None:
