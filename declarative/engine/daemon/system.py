@@ -32,8 +32,8 @@ _NO_SWARM = {
 
 
 def ping(engine: Engine, request: Request) -> Response:
-    """Say that we are here, and that clients use the classic builder."""
-    del engine
+    """Say that we are here, and that clients use the classic builder. It is what they ask before they have anything run."""
+    engine.containers.expect_process()
     headers = {
         "Builder-Version": "1",
         "Swarm": "inactive",
