@@ -55,12 +55,8 @@ def remapped(remapped_engine: engines.Engine, tmp_path: Path) -> Iterator[Daemon
     clear(remapped_engine)
 
 
-@pytest.fixture
-def ours(remapped: Daemon) -> Daemon:
-    """Give the embedded one alone."""
-    if not remapped.ours:
-        pytest.skip("what only we promise")
-    return remapped
+ours_alone = pytest.mark.parametrize("remapped_engine", ["embedded"], indirect=True)
+"""For what only we promise."""
 
 
 @pytest.fixture(scope="module")
@@ -161,11 +157,12 @@ def test_what_root_writes(remapped: Daemon) -> None:
     assert "9.9.9.9" in remapped.sh("web", "cat /etc/hosts")
 
 
-def test_nothing_on_the_disk_has_the_ids_outside(ours: Daemon) -> None:
-    ours.up("web", "-v", "data:/data")
-    ours.sh("web", "echo 1 > /new; chown 5:6 /new; touch /data/f /etc/passwd; cp /etc/passwd /x")
-    folder = f"{ours.engine.folder}/data"
-    found = ours.enter(
+@ours_alone
+def test_nothing_on_the_disk_has_the_ids_outside(remapped: Daemon) -> None:
+    remapped.up("web", "-v", "data:/data")
+    remapped.sh("web", "echo 1 > /new; chown 5:6 /new; touch /data/f /etc/passwd; cp /etc/passwd /x")
+    folder = f"{remapped.engine.folder}/data"
+    found = remapped.enter(
         "find", folder, "-xdev", "(", "-uid", "+65535", "-o", "-gid", "+65535", ")", "-printf", "%f\n"
     ).stdout
     assert set(found.split()) <= {
@@ -174,7 +171,7 @@ def test_nothing_on_the_disk_has_the_ids_outside(ours: Daemon) -> None:
         "resolv.conf",
         "rootfs",
     }  # what it may write to, and where its root is
-    assert ours.enter("stat", "-c", "%u", f"{folder}/volumes/data/_data/f").stdout == "0\n"
+    assert remapped.enter("stat", "-c", "%u", f"{folder}/volumes/data/_data/f").stdout == "0\n"
 
 
 def test_streams_can_be_opened_again(remapped: Daemon) -> None:
@@ -252,11 +249,12 @@ def test_images_and_archives_have_the_ids_inside(remapped: Daemon, tmp_path: Pat
         assert max(max(pair) for pair in found.values()) <= 65535
 
 
-def test_an_image_made_so_is_one_for_everybody(ours: Daemon) -> None:
-    ours.up("web")
-    ours.sh("web", "echo 1 > /new; chown 5:6 /new")
-    ours.docker("commit", "web", "made")
-    shown = ours.run("--userns", "host", "made", "sh", "-c", "stat -c %u:%g /new /etc; cat /proc/self/uid_map")
+@ours_alone
+def test_an_image_made_so_is_one_for_everybody(remapped: Daemon) -> None:
+    remapped.up("web")
+    remapped.sh("web", "echo 1 > /new; chown 5:6 /new")
+    remapped.docker("commit", "web", "made")
+    shown = remapped.run("--userns", "host", "made", "sh", "-c", "stat -c %u:%g /new /etc; cat /proc/self/uid_map")
     assert shown.split() == ["5:6", "0:0", *_WHOLE]
 
 
@@ -276,19 +274,23 @@ def test_volumes_are_the_containers(remapped: Daemon, tmp_path: Path) -> None:
     assert owners(remapped, "web", "/data/g", "/own/h") == ["5:6", "0:0"]
 
 
-def test_a_volume_looks_the_same_in_the_hosts_user_namespace(ours: Daemon) -> None:
-    ours.run("-v", "data:/data", IMAGE, "sh", "-c", "mkdir /data/sub; echo 1 > /data/sub/f; chown 5:6 /data/sub/f")
-    assert ours.run("--userns", "host", "-v", "data:/data", IMAGE, "stat", "-c", "%u:%g", "/data/sub/f") == "5:6"
+@ours_alone
+def test_a_volume_looks_the_same_in_the_hosts_user_namespace(remapped: Daemon) -> None:
+    remapped.run("-v", "data:/data", IMAGE, "sh", "-c", "mkdir /data/sub; echo 1 > /data/sub/f; chown 5:6 /data/sub/f")
+    assert remapped.run("--userns", "host", "-v", "data:/data", IMAGE, "stat", "-c", "%u:%g", "/data/sub/f") == "5:6"
     subpath = "type=volume,source=data,target=/f,volume-subpath=sub/f"
-    assert ours.run("--mount", subpath, IMAGE, "stat", "-c", "%u:%g", "/f") == "5:6"
+    assert remapped.run("--mount", subpath, IMAGE, "stat", "-c", "%u:%g", "/f") == "5:6"
 
 
-def test_volumes_of_other_file_systems(ours: Daemon) -> None:
-    ours.docker("volume", "create", "-d", "local", "-o", "type=tmpfs", "-o", "device=tmpfs", "memory")
-    assert ours.run("-v", "memory:/m", IMAGE, "sh", "-c", "touch /m/f && stat -c %u /m /m/f").split() == ["0", "0"]
-    lower = f"o=lowerdir={ours.engine.folder}:{ours.home}"
-    ours.docker("volume", "create", "-d", "local", "-o", "type=overlay", "-o", "device=overlay", "-o", lower, "layered")
-    assert ours.run("-v", "layered:/m", IMAGE, "stat", "-c", "%u", "/m") == "65534"  # it maps no ids: as it is
+@ours_alone
+def test_volumes_of_other_file_systems(remapped: Daemon) -> None:
+    remapped.docker("volume", "create", "-d", "local", "-o", "type=tmpfs", "-o", "device=tmpfs", "memory")
+    assert remapped.run("-v", "memory:/m", IMAGE, "sh", "-c", "touch /m/f && stat -c %u /m /m/f").split() == ["0", "0"]
+    lower = f"o=lowerdir={remapped.engine.folder}:{remapped.home}"
+    remapped.docker(
+        "volume", "create", "-d", "local", "-o", "type=overlay", "-o", "device=overlay", "-o", lower, "layered"
+    )
+    assert remapped.run("-v", "layered:/m", IMAGE, "stat", "-c", "%u", "/m") == "65534"  # it maps no ids: as it is
 
 
 def test_folders_of_the_host_are_as_they_are(remapped: Daemon, tmp_path: Path) -> None:
@@ -367,9 +369,10 @@ def test_a_setuid_program_makes_nobody_the_machines_root(remapped: Daemon) -> No
         assert terminal.finish() == 1
 
 
-def test_the_folder_of_a_volume_is_for_root_alone(ours: Daemon) -> None:
-    ours.run("-v", "data:/data", IMAGE, "sh", "-c", "cp /bin/busybox /data/up; chmod 4755 /data/up")
-    assert ours.enter("stat", "-c", "%a", f"{ours.engine.folder}/data/volumes/data").stdout == "700\n"
+@ours_alone
+def test_the_folder_of_a_volume_is_for_root_alone(remapped: Daemon) -> None:
+    remapped.run("-v", "data:/data", IMAGE, "sh", "-c", "cp /bin/busybox /data/up; chmod 4755 /data/up")
+    assert remapped.enter("stat", "-c", "%a", f"{remapped.engine.folder}/data/volumes/data").stdout == "700\n"
 
 
 @pytest.mark.parametrize(
@@ -404,15 +407,16 @@ def test_who_joins_a_container_joins_its_user_namespace(remapped: Daemon) -> Non
     assert "sleep 9000" in remapped.run("--userns", "host", "--pid", "container:web", IMAGE, "ps", "-o", "args")
 
 
-def test_whom_one_cannot_join(ours: Daemon) -> None:
-    ours.up("hosts", "--userns", "host")
-    said = ours.fails("run", "--rm", "--network", "container:hosts", IMAGE, "true")
+@ours_alone
+def test_whom_one_cannot_join(remapped: Daemon) -> None:
+    remapped.up("hosts", "--userns", "host")
+    said = remapped.fails("run", "--rm", "--network", "container:hosts", IMAGE, "true")
     assert "in the host's user namespace — run this one with --userns=host too" in said
-    ours.up("one")
-    ours.up("two")
-    said = ours.fails("run", "--rm", "--network", "container:one", "--pid", "container:two", IMAGE, "true")
+    remapped.up("one")
+    remapped.up("two")
+    said = remapped.fails("run", "--rm", "--network", "container:one", "--pid", "container:two", IMAGE, "true")
     assert "different user namespaces" in said
-    assert ours.lines("ps", "-q", "--no-trunc") == ours.lines("ps", "-aq", "--no-trunc")
+    assert remapped.lines("ps", "-q", "--no-trunc") == remapped.lines("ps", "-aq", "--no-trunc")
 
 
 def test_networks(remapped: Daemon) -> None:
@@ -454,28 +458,29 @@ def test_a_restart_keeps_it(remapped: Daemon) -> None:
     assert remapped.sh("web", "cat /proc/self/uid_map").split() == _MAP
 
 
-def test_a_daemon_that_comes_back_goes_on_with_it(ours: Daemon, tmp_path: Path) -> None:
-    engine = ours.engine
+@ours_alone
+def test_a_daemon_that_comes_back_goes_on_with_it(remapped: Daemon, tmp_path: Path) -> None:
+    engine = remapped.engine
     assert isinstance(engine, embedding.EmbeddedEngine)
-    ours.up("web", "-v", "data:/data", "-p", "8098:80", command=("httpd", "-f", "-p", "80", "-h", "/etc"))
-    ours.up("again", "--restart", "always")
+    remapped.up("web", "-v", "data:/data", "-p", "8098:80", command=("httpd", "-f", "-p", "80", "-h", "/etc"))
+    remapped.up("again", "--restart", "always")
     place = engine.run / "mapped" / "mapped-left" / "0"  # as of one that was killed over a start
-    ours.enter("mkdir", "-p", str(place))
-    ours.enter("mount", "--bind", f"{engine.root}/volumes/data/_data", str(place))
-    ours.sh("web", "echo kept > /data/f; echo 1 > /new; chown 5:6 /new")
+    remapped.enter("mkdir", "-p", str(place))
+    remapped.enter("mount", "--bind", f"{engine.root}/volumes/data/_data", str(place))
+    remapped.sh("web", "echo kept > /data/f; echo 1 > /new; chown 5:6 /new")
     engine.kill()
     engine.start_daemon()
     assert not place.parent.exists()
-    assert ours.sh("web", "cat /data/f; cat /proc/self/uid_map").split() == ["kept", *_MAP]
-    assert put(ours, "web", "/", archive(("put", 7, 8))) == (200, "")
-    assert owners(ours, "web", "/new", "/put") == ["5:6", "7:8"]
-    assert exported(ours, "web", tmp_path)["put"] == (7, 8)
-    assert "root" in ours.wait_http(8098, "/passwd")
-    ours.docker("restart", "-t", "0", "web", "again")
-    assert owners(ours, "web", "/new", "/put", "/data/f") == ["5:6", "7:8", "0:0"]
-    assert ours.sh("again", "cat /proc/self/uid_map").split() == _MAP
-    ours.docker("rm", "-f", "web", "again")
-    assert ours.run("-v", "data:/data", IMAGE, "cat", "/data/f") == "kept"
+    assert remapped.sh("web", "cat /data/f; cat /proc/self/uid_map").split() == ["kept", *_MAP]
+    assert put(remapped, "web", "/", archive(("put", 7, 8))) == (200, "")
+    assert owners(remapped, "web", "/new", "/put") == ["5:6", "7:8"]
+    assert exported(remapped, "web", tmp_path)["put"] == (7, 8)
+    assert "root" in remapped.wait_http(8098, "/passwd")
+    remapped.docker("restart", "-t", "0", "web", "again")
+    assert owners(remapped, "web", "/new", "/put", "/data/f") == ["5:6", "7:8", "0:0"]
+    assert remapped.sh("again", "cat /proc/self/uid_map").split() == _MAP
+    remapped.docker("rm", "-f", "web", "again")
+    assert remapped.run("-v", "data:/data", IMAGE, "cat", "/data/f") == "kept"
     assert list((engine.run / "mapped").iterdir()) == []
 
 
