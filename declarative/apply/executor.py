@@ -8,10 +8,12 @@ observation in one call serves all steps that are due for a look.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from declarative.apply.events import Outcome, StepEnded, StepProgress, StepStarted, StepWaits, Stopping
+from declarative.apply.last_look import LastLook
 from declarative.apply.line import Line, Run
 from declarative.apply.masking import Mask
 from declarative.apply.moves import Ask, Do, Pause, Wait
@@ -25,7 +27,7 @@ from declarative.errors import DeclarativeError, LockHeld, Unavailable
 from declarative.record import field, record, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from declarative.apply.events import State, Tell
     from declarative.apply.moves import Move
@@ -69,6 +71,7 @@ class Executor:
     _checked: float = float("-inf")
     _stopped: bool = False
     _crash: BaseException | None = None
+    _last_look: LastLook = field(default_factory=LastLook)
 
     def run(self) -> tuple[Outcome, ...]:
         """Execute; gives the outcome of every step, in the plan's order. Never raises for what an action raised."""
@@ -84,6 +87,7 @@ class Executor:
                 self._look(watcher)
                 if len(self._outcomes) < len(self.plan.steps):
                     self._take(workers)
+            self._look_once_more()
         finally:
             workers.close()
             watcher.close()
@@ -312,11 +316,7 @@ class Executor:
             return
         self._looking = True
 
-        def observe() -> tuple[list[str], Mapping[str, Observed]]:
-            seen = attempt(lambda: self.driver.observe(self.plan.stack, names), tell=self.tell, stop=self.stop)
-            return names, seen
-
-        watcher.submit(None, observe)
+        watcher.submit(None, lambda: (names, self._observe(names)))
 
     def _observed(
         self, found: tuple[list[str], Mapping[str, Observed]], error: BaseException | None, workers: Workers
@@ -345,7 +345,22 @@ class Executor:
             run.move = Ask(question=diagnosis(self.driver, run.step, answer))
             self._submit(workers, run)
         else:
+            if run.vigil is not None:
+                self._last_look.keep(run, run.vigil, now)
             self._resume(run)
+
+    def _look_once_more(self) -> None:
+        """Fail the steps that got ready before others did and have not stayed so."""
+        if any(outcome.state != "done" for outcome in self._outcomes.values()):
+            return
+        with suppress(DeclarativeError):  # of an engine that is gone we hear soon enough: the lock has to be given back
+            for run, answer in self._last_look.lost(self._observe, self.clock):
+                error = diagnosis(self.driver, run.step, answer)()
+                seconds = self.clock() - run.begun
+                self._end(run.step, "failed", seconds=seconds, error=self.mask.error(about(run.step, error)))
+
+    def _observe(self, names: Sequence[str]) -> Mapping[str, Observed]:
+        return attempt(lambda: self.driver.observe(self.plan.stack, names), tell=self.tell, stop=self.stop)
 
     # ---- stopping
 

@@ -16,7 +16,7 @@ from declarative.core.actions import CreateContainer, StartContainer, StopContai
 from declarative.drivers.memory import MemoryDriver
 from declarative.drivers.memory.life import Program
 from declarative.errors import Failed, Interrupted, LockHeld, Unavailable
-from tests.unit.apply.world import container, job
+from tests.unit.apply.world import QUICK, container, job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -157,6 +157,40 @@ def test_a_health_check_that_fails_is_a_failure_at_once(world: World) -> None:
 
     assert "health check fails" in failed(report).error.problem  # type: ignore[union-attr]
     assert time.monotonic() - begun < 3
+
+
+@pytest.mark.parametrize(
+    ("program", "why"),
+    [
+        (Program(exits_after=0.2, exit_code=3, output=("no licence",)), "it exited with code 3"),
+        (Program(unhealthy_after=0.2), "its health check fails"),
+    ],
+)
+def test_what_got_ready_and_failed_before_the_apply_ended_is_no_success(
+    world: World, program: Program, why: str
+) -> None:
+    world.engine.programs["shop-db-1"] = program
+    world.engine.programs["shop-web-1"] = Program(healthy_after=0.4)
+    checked = "healthcheck: {test: [CMD, ok]}"
+    report = world.apply(container("db", more=checked) + container("web", more=checked) + container("other"))
+
+    assert {name: state for name, state in outcomes(report).items() if state != "done"} == {"wait db": "failed"}
+    assert f"it was ready, but did not stay so: {why}" in failed(report).error.problem  # type: ignore[union-attr]
+    assert report.exit_code == 1
+    assert report.revision == 0  # nothing to go back to
+
+
+def test_what_ended_as_it_should_and_what_was_renamed_is_not_looked_at_again(world: World) -> None:
+    world.apply(container("web", "sleep 9000"))
+    world.engine.programs["shop-seed-1"] = Program(exits_after=0.0)
+    world.engine.programs["shop-db-1"] = Program(healthy_after=0.4)
+    report = world.apply(
+        container("web", "sleep 9001", more="update: {order: start-first, monitor: 1ms}").replace(QUICK, "")
+        + job("seed", "true")
+        + container("db", more="healthcheck: {test: [CMD, ok]}")
+    )
+
+    assert report.done
 
 
 def test_a_deadline_names_what_is_not_ready(world: World) -> None:
