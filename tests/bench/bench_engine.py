@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tests.engines import Engine
 
 _ROUNDS = 15
+_REST = 0.5  # seconds: for a while after a process was made the kernel makes the next one faster, whoever asks
 _MANY = 200
 _SOME = 50
 _LINES = 1_000_000
@@ -35,9 +36,10 @@ def measure(engine: Engine, folder: Path) -> Iterator[Figure]:
     sys.stdout.write(run_phases.table())
     with EmbeddedEngine() as embedded:
         both = _Both(embedded, engine)
-        yield both.compare("docker run --rm IMAGE true", _RUN_GOAL, "run", "--rm", "busybox", "true")
+        yield both.compare("docker run --rm IMAGE true", _RUN_GOAL, "run", "--rm", "busybox", "true", rest=_REST)
         both.each("run", "-d", "--name", "host", "busybox", "sleep", "100000")
-        yield both.compare("docker exec", _EXEC_GOAL, "exec", "host", "true")
+        yield both.compare("docker exec, five in a row", _EXEC_GOAL, "exec", "host", "true", row=5, rest=_REST)
+        yield both.compare("docker exec, one by itself", _EXEC_GOAL, "exec", "host", "true", rest=_REST)
         both.each("rm", "-f", "host")
         yield from _logs(both)
         yield from _many(both)
@@ -60,9 +62,11 @@ class _Both:
         for engine in (self.ours, self.peer):
             self.program(engine, *args)()
 
-    def compare(self, name: str, goal: float, *args: str, rounds: int = _ROUNDS) -> Figure:
+    def compare(
+        self, name: str, goal: float, *args: str, rounds: int = _ROUNDS, row: int = 1, rest: float = 0.0
+    ) -> Figure:
         ours, peer = self.program(self.ours, *args), self.program(self.peer, *args)
-        return harness.turn_about(name, ours, peer, goal=goal, rounds=rounds)
+        return harness.turn_about(name, ours, peer, goal=goal, rounds=rounds, row=row, rest=rest)
 
 
 def _logs(both: _Both) -> Iterator[Figure]:

@@ -79,12 +79,27 @@ def timed(act: Callable[[], object]) -> float:
 
 
 def turn_about(
-    name: str, ours: Callable[[], object], peer: Callable[[], object], *, goal: float, rounds: int
+    name: str,
+    ours: Callable[[], object],
+    peer: Callable[[], object],
+    *,
+    goal: float,
+    rounds: int,
+    row: int = 1,
+    rest: float = 0.0,
 ) -> Figure:
-    """Measure ours and the peer in turns, after one unmeasured round; the goal is for the ratio of the medians."""
+    """Measure ours and the peer in turns, after one unmeasured round; the goal is for the ratio of the medians.
+
+    In a turn it is done `row` times; before each turn nothing is done for `rest` seconds, so that what one leaves behind in the
+    kernel does not help the other.
+    """
     ours(), peer()  # caches are warm for both, or for neither
-    samples = [(timed(ours), timed(peer)) for _ in range(rounds)]
-    mine, theirs = zip(*samples, strict=True)
+    mine: list[float] = []
+    theirs: list[float] = []
+    for _ in range(rounds):
+        for measured, samples in ((ours, mine), (peer, theirs)):
+            time.sleep(rest)
+            samples += [timed(measured) for _ in range(row)]
     return compared(name, mine, theirs, goal=goal)
 
 

@@ -88,10 +88,6 @@ class Containers:
             for attacher in container.attachers:
                 attacher.connect(None)
 
-    def expect_process(self) -> None:
-        """Prepare for a process that may be made in a moment; returns at once."""
-        self.parts.schedule.soon(self.parts.runtime.expect_process)
-
     def get(self, name: str) -> Container:
         """Give a container by id, name, or the beginning of its id. NotFound, in Docker's words."""
         return self.parts.index.get(name)

@@ -15,6 +15,7 @@ from declarative.engine.containers.check_limits import check_limits
 from declarative.engine.containers.config import Config, NetworkingConfig
 from declarative.engine.containers.container import Container, State
 from declarative.engine.containers.host import HostConfig
+from declarative.engine.runtime import grace
 from declarative.errors import Invalid, NotFound
 from declarative.oci.digest import Digest
 from declarative.oci.platform import Platform
@@ -87,7 +88,7 @@ def create(parts: Parts, request: CreateRequest, choose: Callable[[int], int] = 
         raise
     parts.index.add(container)
     parts.tell(container, "create")
-    parts.schedule.soon(parts.runtime.expect_process)
+    parts.runtime.expect_process(grace.AGAIN)
     if config.mac_address and request.version >= (1, 44):
         warnings = (*warnings, _DEPRECATED_MAC)
     return Created(id=id_, warnings=warnings)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from declarative.engine.containers.attaching import serve
 from declarative.engine.containers.life import Call, allowed
 from declarative.engine.containers.processes import process_of
+from declarative.engine.runtime import grace
 from declarative.engine.runtime.oci import StartRefused
 from declarative.errors import Conflict, DeclarativeError, Failed, Invalid, NotFound
 from declarative.record import field, record
@@ -89,7 +90,7 @@ class Execs:
                 del self._execs[id_]
             self._execs[made.id] = made
         self._tell(made, "exec_create")
-        self._parts.schedule.soon(self._parts.runtime.expect_process)
+        self._parts.runtime.expect_process(grace.AGAIN)
         return made
 
     def get(self, name: str) -> Exec:

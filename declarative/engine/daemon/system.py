@@ -12,6 +12,7 @@ from declarative.engine.daemon import machine, usage
 from declarative.engine.daemon.http import Answer, Request, Response, Route, Stream
 from declarative.engine.daemon.router import NEWEST, OLDEST
 from declarative.engine.daemon.times import rfc3339
+from declarative.engine.runtime import grace
 from declarative.errors import Invalid
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ _NO_SWARM = {
 
 def ping(engine: Engine, request: Request) -> Response:
     """Say that we are here, and that clients use the classic builder. It is what they ask before they have anything run."""
-    engine.containers.expect_process()
+    engine.runtime.expect_process(grace.SOON)
     headers = {
         "Builder-Version": "1",
         "Swarm": "inactive",

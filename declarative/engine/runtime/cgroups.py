@@ -183,20 +183,15 @@ def settle(groups: Cgroups, group: str, own: str | None = None) -> None:
             (folder / "cgroup.procs").write_text(str(os.getpid()))
 
 
-def announce_move(groups: Cgroups, own: str | None = None) -> None:
-    """Have the kernel begin with what moving a process into a group waits for: some ten milliseconds, till all processors know.
-
-    Moves that follow within a moment find that done (cgroup_threadgroup_rwsem and kernel/rcu/sync.c). What moves here is this
-    process, to where it is. To be called once a client has said that it will start a process. `own` as for `settle`.
-    """
+def own_group(groups: Cgroups, own: str | None = None) -> Path | None:
+    """Give the folder of this process's group in one hierarchy that containers are moved in. `own` as for `settle`."""
     told = own if own is not None else Path("/proc/self/cgroup").read_text()
     for line in told.splitlines():
         number, controllers, path = line.split(":", 2)
         point = groups.first.get(controllers.partition(",")[0]) if groups.first else groups.second
         if point is not None and (number != "0" or groups.unified):
-            with contextlib.suppress(OSError):
-                (point / path.strip("/") / "cgroup.procs").write_text(str(os.getpid()))
-                return
+            return point / path.strip("/")
+    return None
 
 
 def detect() -> Cgroups:

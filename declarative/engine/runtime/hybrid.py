@@ -1,7 +1,8 @@
 """Running crun on hybrid machines: where it runs, version 2 of control groups is not mounted, so it sees version 1 alone.
 
 crun drives one version or the other, and refuses a machine whose controllers are in both. All of ours are in version 1 there
-(`cgroups`), so nothing is missing. Nobody else notices: the mount is left out in mount namespaces of ours.
+(`cgroups`), so nothing is missing. Nobody else notices: in mount namespaces of ours an empty file system is in its place, where
+crun makes folders for groups all the same, and which is gone with the namespace.
 
 The rule that keeps it simple: two ways in. What makes a container needs its root file system, which was mounted a moment ago: a
 script gives it a namespace of its own, gone with it. What only joins a container is started from a thread that lives in one
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _SYSTEM = ("/proc", "/sys", "/dev")
 _SCRIPT = """\
 #!/bin/sh
-exec {unshare} --mount --propagation slave -- /bin/sh -c '{umount} "$0" && exec "$@"' {hidden} {program} "$@"
+exec {unshare} --mount --propagation slave -- /bin/sh -c '{mount} -n -i -t tmpfs none "$0" && exec "$@"' {hidden} {program} "$@"
 """
 
 
@@ -54,9 +55,9 @@ class Backstage:
         self._thread.shutdown()
 
 
-def entry(program: str, hidden: Path, unshare: Path, umount: Path) -> bytes:
-    """Give the script that runs `program` where `hidden` is not mounted."""
-    words = {"program": program, "hidden": str(hidden), "unshare": str(unshare), "umount": str(umount)}
+def entry(program: str, hidden: Path, unshare: Path, mount: Path) -> bytes:
+    """Give the script that runs `program` where `hidden` cannot be seen."""
+    words = {"program": program, "hidden": str(hidden), "unshare": str(unshare), "mount": str(mount)}
     return _SCRIPT.format_map({name: shlex.quote(word) for name, word in words.items()}).encode()
 
 
@@ -69,6 +70,7 @@ def _enter(hidden: Path, needed: Sequence[Path]) -> None:
     kernel.unshare(kernel.CLONE_NEWNS | kernel.CLONE_FS)
     kernel.mount("none", "/", "", kernel.MS_REC | kernel.MS_SLAVE)
     kernel.umount(hidden)
+    kernel.mount("none", hidden, "tmpfs", kernel.MS_RDONLY)  # else crun writes into what was below
     for point in reversed(points):
         stays = any(point in (folder, *folder.parents) for folder in needed)
         if not stays and not point.is_relative_to(hidden) and not str(point).startswith(_SYSTEM):

@@ -21,6 +21,7 @@ import time
 from typing import TYPE_CHECKING, Literal, cast
 
 from declarative.engine.runtime import cgroups, spawn, spec, streams
+from declarative.engine.runtime.grace import Grace
 from declarative.engine.runtime.hub import Hub
 from declarative.engine.runtime.limits import limits
 from declarative.engine.runtime.oci import OciRuntime, find_runtimes
@@ -90,6 +91,7 @@ class Runtime:
         self.oci = self._runtimes[0]
         self.on_exit: Callable[[Exit], None] | None = None
         self._host = spec.Host(machine=this_machine(), unified=self.cgroups.unified)
+        self._grace = Grace(self.cgroups)
         self._watch = Watch()
         self._hub = Hub(paths.root / "streams")
         self.rotation = Rotation()
@@ -102,6 +104,7 @@ class Runtime:
 
     def close(self) -> None:
         """Stop watching. Containers go on, and so do their logs; what `run_once` runs ends."""
+        self._grace.close()
         self._watch.close()
         self._hub.close()
         self.rotation.close()
@@ -114,9 +117,9 @@ class Runtime:
         """Give the folder of a container's bundle and monitor."""
         return self._paths.bundles / name
 
-    def expect_process(self) -> None:
-        """Prepare for a process that will be made in a moment; it takes some milliseconds."""
-        cgroups.announce_move(self.cgroups)
+    def expect_process(self, seconds: float) -> None:
+        """Be ready for processes that may be made within so many seconds; returns at once. See `grace`."""
+        self._grace.expect(seconds)
 
     def create(self, sandbox: Sandbox, *, log: Path | None, stdin: bool = False, leave_stdin_open: bool = False) -> int:
         """Make the container's first process, which waits for `start`; give its id.

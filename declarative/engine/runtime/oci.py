@@ -169,9 +169,9 @@ def _crun(program: Path, root: Path, groups: Cgroups) -> OciRuntime | None:
     made = OciRuntime(kind="crun", program=program, root=root, copy=_sealed(program.name, program.read_bytes()))
     if not groups.hybrid or groups.second is None:
         return made
-    unshare, umount = find_program("unshare"), find_program("umount")
-    if unshare is not None and umount is not None:
-        script = entry(made.executable, groups.second, unshare, umount)
+    unshare, mount = find_program("unshare"), find_program("mount")
+    if unshare is not None and mount is not None:
+        script = entry(made.executable, groups.second, unshare, mount)
         made = replace(made, entry=_sealed("crun-entry", script))  # no file: /run may be mounted noexec
     if made.entry >= 0:
         with contextlib.suppress(OSError):  # no namespaces for us

@@ -197,22 +197,17 @@ def test_at_the_top_there_is_nothing_to_leave(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "own", "written"),
+    ("first", "own", "found"),
     [
         ({"cpu": "cpu", "freezer": "freezer"}, "6:freezer:/a/b\n1:cpu:/\n0::/a\n", "freezer/a/b"),
         ({"cpu": "cpu"}, "0::/a\n2:cpu,cpuacct:/\n", "cpu"),
         ({}, "0::/a/b\n", "a/b"),
     ],
 )
-def test_a_move_is_announced_where_this_process_is(
-    tmp_path: Path, first: dict[str, str], own: str, written: str
-) -> None:
-    for folder in ("freezer/a/b", "cpu", "a/b"):
-        (tmp_path / folder).mkdir(parents=True, exist_ok=True)
+def test_this_process_s_own_group(tmp_path: Path, first: dict[str, str], own: str, found: str) -> None:
     groups = Cgroups(first={name: tmp_path / place for name, place in first.items()}, second=tmp_path)
-    cgroups.announce_move(groups, own)
-    assert [str(path.parent.relative_to(tmp_path)) for path in tmp_path.rglob("cgroup.procs")] == [written]
-    assert (tmp_path / written / "cgroup.procs").read_text() == str(os.getpid())
+    assert cgroups.own_group(groups, own) == tmp_path / found
+    assert cgroups.own_group(Cgroups(), own) is None
 
 
 def test_a_hybrid_machine_has_both_versions(tmp_path: Path) -> None:
