@@ -84,6 +84,7 @@ class Containers:
     def close(self) -> None:
         """Begin nothing more, and let go who waits. Containers go on."""
         self.parts.schedule.close()
+        self.execs.close()
         for container in self.parts.index.all():
             for attacher in container.attachers:
                 attacher.connect(None)

@@ -22,11 +22,15 @@ if TYPE_CHECKING:
     from declarative.engine.containers.attaching import Wanted, Wire
     from declarative.engine.containers.container import Container
     from declarative.engine.containers.parts import Parts
-    from declarative.engine.runtime.sessions import Session
+    from declarative.engine.runtime.sessions import Prepared, Session
 
 _KEPT = 300_000_000_000
 """Nanoseconds that an ended one is remembered."""
 _CANNOT_RUN = 126
+_PREPARED_SECONDS = 5.0
+"""How long a process is prepared for: clients start at once what they have made."""
+_PREPARED = 8
+"""Processes that are prepared for at once."""
 
 
 @record
@@ -49,7 +53,10 @@ class ExecConfig:
 class Exec:
     """One further process. `code`: None until it has ended."""
 
-    __slots__ = ("code", "config", "container", "ended", "id", "lock", "pid", "ready", "session", "started")
+    __slots__ = (
+        *("code", "config", "container", "ended", "id", "lock", "pid", "prepared", "prepared_for"),
+        *("ready", "session", "started"),
+    )
 
     def __init__(self, id: str, container: Container, config: ExecConfig) -> None:  # noqa: A002 - Docker's word
         self.id = id
@@ -59,6 +66,8 @@ class Exec:
         self.started = False
         self.ready = threading.Event()
         self.session: Session | None = None
+        self.prepared: Prepared | None = None
+        self.prepared_for = 0  # the first process of the container then
         self.pid = 0
         self.code: int | None = None
         self.ended = 0
@@ -67,6 +76,12 @@ class Exec:
     def running(self) -> bool:
         """Whether its process runs."""
         return self.session is not None and self.code is None
+
+    def take_prepared(self) -> Prepared | None:
+        """Give what was prepared for it, once."""
+        with self.lock:
+            prepared, self.prepared = self.prepared, None
+        return prepared
 
 
 class Execs:
@@ -91,7 +106,29 @@ class Execs:
             self._execs[made.id] = made
         self._tell(made, "exec_create")
         self._parts.runtime.expect_process(grace.AGAIN)
+        if not config.terminal:
+            self._parts.schedule.soon(lambda: self._prepare(made))
         return made
+
+    def _prepare(self, exec_: Exec) -> None:
+        """Have the runtime come as far as it can while the client makes its next call."""
+        with exec_.lock:
+            if exec_.started or sum(other.prepared is not None for other in list(self._execs.values())) >= _PREPARED:
+                return
+            exec_.prepared_for = exec_.container.state.pid
+            with contextlib.suppress(DeclarativeError, OSError):  # if it is worth a word, starting fails too
+                exec_.prepared = self._parts.runtime.prepare_exec(exec_.container.id, exec_.id)
+        self._parts.schedule.after(_PREPARED_SECONDS, lambda: self._discard(exec_))
+
+    def _discard(self, exec_: Exec) -> None:
+        prepared = exec_.take_prepared()
+        if prepared is not None:
+            prepared.discard()
+
+    def close(self) -> None:
+        """Let go of what was prepared for nothing. Processes go on."""
+        for exec_ in list(self._execs.values()):
+            self._discard(exec_)
 
     def get(self, name: str) -> Exec:
         """Give one by its id or the beginning of it. NotFound, in Docker's words."""
@@ -129,6 +166,8 @@ class Execs:
     def _start(self, exec_: Exec, size: tuple[int, int]) -> Session:
         config, container = exec_.config, exec_.container
         self._tell(exec_, "exec_start")
+        if exec_.prepared_for != container.state.pid:
+            self._discard(exec_)  # for another run of the container
         try:
             process = process_of(
                 self._parts,
@@ -140,13 +179,19 @@ class Execs:
                 terminal=config.terminal,
                 privileged=config.privileged,
             )
-            session = self._parts.runtime.exec(container.id, exec_.id, process, stdin=config.stdin)
+            prepared = exec_.take_prepared()
+            if prepared is not None:
+                session = prepared.run(process, stdin=config.stdin)
+            else:
+                session = self._parts.runtime.exec(container.id, exec_.id, process, stdin=config.stdin)
         except StartRefused as error:
             self._ended(exec_, error.code if error.code != 128 else _CANNOT_RUN)
             raise Failed("", _words(error)) from error
         except (DeclarativeError, OSError) as error:
             self._ended(exec_, _CANNOT_RUN)
             raise Failed("", str(error)) from error
+        finally:
+            self._discard(exec_)
         exec_.session, exec_.pid = session, session.pid
         rows, columns = size if any(size) else config.size
         if config.terminal and rows and columns:

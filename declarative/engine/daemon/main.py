@@ -94,7 +94,7 @@ def serve(arguments: argparse.Namespace, log: Log) -> int:
     from declarative.engine.daemon.server import Server
     from declarative.engine.engine import Engine
     from declarative.engine.lock import RootLock
-    from declarative.engine.runtime import cgroups
+    from declarative.engine.runtime import cgroups, grace
 
     began = time.monotonic()
     settings = read_settings(arguments)
@@ -107,7 +107,13 @@ def serve(arguments: argparse.Namespace, log: Log) -> int:
         ending.callback(engine.close)
         engine.restore()
         listeners = [ending.enter_context(contextlib.closing(listen(host, tls))) for host in hosts]
-        server = Server(Router(engine, discover(), log).answer, listeners, log, common_headers())
+        server = Server(
+            Router(engine, discover(), log).answer,
+            listeners,
+            log,
+            common_headers(),
+            accepted=lambda: engine.runtime.expect_process(grace.SOON),
+        )
         ending.callback(server.drain, _DRAIN_SECONDS)
         ending.callback(engine.events.close)
         _announce(settings, lock, listeners, log, began)

@@ -38,15 +38,21 @@ _NO_DESCRIPTORS_SECONDS = 0.2
 
 
 class Server:
-    """Serves `handle` at `listeners`. `common`: headers of every answer."""
+    """Serves `handle` at `listeners`. `common`: headers of every answer; `accepted` is called for every client that comes."""
 
     def __init__(
-        self, handle: Handle, listeners: Sequence[Listener], log: Log, common: Mapping[str, str] | None = None
+        self,
+        handle: Handle,
+        listeners: Sequence[Listener],
+        log: Log,
+        common: Mapping[str, str] | None = None,
+        accepted: Callable[[], None] = lambda: None,
     ) -> None:
         self._handle = handle
         self._listeners = tuple(listeners)
         self._log = log
         self._common = dict(common or {})
+        self._accepted = accepted
         self._workers = Workers()
         self._selector = selectors.DefaultSelector()
         self._idle: queue.SimpleQueue[Connection] = queue.SimpleQueue()
@@ -140,6 +146,7 @@ class Server:
                 time.sleep(_NO_DESCRIPTORS_SECONDS)
                 return count
             count += 1
+            self._accepted()
             sock.setblocking(True)
             self._submit(partial(self._greet, listener, sock), sock)
 

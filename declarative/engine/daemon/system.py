@@ -12,7 +12,6 @@ from declarative.engine.daemon import machine, usage
 from declarative.engine.daemon.http import Answer, Request, Response, Route, Stream
 from declarative.engine.daemon.router import NEWEST, OLDEST
 from declarative.engine.daemon.times import rfc3339
-from declarative.engine.runtime import grace
 from declarative.errors import Invalid
 
 if TYPE_CHECKING:
@@ -33,8 +32,8 @@ _NO_SWARM = {
 
 
 def ping(engine: Engine, request: Request) -> Response:
-    """Say that we are here, and that clients use the classic builder. It is what they ask before they have anything run."""
-    engine.runtime.expect_process(grace.SOON)
+    """Say that we are here, and that clients use the classic builder."""
+    del engine
     headers = {
         "Builder-Version": "1",
         "Swarm": "inactive",

@@ -29,7 +29,7 @@ from declarative.engine.runtime.once import Ended, Once
 from declarative.engine.runtime.rooted import resolve_in_root
 from declarative.engine.runtime.rotation import Policy, Rotation
 from declarative.engine.runtime.seccomp import this_machine
-from declarative.engine.runtime.sessions import Session, start_session, sweep_sessions
+from declarative.engine.runtime.sessions import Prepared, Session, start_session, sweep_sessions
 from declarative.engine.runtime.usage import Usage, usage
 from declarative.engine.runtime.watch import Watch
 from declarative.errors import Conflict, Failed, NotFound, Unsupported
@@ -271,6 +271,11 @@ class Runtime:
     def usage(self, name: str) -> Usage:
         """Give what a container uses now."""
         return usage(self.cgroups, self._group(name))
+
+    def prepare_exec(self, name: str, session: str) -> Prepared | None:
+        """Prepare for one more process without a terminal in a running container; None where nothing can be prepared."""
+        oci = self._runtime_of(name)
+        return Prepared(oci, name, self._sessions / session) if oci.kind == "crun" else None
 
     def exec(self, name: str, session: str, process: Process, *, stdin: bool) -> Session:
         """Start one more process in a running container; `session` is its id. StartRefused where it cannot be run."""

@@ -1,7 +1,8 @@
 """Further processes in running containers (`docker exec`): children of ours through the runtime, or with a monitor.
 
 A process with a terminal has a monitor, which keeps the terminal. One without is left to crun itself, whose half megabyte waits
-for it: that takes a third less time. runc's ten megabytes do not stay; under it every process has a monitor.
+for it: that takes a third less time, and half of that can pass before it is known what to run. runc's ten megabytes do not stay;
+under it every process has a monitor.
 
 The rule that keeps it simple: a session is a folder, like a container, and gone when its process is. One that a daemon left
 behind is ended by the next: nobody could attach to it.
@@ -97,21 +98,108 @@ class Session:
         shutil.rmtree(self._folder, ignore_errors=True)
 
 
+class Prepared:
+    """A runtime that has got as far as it can without knowing what to run; it reads that from a pipe, where `run` writes it.
+
+    It has joined nothing of the container's yet. Where we are killed it finds the pipe empty, and ends.
+    """
+
+    def __init__(self, oci: OciRuntime, name: str, folder: Path) -> None:
+        """Start crun; `folder` is made for the session. Conflict where it is there."""
+        _make(folder)
+        self._folder = folder
+        self._changes = self._keeper = -1
+        reads, self._writes = os.pipe2(os.O_CLOEXEC)
+        try:
+            self._changes = kernel.inotify()
+            kernel.inotify_watch(self._changes, folder, kernel.IN_CLOSE_WRITE)
+            self._child = oci.start_beside(
+                *("exec", "--process", f"/proc/self/fd/{reads}", "--pid-file", spawn.PROCESS_FILE, name),
+                cwd=folder,
+                stdin=subprocess.PIPE,  # never the machine's /dev/null, which crun would give to the process's user
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                pass_fds=(reads,),
+                start_new_session=True,
+            )
+            self._keeper = os.pidfd_open(self._child.pid)
+        except BaseException:
+            self._let_go()
+            raise
+        finally:
+            os.close(reads)
+
+    def run(self, process: Process, *, stdin: bool) -> Session:
+        """Have it run a process. StartRefused where the program cannot be run. To be called once."""
+        child = self._child
+        try:
+            if child.stdin is not None and not stdin:
+                child.stdin.close()
+                child.stdin = None
+            for end in (child.stdin, child.stdout, child.stderr):
+                if end is not None and process.owner is not None:
+                    os.fchown(end.fileno(), *process.owner)
+            with (
+                contextlib.suppress(BrokenPipeError),
+                os.fdopen(self._writes, "wb") as pipe,
+            ):  # where it has ended, it says why
+                self._writes = -1
+                pipe.write(json.dumps(spec.process_spec(process)).encode())
+            pid = _await_start(child, self._keeper, self._changes, self._folder / spawn.PROCESS_FILE)
+        except BaseException:
+            self.discard()
+            raise
+        if pid is None:
+            complaint = child.communicate()[1].decode("utf-8", "replace")
+            self._let_go()
+            raise refusal(complaint, process.args)
+        ends = [os.dup(pipe.fileno()) for pipe in (child.stdout, child.stderr) if pipe is not None]
+        given = os.dup(child.stdin.fileno()) if child.stdin is not None else None
+        _close_pipes(child)
+        attachment = PipeClient(given, ends[0], ends[1], os.dup(self._keeper))
+        # the kernel takes ten milliseconds and more to close an inotify descriptor
+        return Session(self._folder, pid, attachment, self._keeper, child=child, spent=self._changes)
+
+    def discard(self) -> None:
+        """End it: it is not needed."""
+        self._child.kill()
+        self._child.wait()
+        _close_pipes(self._child)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        for descriptor in (self._changes, self._keeper, self._writes):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self._changes = self._keeper = self._writes = -1
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
 def start_session(oci: OciRuntime, hub: Hub, name: str, folder: Path, process: Process, *, stdin: bool) -> Session:
     """Start a process in the container `name`; `folder` is made for it. StartRefused where the program cannot be run."""
+    if oci.kind == "crun" and not process.terminal:
+        return Prepared(oci, name, folder).run(process, stdin=stdin)
+    _make(folder)
     try:
-        folder.mkdir(mode=0o700, parents=True)
-    except FileExistsError:
-        raise Conflict(folder.name, "such a session is there already") from None
-    try:
-        specification = folder / "process.json"
-        specification.write_text(json.dumps(spec.process_spec(process)))
-        if oci.kind == "crun" and not process.terminal:
-            return _start_child(oci, name, folder, process, stdin=stdin)
+        (folder / "process.json").write_text(json.dumps(spec.process_spec(process)))
         return _start_monitored(oci, hub, name, folder, process, stdin=stdin)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True)
+    except FileExistsError:
+        raise Conflict(folder.name, "such a session is there already") from None
+
+
+def _close_pipes(child: subprocess.Popen[bytes]) -> None:
+    for pipe in (child.stdin, child.stdout, child.stderr):
+        if pipe is not None:
+            pipe.close()
 
 
 def _start_monitored(oci: OciRuntime, hub: Hub, name: str, folder: Path, process: Process, *, stdin: bool) -> Session:
@@ -136,46 +224,6 @@ def _start_monitored(oci: OciRuntime, hub: Hub, name: str, folder: Path, process
             attachment.close()
         raise
     return Session(folder, pid, attachments[0], _monitor(folder))
-
-
-def _start_child(oci: OciRuntime, name: str, folder: Path, process: Process, *, stdin: bool) -> Session:
-    """Start a process by the runtime, which stays and gives its exit code; it says that it runs by writing its number."""
-    changes = kernel.inotify()
-    try:
-        kernel.inotify_watch(changes, folder, kernel.IN_CLOSE_WRITE)
-        child = oci.start_beside(
-            *("exec", "--process", "process.json", "--pid-file", spawn.PROCESS_FILE, name),
-            cwd=folder,
-            stdin=subprocess.PIPE,  # never the machine's /dev/null, which crun would give to the process's user
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            start_new_session=True,
-        )
-        if child.stdin is not None and not stdin:
-            child.stdin.close()
-            child.stdin = None
-        for end in (child.stdin, child.stdout, child.stderr):
-            if end is not None and process.owner is not None:
-                os.fchown(end.fileno(), *process.owner)  # long before the runtime has come to run the process
-        keeper = os.pidfd_open(child.pid)
-        pid = _await_start(child, keeper, changes, folder / spawn.PROCESS_FILE)
-    except BaseException:
-        os.close(changes)
-        raise
-    if pid is None:
-        os.close(keeper)
-        os.close(changes)
-        complaint = child.communicate()[1].decode("utf-8", "replace")
-        raise refusal(complaint, process.args)
-    ends = [os.dup(pipe.fileno()) for pipe in (child.stdout, child.stderr) if pipe is not None]
-    given = os.dup(child.stdin.fileno()) if child.stdin is not None else None
-    for pipe in (child.stdin, child.stdout, child.stderr):
-        if pipe is not None:
-            pipe.close()
-    attachment = PipeClient(given, ends[0], ends[1], os.dup(keeper))
-    # the kernel takes ten milliseconds and more to close an inotify descriptor
-    return Session(folder, pid, attachment, keeper, child=child, spent=changes)
 
 
 def _await_start(child: subprocess.Popen[bytes], keeper: int, changes: int, file: Path) -> int | None:

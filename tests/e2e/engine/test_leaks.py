@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import engines
 from tests.e2e.engine import outages
 from tests.e2e.engine.clients import FOREVER, IMAGE
 
@@ -97,6 +98,49 @@ def test_exec_sessions_leave_nothing(watched: Daemon) -> None:
         terminal.type("exit\n")
         terminal.finish()
     assert outages.settled(watched, before) == []
+
+
+def _made(daemon: Daemon, *args: str) -> str:
+    """Make a further process in `web` that nobody has started yet; its id."""
+    body = {"Cmd": list(args), "AttachStdout": True}
+    _, made = daemon.engine.api("POST", "/containers/web/exec", body)
+    return str(made["Id"])
+
+
+def _runtimes(daemon: Daemon) -> list[str]:
+    return [line for line in outages.count(daemon).processes if " exec --process " in line]
+
+
+def test_what_is_made_and_never_started_leaves_nothing(watched: Daemon) -> None:
+    watched.up("web")
+    before, files = outages.count(watched), outages.open_files(watched)
+    for _ in range(30):
+        _made(watched, "true")
+    time.sleep(0.5)
+    assert 0 < len(_runtimes(watched)) <= 8
+    assert outages.settled(watched, before) == []
+    assert outages.open_files(watched) <= files + 3
+
+
+def test_what_was_prepared_ends_with_the_daemon(spare: Daemon) -> None:
+    spare.up("web")
+    _made(spare, "true")
+    engines.wait_until(lambda: bool(_runtimes(spare)), "the runtime that waits", 10)
+    outages.crash(spare)
+    engines.wait_until(lambda: not _runtimes(spare), "its end", 10)
+    outages.restart(spare)
+    assert spare.sh("web", "echo well") == "well"
+
+
+def test_what_was_prepared_for_an_earlier_run_is_not_used(watched: Daemon) -> None:
+    watched.up("web")
+    made = _made(watched, "touch", "/tmp/done")
+    time.sleep(0.5)
+    watched.docker("restart", "-t", "0", "web")
+    watched.engine.api("POST", f"/exec/{made}/start", {"Detach": True})
+    engines.wait_until(
+        lambda: watched.docker("exec", "web", "test", "-f", "/tmp/done", check=False).returncode == 0, "it", 10
+    )
 
 
 def test_clients_that_are_killed_leave_nothing(watched: Daemon, tmp_path: Path) -> None:
