@@ -7,6 +7,7 @@ observation in one call serves all steps that are due for a look.
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -60,6 +61,10 @@ class Executor:
     starts: int = DEFAULT_PARALLELISM
     stops: int = DEFAULT_PARALLELISM
     clock: Callable[[], float] = time.monotonic
+    settled: Callable[[], None] | None = (
+        None  # called once, in a thread, when all that is left is waiting for containers
+    )
+    _settling: threading.Thread | None = None
     _outcomes: dict[int, Outcome] = field(default_factory=dict)
     _runs: list[Run] = field(default_factory=list)
     _line: Line = field(default_factory=lambda: Line(free=0, starts=0, stops=0))
@@ -85,12 +90,15 @@ class Executor:
                 self._start_steps()
                 self._begin_moves(workers)
                 self._look(watcher)
+                self._tell_settled()
                 if len(self._outcomes) < len(self.plan.steps):
                     self._take(workers)
             self._look_once_more()
         finally:
             workers.close()
             watcher.close()
+            if self._settling is not None:
+                self._settling.join()
         if self._crash is not None:
             raise self._crash
         return tuple(self._outcomes[step.id] for step in self.plan.steps)
@@ -361,6 +369,16 @@ class Executor:
 
     def _observe(self, names: Sequence[str]) -> Mapping[str, Observed]:
         return attempt(lambda: self.driver.observe(self.plan.stack, names), tell=self.tell, stop=self.stop)
+
+    def _tell_settled(self) -> None:
+        if self.settled is None or not self._runs or len(self._outcomes) + len(self._runs) < len(self.plan.steps):
+            return
+        if all(run.vigil is not None for run in self._runs) and all(
+            out.state == "done" for out in self._outcomes.values()
+        ):
+            self._settling = threading.Thread(target=self.settled, name="settled", daemon=True)
+            self._settling.start()
+            self.settled = None
 
     # ---- stopping
 

@@ -50,8 +50,15 @@ class Entry:
     partial: bool = False
 
 
-def record_entry(driver: Driver, current: Plan, actual: Actual, entry: Entry) -> int:
+def record_entry(driver: Driver, action: WriteRevision) -> int:
     """Write an entry, and remove the oldest ones beyond KEPT; gives its number."""
+    driver.execute(action, _quiet)
+    _forget(driver, action.stack, action.number - KEPT)
+    return action.number
+
+
+def writing(current: Plan, actual: Actual, entry: Entry) -> WriteRevision:
+    """Give what writes an entry, the next one after the last."""
     last = actual.revision
     number = last.number + 1 if last is not None else 1
     objects = dict(current.objects)
@@ -67,9 +74,7 @@ def record_entry(driver: Driver, current: Plan, actual: Actual, entry: Entry) ->
         LABEL_UPDATES: _json(_sealed(updates, entry.salt)),
         LABEL_SUMMARY: entry.summary,
     }
-    driver.execute(WriteRevision(stack=current.stack, number=number, files=entry.files, labels=labels), _quiet)
-    _forget(driver, current.stack, number - KEPT)
-    return number
+    return WriteRevision(stack=current.stack, number=number, files=entry.files, labels=labels)
 
 
 def renew(driver: Driver, stack: str, revision: Revision, salt: str) -> None:

@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
-from declarative.apply.events import Note, Planned, silent
+from declarative.apply.events import Note, Outcome, Planned, silent
 from declarative.apply.report import Report
 from declarative.apply.scope import scope_of
 from declarative.apply.stop import Stop
@@ -22,7 +22,8 @@ from declarative.record import field, record
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from declarative.apply.events import Outcome, Tell
+    from declarative.apply.events import Tell
+    from declarative.core.actions import WriteRevision
     from declarative.core.resources import Desired
     from declarative.core.state import Actual
     from declarative.drivers.port import Driver, Lease
@@ -99,6 +100,7 @@ class _Apply:
     notes: dict[str, None] = field(default_factory=dict)
     updates: dict[str, Mapping[str, object]] = field(default_factory=dict)
     remade: set[str] = field(default_factory=set)
+    prepared: WriteRevision | None = None  # an entry of the history that lacks its name only
 
     def run(self) -> Report:
         """Plan and execute until nothing is left to do, then record."""
@@ -116,18 +118,20 @@ class _Apply:
             if options.stop.requested:
                 return self._report(current)
             options.tell(Planned(plan=current, round=number))
-            if not self._execute(current, actual):
+            last = not current.deferred and not _needs_look(current, options.policy)
+            if not self._execute(current, actual, last=last):
+                self._give_up_entry()
                 self._renew_history(actual)
                 return self._report(current)
             self._remember(current)
-            if not current.deferred and not _needs_look(current, options.policy):
+            if last:
                 return self._report(current, self._record(current, actual), complete=True)
         else:
             if current.deferred:
                 options.tell(Note(text=f"not everything could be settled in {ROUNDS} rounds: apply once more"))
         return self._report(current, self._record(current, actual), complete=True)
 
-    def _execute(self, current: Plan, actual: Actual) -> bool:
+    def _execute(self, current: Plan, actual: Actual, *, last: bool) -> bool:
         from declarative.apply.executor import DEFAULT_PARALLELISM, Executor
         from declarative.apply.masking import Mask, secrets_of
 
@@ -141,6 +145,7 @@ class _Apply:
             parallelism=self.options.parallelism,
             starts=STARTS_PER_PROCESSOR * actual.engine.processors or DEFAULT_PARALLELISM,
             stops=STOPS,
+            settled=(lambda: self._prepare_entry(current, actual)) if last else None,
         )
         outcomes = executor.run()
         self.outcomes += outcomes
@@ -148,29 +153,67 @@ class _Apply:
 
     def _remember(self, current: Plan) -> None:
         """Collect what was changed in place; a container that was made anew has none."""
+        self.updates, self.remade = self._remembered(current)
+
+    def _remembered(self, current: Plan) -> tuple[dict[str, Mapping[str, object]], set[str]]:
+        updates, remade = dict(self.updates), set(self.remade)
         for step in current.steps:
             if step.kind == "Container" and step.verb in ("create", "replace", "remove"):
-                self.updates.pop(step.name, None)
-                self.remade.add(step.name)
+                updates.pop(step.name, None)
+                remade.add(step.name)
         for name, paths in current.updates.items():
-            self.updates[name] = {**self.updates.get(name, {}), **paths}
+            updates[name] = {**updates.get(name, {}), **paths}
+        return updates, remade
 
-    def _record(self, current: Plan, actual: Actual) -> int:
-        from declarative.apply.history import Entry, record_entry
+    def _prepare_entry(self, current: Plan, actual: Actual) -> None:
+        """Bring the history's entry into the engine while the last containers are watched: it is named when all is done."""
+        done = tuple(Outcome(step=step, state="done") for step in current.steps)
+        updates, remade = self._remembered(current)
+        with suppress(DeclarativeError):  # then it is written at the end, as a whole
+            action = self._entry(current, actual, (*self.outcomes, *done), updates, remade)
+            if action is not None:
+                self.driver.prepare(action)
+                self.prepared = action
+
+    def _give_up_entry(self) -> None:
+        if self.prepared is not None and not self.options.stop.abandon:
+            with suppress(DeclarativeError):  # whoever takes the lock next removes it
+                self.driver.give_up(self.prepared)
+
+    def _entry(
+        self,
+        current: Plan,
+        actual: Actual,
+        outcomes: tuple[Outcome, ...],
+        updates: Mapping[str, Mapping[str, object]],
+        remade: set[str],
+    ) -> WriteRevision | None:
+        from declarative.apply.history import Entry, writing
         from declarative.apply.report import summary
 
         if self.options.files is None or self.options.stop.abandon:
-            return 0
+            return None
         entry = Entry(
             files=self.options.files(),
-            updates=self.updates,
-            remade=frozenset(self.remade),
-            summary=summary(tuple(self.outcomes)),
+            updates=updates,
+            remade=frozenset(remade),
+            summary=summary(outcomes),
             salt=self.options.salt(),
             partial=bool(self.options.policy.targets),
         )
+        return writing(current, actual, entry)
+
+    def _record(self, current: Plan, actual: Actual) -> int:
+        from declarative.apply.history import record_entry
+
+        written = self.prepared
+        if written is None:
+            written = self._entry(current, actual, tuple(self.outcomes), self.updates, self.remade)
+        if written is None or self.options.stop.abandon:
+            return 0
+        action = written
         self.lease.check()
-        return self.options.insist(lambda: record_entry(self.driver, current, actual, entry))
+        return self.options.insist(lambda: record_entry(self.driver, action))
 
     def _renew_history(self, actual: Actual) -> None:
         """Where a rollout went back, its container was started by us: date the last entry anew, or that looks like drift."""

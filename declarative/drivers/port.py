@@ -31,7 +31,7 @@ from declarative.record import record
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from declarative.core.actions import Action, BuildImage
+    from declarative.core.actions import Action, BuildImage, WriteRevision
     from declarative.core.state import Actual, ContainerState, Health, Revision, RunState, Scope
 
 
@@ -130,6 +130,14 @@ class Driver(Protocol):
 
     def execute(self, action: Action, progress: Callable[[Progress], None]) -> None:
         """Do one action, to its end. Called from several threads at once."""
+        ...
+
+    def prepare(self, action: WriteRevision) -> None:
+        """Do beforehand what takes long of an action that will be executed in a moment, where the engine can do so unseen."""
+        ...
+
+    def give_up(self, action: WriteRevision) -> None:
+        """Remove what was prepared for an action that will not be executed after all."""
         ...
 
     def observe(self, stack: str, names: Sequence[str]) -> Mapping[str, Observed]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import time
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 import pytest
 
 from declarative.core import actions as do
 from declarative.core.resources import FileEntry, Logging, Mount
 from declarative.core.secret import Secret
-from declarative.core.state import LABEL_OBJECTS, LABEL_SUMMARY, LABEL_UPDATES
+from declarative.core.state import LABEL_OBJECTS, LABEL_STACK, LABEL_SUMMARY, LABEL_UPDATES
 from declarative.drivers.holder import describe
 from declarative.drivers.port import FileChange, LogLine, Streams
 from declarative.errors import DeclarativeError, NotFound
@@ -48,6 +50,41 @@ def test_history_is_read_back_as_it_was_written(bench: Bench) -> None:
         bench.driver.revision_files(bench.stack, 3)
     assert "1, 2, 10" in str(caught.value)
     assert bench.driver.revisions(bench.stack + "x") == ()
+
+
+def _nameless(bench: Bench) -> set[str]:
+    """Name the stack's images without a name in a real engine."""
+    if bench.engine is None:
+        return set()
+    filters = quote(json.dumps({"dangling": ["true"], "label": [f"{LABEL_STACK}={bench.stack}"]}))
+    _, images = bench.engine.api("GET", f"/images/json?filters={filters}")
+    return {image["Id"] for image in images}
+
+
+def test_a_revision_that_is_prepared_is_none_before_it_is_written(bench: Bench) -> None:
+    action = do.WriteRevision(
+        stack=bench.stack, number=1, files={"stack.yaml": "a: 1\n"}, labels={LABEL_SUMMARY: "all"}
+    )
+    bench.driver.prepare(action)
+    assert bench.driver.revisions(bench.stack) == ()
+    assert bench.look().revision is None
+    bench.do(action)
+    assert [(revision.number, revision.summary) for revision in bench.driver.revisions(bench.stack)] == [(1, "all")]
+    assert bench.driver.revision_files(bench.stack, 1) == {"stack.yaml": "a: 1\n"}
+    assert _nameless(bench) == set()
+
+
+def test_what_was_prepared_for_nothing_goes(bench: Bench) -> None:
+    action = do.WriteRevision(stack=bench.stack, number=1, files={"stack.yaml": "a: 1\n"}, labels={})
+    bench.driver.prepare(action)
+    bench.driver.give_up(action)
+    bench.driver.give_up(action)
+    assert _nameless(bench) == set()
+    bench.driver.prepare(action)  # and then it is killed
+    with bench.driver.lock(bench.stack, timeout=0, holder=describe(user="u", command="c", nonce="another")):
+        assert _nameless(bench) == set()
+    bench.do(action)  # somebody has cleaned up: it is written whole
+    assert [revision.number for revision in bench.driver.revisions(bench.stack)] == [1]
 
 
 def test_the_last_output_is_there_for_an_error_message(bench: Bench) -> None:

@@ -63,6 +63,7 @@ class DockerDriver:
         self._programs: Programs = set()
         self._ahead: Ahead | None = None
         self._guard = threading.Lock()
+        self._prepared: dict[tuple[str, int], str] = {}  # ids of revisions without a name yet
 
     @property
     def address(self) -> str:
@@ -155,9 +156,24 @@ class DockerDriver:
             case do.DisconnectNetwork():
                 containers.disconnect(client, action.container, action.network)
             case do.WriteRevision():
-                history.write(client, action)
+                history.write(client, action, self._prepared.pop((action.stack, action.number), ""))
             case _:
                 assert_never(action)
+
+    def prepare(self, action: do.WriteRevision) -> None:
+        """Load a revision; executing the action gives it its name."""
+        from declarative.drivers.docker import history
+
+        with about(_subject(action), self.client.address):
+            self._prepared[action.stack, action.number] = history.prepare(self.client, action)
+
+    def give_up(self, action: do.WriteRevision) -> None:
+        """Remove a revision that has no name."""
+        from declarative.drivers.docker import images
+
+        with about(_subject(action), self.client.address):
+            if prepared := self._prepared.pop((action.stack, action.number), ""):
+                images.untag(self.client, prepared)
 
     def _build(self, action: do.BuildImage, progress: Callable[[Progress], None]) -> None:
         from declarative.drivers.docker import build, buildx, images, snapshot

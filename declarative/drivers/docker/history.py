@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from declarative.core.state import LABEL_REVISION, Owner
+from declarative.core.state import LABEL_KIND, LABEL_REVISION, LABEL_STACK, Owner
 from declarative.drivers.docker.image_read import history_repository, read_revisions
-from declarative.drivers.docker.images import TAR, path_of
+from declarative.drivers.docker.images import TAR, path_of, tag, untag
 from declarative.drivers.docker.labels import KIND_HISTORY, owned_labels
 from declarative.drivers.docker.podman import in_docker_s_names, is_podman
 from declarative.errors import Invalid, NotFound
@@ -27,18 +29,39 @@ if TYPE_CHECKING:
     from declarative.dockerapi.client import EngineClient
 
 _LAYER = "layer.tar"
+_LOADED = re.compile(r"Loaded image ID: (sha256:[0-9a-f]{64})")
 
 
-def write(client: EngineClient, action: WriteRevision) -> None:
-    """Keep one revision. Writing the same number again replaces it."""
+def write(client: EngineClient, action: WriteRevision, prepared: str = "") -> None:
+    """Keep one revision; `prepared` is what `prepare` gave for it. Writing the same number again replaces it."""
+    reference = reference_of(action.stack, action.number)
+    if prepared:
+        with suppress(NotFound):  # somebody has cleaned up
+            tag(client, prepared, reference)
+            return
+    _load(client, action, reference)
+
+
+def prepare(client: EngineClient, action: WriteRevision) -> str:
+    """Load a revision without a name, so that nobody takes it for one yet; gives its id, "" where the engine does not tell."""
+    return _load(client, action, None)
+
+
+def sweep(client: EngineClient, stack: str) -> None:
+    """Remove what was prepared by an apply that was killed."""
+    filters = {"dangling": ["true"], "label": [f"{LABEL_STACK}={stack}", f"{LABEL_KIND}={KIND_HISTORY}"]}
+    for item in client.get_json("/images/json", {"filters": filters}):
+        untag(client, item["Id"])
+
+
+def _load(client: EngineClient, action: WriteRevision, reference: str | None) -> str:
     info = client.get_json("/info")
     owner = owned_labels(Owner(stack=action.stack, kind=KIND_HISTORY, name=str(action.number)))
     labels = {**action.labels, **owner, LABEL_REVISION: str(action.number)}
-    archive = image_archive(
-        reference_of(action.stack, action.number), action.files, labels, created=str(info.get("SystemTime", ""))
-    )
-    for _ in client.stream_lines("POST", "/images/load", {"quiet": True}, body=archive, headers=TAR):
-        pass
+    archive = image_archive(reference, action.files, labels, created=str(info.get("SystemTime", "")))
+    lines = client.stream_lines("POST", "/images/load", {"quiet": True}, body=archive, headers=TAR)
+    found = [match[1] for line in lines if (match := _LOADED.search(str(line.get("stream", ""))))]
+    return found[-1] if found else ""
 
 
 def reference_of(stack: str, number: int) -> str:
@@ -46,7 +69,7 @@ def reference_of(stack: str, number: int) -> str:
     return f"{history_repository(stack)}:{number}"
 
 
-def image_archive(reference: str, files: Mapping[str, str], labels: Mapping[str, str], *, created: str) -> bytes:
+def image_archive(reference: str | None, files: Mapping[str, str], labels: Mapping[str, str], *, created: str) -> bytes:
     """Make a `docker save` archive of an image with one layer (image-spec v1.2 of Docker, "Combined Image JSON")."""
     layer = _packed({name: text.encode() for name, text in sorted(files.items())})
     config = {
@@ -59,7 +82,7 @@ def image_archive(reference: str, files: Mapping[str, str], labels: Mapping[str,
     }
     encoded = json.dumps(config).encode()
     name = hashlib.sha256(encoded).hexdigest() + ".json"
-    manifest = [{"Config": name, "RepoTags": [reference], "Layers": [_LAYER]}]
+    manifest = [{"Config": name, "RepoTags": [reference] if reference else None, "Layers": [_LAYER]}]
     return _packed({name: encoded, _LAYER: layer, "manifest.json": json.dumps(manifest).encode()})
 
 

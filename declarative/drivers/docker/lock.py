@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Self
 
 from declarative.core.state import LABEL_KIND, LABEL_NAME, LABEL_STACK, PREFIX, SUFFIX_MAKING
 from declarative.dockerapi.wire import quote_name
+from declarative.drivers.docker import history
 from declarative.drivers.docker.ahead import name_of
 from declarative.drivers.docker.containers import remove
 from declarative.drivers.docker.labels import CONTAINER_KINDS, KIND_FILES, KIND_LOCK
@@ -189,7 +190,7 @@ def _swept(client: EngineClient, stack: str, lease: VolumeLease) -> VolumeLease:
 
 
 def _sweep(client: EngineClient, stack: str) -> None:
-    """Clean up after whoever was killed: beats, markers, containers that were only half made, their files."""
+    """Clean up after whoever was killed: beats, markers, containers and revisions that were only half made, their files."""
     for name in _volumes(client, stack):
         if name != lock_name(stack):
             _remove(client, name)
@@ -202,6 +203,7 @@ def _sweep(client: EngineClient, stack: str) -> None:
     for name in _volumes(client, stack, KIND_FILES):
         with suppress(Conflict):  # its container is there
             _remove(client, name)
+    history.sweep(client, stack)
 
 
 def _held(stack: str, who: Mapping[str, str], what: str) -> LockHeld:

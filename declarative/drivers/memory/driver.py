@@ -149,6 +149,12 @@ class MemoryDriver:
         self.engine.registry.store(reference, published)
         picture.digests[Reference.parse(reference).repository] = published.digest
 
+    def prepare(self, action: do.WriteRevision) -> None:
+        """Do nothing: a revision is written at once."""
+
+    def give_up(self, action: do.WriteRevision) -> None:
+        """Do nothing."""
+
     def _write_revision(self, action: do.WriteRevision) -> None:
         owner = Owner(stack=action.stack, kind=KIND_HISTORY, name=str(action.number))
         labels = {**action.labels, **owned_labels(owner), LABEL_REVISION: str(action.number)}

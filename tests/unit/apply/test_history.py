@@ -7,15 +7,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from declarative.apply.events import StepEnded, StepStarted
 from declarative.apply.history import KEPT, forget_all, pick
 from declarative.apply.manifests import files_of, read_back
+from declarative.core.actions import WriteRevision
+from declarative.drivers.memory import MemoryDriver
+from declarative.drivers.memory.life import Program
 from declarative.errors import Failed, Invalid, NotFound
 from declarative.manifest.load import LoadOptions
 from tests.unit.apply.world import container
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from declarative.core.actions import Action
+    from declarative.drivers.port import Progress
     from tests.unit.apply.world import World
 
 
@@ -61,6 +68,60 @@ def test_an_entry_that_a_crash_prevented_is_written_by_the_next_apply(world: Wor
     assert report.outcomes == ()
     assert report.revision == 1
     assert world.apply(container("web")).revision == 0
+
+
+@pytest.fixture
+def prepared(monkeypatch: pytest.MonkeyPatch, world: World) -> list[tuple[str, WriteRevision]]:
+    """Note what happens to entries: "prepared", "given up", "written"; "early" while steps are under way."""
+    noted: list[tuple[str, WriteRevision]] = []
+    execute = MemoryDriver.execute
+
+    def note(what: str) -> Callable[[MemoryDriver, WriteRevision], None]:
+        def noting(self: MemoryDriver, action: WriteRevision) -> None:
+            del self
+            ended = sum(isinstance(event, StepEnded) for event in world.events)
+            begun = sum(isinstance(event, StepStarted) for event in world.events)
+            noted.append((what + (" early" if ended < begun else ""), action))
+
+        return noting
+
+    def watched(self: MemoryDriver, action: Action, progress: Callable[[Progress], None]) -> None:
+        if isinstance(action, WriteRevision):
+            noted.append(("written", action))
+        execute(self, action, progress)
+
+    monkeypatch.setattr(MemoryDriver, "prepare", note("prepared"))
+    monkeypatch.setattr(MemoryDriver, "give_up", note("given up"))
+    monkeypatch.setattr(MemoryDriver, "execute", watched)
+    return noted
+
+
+def test_an_entry_is_prepared_while_the_last_containers_are_watched(
+    world: World, prepared: list[tuple[str, WriteRevision]]
+) -> None:
+    world.engine.programs["shop-db-1"] = Program(healthy_after=0.2)
+    world.apply(container("db", more="healthcheck: {test: [CMD, ok]}") + container("web"))
+    (early, first), (then, second) = prepared
+
+    assert (early, then) == ("prepared early", "written")
+    assert first is second
+    assert world.driver.revisions("shop")[0].summary == "3 created"
+
+
+def test_an_entry_that_was_prepared_for_nothing_is_given_up(
+    world: World, prepared: list[tuple[str, WriteRevision]]
+) -> None:
+    world.engine.programs["shop-db-1"] = Program(healthy_after=None, unhealthy_after=0.2)
+    world.apply(container("db", more="healthcheck: {test: [CMD, ok]}"))
+
+    assert [what for what, _ in prepared] == ["prepared early", "given up"]
+    assert prepared[0][1] is prepared[1][1]
+
+
+def test_what_is_known_only_at_the_end_is_not_prepared(world: World, prepared: list[tuple[str, WriteRevision]]) -> None:
+    world.apply(container("db") + container("web"), targets=frozenset({"Container/db"}))
+
+    assert [what for what, _ in prepared] == ["written"]
 
 
 def test_the_oldest_entries_go(world: World) -> None:
