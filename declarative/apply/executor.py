@@ -49,6 +49,7 @@ class Executor:
 
     At most `parallelism` steps have calls under way, of which `starts` are starting a container; beside them, `stops` more wait
     for a container that they stop, unless `parallelism` is 1: then there is one call at a time.
+    `settled` is called once, in a thread, when all that is left is to start new containers and to wait for some.
     """
 
     plan: Plan
@@ -61,9 +62,7 @@ class Executor:
     starts: int = DEFAULT_PARALLELISM
     stops: int = DEFAULT_PARALLELISM
     clock: Callable[[], float] = time.monotonic
-    settled: Callable[[], None] | None = (
-        None  # called once, in a thread, when all that is left is waiting for containers
-    )
+    settled: Callable[[], None] | None = None
     _settling: threading.Thread | None = None
     _outcomes: dict[int, Outcome] = field(default_factory=dict)
     _runs: list[Run] = field(default_factory=list)
@@ -373,9 +372,9 @@ class Executor:
     def _tell_settled(self) -> None:
         if self.settled is None or not self._runs or len(self._outcomes) + len(self._runs) < len(self.plan.steps):
             return
-        if all(run.vigil is not None for run in self._runs) and all(
-            out.state == "done" for out in self._outcomes.values()
-        ):
+        # what is new has no earlier run, so that its start is never taken for a restart after the entry of the history
+        waiting = all(run.vigil is not None or (run.starting and run.step.verb == "create") for run in self._runs)
+        if waiting and all(out.state == "done" for out in self._outcomes.values()):
             self._settling = threading.Thread(target=self.settled, name="settled", daemon=True)
             self._settling.start()
             self.settled = None

@@ -49,6 +49,10 @@ def measure(engine: Engine, folder: Path) -> Iterator[Figure]:
         _take_down(pair)
     cold = write_pair(folder / "cold50", engine, containers=50)
     yield _cold("apply from nothing, 50 containers", cold, cold, _COLD_GOAL)
+    unwatched = write_pair(folder / "unwatched50", engine, containers=50, watched=False)
+    yield _cold(
+        "apply from nothing, 50 containers that nobody watches, as with Compose", unwatched, unwatched, _COLD_GOAL
+    )
     with EmbeddedEngine() as embedded:
         here = write_pair(folder / "embedded50", embedded, containers=50)
         yield _cold("apply from nothing on the embedded engine, 50 containers", here, cold, _EMBEDDED_GOAL)

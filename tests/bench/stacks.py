@@ -71,12 +71,16 @@ class Pair:
         return cli.clean_environment(self.folder, docker_host=self.engine.url, plugins=PLUGINS)
 
 
-def write_pair(folder: Path, engine: Engine, *, containers: int) -> Pair:
-    """Write `stack.yaml` and `compose.yaml` for that many containers on one network."""
+def write_pair(folder: Path, engine: Engine, *, containers: int, watched: bool = True) -> Pair:
+    """Write `stack.yaml` and `compose.yaml` for that many containers on one network.
+
+    `watched`: ours sees whether a container stays up for a moment, as it does by default; Compose never does.
+    """
     folder.mkdir(parents=True)
     head = "apiVersion: declarative/v1\nkind: Network\nmetadata:\n  name: front\n"
     numbers = range(1, containers + 1)
-    (folder / "stack.yaml").write_text(head + "".join(_CONTAINER.format(index=index) for index in numbers))
+    more = "" if watched else "  update: {monitor: 0s}\n"
+    (folder / "stack.yaml").write_text(head + "".join(_CONTAINER.format(index=index) + more for index in numbers))
     services = "".join(_SERVICE.format(index=index) for index in numbers)
     (folder / "compose.yaml").write_text(f"name: {folder.name}-peer\nservices:\n{services}networks:\n  front: {{}}\n")
     return Pair(folder=folder, engine=engine, program=installed.program(folder.parent / "installed"))

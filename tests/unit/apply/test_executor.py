@@ -77,7 +77,7 @@ def test_at_most_parallelism_actions_run_at_once(world: World, monkeypatch: pyte
     assert most == 3
 
 
-@pytest.mark.parametrize(("processors", "at_once"), [(1, 2), (2, 4), (64, 6), (0, 6)])
+@pytest.mark.parametrize(("processors", "at_once"), [(1, 4), (64, 6), (0, 6)])
 def test_the_engine_s_processors_bound_how_many_containers_start_at_once(
     world: World, monkeypatch: pytest.MonkeyPatch, processors: int, at_once: int
 ) -> None:
