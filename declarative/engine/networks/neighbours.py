@@ -3,8 +3,7 @@
 dockerd sets the policy of the chain FORWARD to DROP, ufw those of FORWARD and INPUT; a verdict of our own table cannot change
 that. So a chain of ours is put at the end of theirs, where only packets come that nothing else decided on, and taken away again.
 The rule that keeps it simple: it is one list of rules per chain, worked out anew and written whole where it differs from what was
-written last. dockerd's own bridges stay closed to our containers, as its policy has it. firewalld keeps tables of its own that
-end in a refusal: there, bridges have to be put into a zone (`firewall-cmd --permanent --zone=trusted --add-interface=decl0`).
+written last. dockerd's own bridges stay closed to our containers, as its policy has it. firewalld is asked (`firewalld`).
 """
 
 from __future__ import annotations
@@ -16,6 +15,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from declarative.engine.networks import firewalld
+from declarative.engine.networks.firewalld import Firewalld
 from declarative.errors import Failed
 from declarative.record import record
 
@@ -45,6 +46,7 @@ class Neighbours:
         self._nftables = nftables
         self._name = name.upper()[:24]  # a chain's name has 28 characters at most
         self._lock = threading.Lock()
+        self._firewalld = Firewalld()
         self._written: dict[tuple[_Backend, str], tuple[str, ...]] = {}
 
     def let_through(self, bridges: Iterable[str]) -> None:
@@ -54,6 +56,10 @@ class Neighbours:
             for backend in _backends():
                 for chain in _CHAINS:
                     self._settle(backend, chain, names)
+            if f"table {firewalld.TABLE}" in self._nftables.run("list tables").splitlines():
+                self._firewalld.let_through(names)
+            else:
+                self._firewalld.forget()
 
     def strict(self) -> set[str]:
         """Give the chains of others, iptables' aside, that drop forwarded packets by policy: nothing of ours can be put there."""

@@ -11,9 +11,11 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
 import secrets
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from contextlib import contextmanager
@@ -27,7 +29,7 @@ from declarative.engine.events import Event, Events
 from declarative.engine.networks.networks import SCHEMA, Networks
 from declarative.engine.networks.records import Endpoint, EndpointRequest, PortRequest, PublishedPort
 from declarative.engine.paths import Paths
-from tests import sockets
+from tests import engines, sockets
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,6 +38,21 @@ _ANSWER_SECONDS = 5.0
 REFUSED_SECONDS = 1.0
 """How long a packet that is dropped is waited for."""
 _OUTSIDE = itertools.count(1)
+_FIREWALLD_ROOT = Path(os.environ.get("DECLARATIVE_TEST_CACHE", "/var/cache/declarative-tests")) / "firewalld/root"
+_FIREWALLD = """
+mount -t overlay -o "lowerdir=$0/usr:/usr" none /usr
+mount -t tmpfs none "$1"
+mkdir "$1/upper" "$1/work"
+mount -t overlay -o "lowerdir=$0/etc:/etc,upperdir=$1/upper,workdir=$1/work" none /etc
+mount -t tmpfs none /usr/share/dbus-1/system-services  # no polkit: root may
+mkdir -p /run/dbus /run/firewalld
+getent passwd messagebus > /dev/null || useradd -r -U messagebus
+dbus-uuidgen --ensure
+dbus-daemon --system --nopidfile --fork
+firewalld --nofork --nopid > /dev/null 2>&1 &
+for i in $(seq 100); do firewall-cmd --state > /dev/null 2>&1 && echo ready && break || sleep 0.1; done
+wait
+"""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -267,6 +284,36 @@ def outside() -> Iterator[tuple[Box, str, str]]:
         holder.kill()
         holder.communicate()
         subprocess.run(["ip", "link", "del", f"cable{count}"], check=False, capture_output=True)
+
+
+@contextmanager
+def firewalld() -> Iterator[Callable[..., str]]:
+    """Run firewalld beside the engine, as a machine that has it does; gives `firewall-cmd`."""
+    with tempfile.TemporaryDirectory(prefix="fw") as scratch:
+        holder = subprocess.Popen(
+            [
+                *("setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child"),
+                *("sh", "-ec", _FIREWALLD, str(_FIREWALLD_ROOT), scratch),
+            ],
+            stdout=subprocess.PIPE,
+            stdin=subprocess.DEVNULL,
+        )
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"ready\n", (
+                "firewalld does not run: run `bash tests/install-host` as root"
+            )
+            (inside,) = engines.children(holder.pid)
+
+            def command(*args: str) -> str:
+                return _run("nsenter", f"--mount=/proc/{inside}/ns/mnt", "firewall-cmd", *args)
+
+            yield command
+        finally:
+            holder.kill()
+            holder.communicate()
+            subprocess.run(["nft", "delete", "table", "inet", "firewalld"], check=False, capture_output=True)
+            Path("/run/dbus/system_bus_socket").unlink(missing_ok=True)
 
 
 def _listen(port: int, *, udp: bool, family: int) -> socket.socket:

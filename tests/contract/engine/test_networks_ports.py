@@ -388,6 +388,47 @@ def test_what_drops_by_policy_is_passed(lab: Lab) -> None:
         ) else None
 
 
+def test_firewalld_is_asked_to_let_containers_through(lab: Lab) -> None:
+    """It ends its chains in a refusal, which no rule of ours can change: our bridges have to be in a zone of its own."""
+    link = lab.networks.get(make(lab, "shop", "10.86.0.0/24")).link
+    port = netlab.free_port()
+    with netlab.firewalld() as firewall_cmd, netlab.outside() as (machine, near, _):
+        machine.serve(80)
+        web, client = lab.box("web", "shop").serve(80), lab.box("client", "shop")
+        lab.publish(web, 80, port)
+        assert machine.ask(near, port).startswith("web ")
+        assert web.ask(near[:-1] + "2", 80).startswith("outside ")
+        assert client.ask(web.ip, 80).startswith("web ")
+        assert web.ip in client.run("busybox", "nslookup", "-type=a", "web", "10.86.0.1")
+        assert firewall_cmd("--zone=trusted", "--list-interfaces").split() == [link]
+        firewall_cmd("--complete-reload")  # it forgets what it was told, and says nothing
+        netlab.settled(lambda: web.reaches(near[:-1] + "2", 80), lambda: "nobody noticed")
+        for box in (web, client):
+            lab.stop(box)
+        netlab.settled(
+            lambda: firewall_cmd("--zone=trusted", "--list-interfaces").split() == [], lambda: "it is trusted for ever"
+        )
+        assert lab.warnings == []
+
+
+def test_an_administrator_s_zone_is_left_alone(lab: Lab) -> None:
+    link = lab.networks.get(make(lab, "shop", "10.86.0.0/24")).link
+    with netlab.firewalld() as firewall_cmd:
+        firewall_cmd("--zone=drop", f"--add-interface={link}")
+        lab.box("web", "shop")
+        assert firewall_cmd(f"--get-zone-of-interface={link}").strip() == "drop"
+        assert lab.warnings == []
+
+
+def test_a_firewalld_that_does_not_answer_is_told_of(lab: Lab) -> None:
+    netlab._run("nft", "add", "table", "inet", "firewalld")  # without a daemon
+    try:
+        lab.box("web")
+        assert any("firewalld: does not answer" in warning for warning in lab.warnings)
+    finally:
+        netlab._run("nft", "delete", "table", "inet", "firewalld")
+
+
 def test_a_chain_that_cannot_be_passed_is_told_of_once(lab: Lab) -> None:
     netlab._run(
         "nft", "add table inet site; add chain inet site mine { type filter hook forward priority 0; policy drop; }"
