@@ -16,6 +16,7 @@ made. What a file of tests leaves in an engine fails that file; what the run lea
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -38,8 +39,9 @@ _GRACE_SECONDS = 3.0
 _Engine = TypeVar("_Engine", bound=engines.Engine)
 
 
-# a busy machine is slow, not wrong: pytest-timeout guards against hanging
-settings.register_profile("tests", deadline=None)
+# a busy machine is slow, not wrong: pytest-timeout guards against hanging; every run tries the same examples, so that who sees
+# a failure sees his own, and DECLARATIVE_EXPLORE=1 has others tried
+settings.register_profile("tests", deadline=None, derandomize="DECLARATIVE_EXPLORE" not in os.environ)
 settings.load_profile("tests")
 
 

@@ -98,6 +98,8 @@ def test_any_pattern_matches_or_is_refused(lines: list[str], path: str) -> None:
 @settings(max_examples=50)
 @given(TREES, PATTERNS)
 def test_a_walk_sends_what_the_patterns_leave_and_its_folders(tree: dict[str, bytes], lines: list[str]) -> None:
+    # where a pattern comes after an exception, Docker's walk and its rule for one path differ (`PatternSet.matches_below`)
+    lines = sorted(lines, key=lambda line: line.startswith("!"))
     with tempfile.TemporaryDirectory() as root:
         plant(root, tree)
         everything = {entry.path: entry for entry in walk(root)}

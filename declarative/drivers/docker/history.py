@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from declarative.core.actions import WriteRevision
     from declarative.core.state import Revision
     from declarative.dockerapi.client import EngineClient
+    from declarative.dockerapi.wire import Json
 
 _LAYER = "layer.tar"
 _LOADED = re.compile(r"Loaded image ID: (sha256:[0-9a-f]{64})")
@@ -50,8 +51,15 @@ def prepare(client: EngineClient, action: WriteRevision) -> str:
 def sweep(client: EngineClient, stack: str) -> None:
     """Remove what was prepared by an apply that was killed."""
     filters = {"dangling": ["true"], "label": [f"{LABEL_STACK}={stack}", f"{LABEL_KIND}={KIND_HISTORY}"]}
-    for item in client.get_json("/images/json", {"filters": filters}):
-        untag(client, item["Id"])
+    for item in client.get_json("/images/json", {"filters": filters}) or ():
+        labels = item.get("Labels") or {}
+        ours = labels.get(LABEL_STACK) == stack and labels.get(LABEL_KIND) == KIND_HISTORY
+        if ours and not _has_name(item):
+            untag(client, item["Id"])
+
+
+def _has_name(item: Json) -> bool:
+    return any(not tag.startswith("<none>") for tag in item.get("RepoTags") or ())
 
 
 def _load(client: EngineClient, action: WriteRevision, reference: str | None) -> str:

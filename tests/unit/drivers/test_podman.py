@@ -10,7 +10,7 @@ from declarative.core.resources import ContainerSpec, Healthcheck, ImageRef, Mou
 from declarative.core.state import LABEL_KIND, LABEL_NAME, LABEL_STACK, ContainerState, ImageConfig
 from declarative.drivers.docker import lock
 from declarative.drivers.docker.container_read import read_state
-from declarative.drivers.docker.labels import KIND_FILES, KIND_LOCK
+from declarative.drivers.docker.labels import KIND_FILES, KIND_HISTORY, KIND_LOCK
 from declarative.drivers.docker.podman import in_docker_s_names, in_docker_s_words
 
 if TYPE_CHECKING:
@@ -131,12 +131,23 @@ class Lax:
             "other-web-1.making": {**labels("Container", "web"), LABEL_STACK: "other"},
             "foreign.making": {},
         }
+        entry = labels(KIND_HISTORY, "3")
+        self.images: dict[str, tuple[list[str] | None, dict[str, str]]] = {
+            "unfinished": (None, entry),
+            "unfinished-too": (["<none>:<none>"], entry),
+            "revision": (["declarative-history/shop:3"], entry),
+            "other": (None, {**entry, LABEL_STACK: "other"}),
+            "built": (None, labels("Image", "app")),
+            "foreign": (None, {}),
+        }
         self.removed: list[str] = []
 
     def get_json(self, path: str, query: object = None) -> Any:
         del query
         if path == "/volumes":
             return {"Volumes": [{"Name": name, "Labels": found or None} for name, found in self.volumes.items()]}
+        if path == "/images/json":
+            return [{"Id": name, "RepoTags": tags, "Labels": found} for name, (tags, found) in self.images.items()]
         if path == "/containers/json":
             return [{"Id": name, "Names": [f"/{name}"], "Labels": found} for name, found in self.containers.items()]
         return {"Mounts": [], "HostConfig": {}, "Config": {}}
@@ -150,8 +161,9 @@ def labels(kind: str, name: str) -> dict[str, str]:
     return {LABEL_STACK: "shop", LABEL_KIND: kind, LABEL_NAME: name}
 
 
-def test_a_filter_that_is_read_otherwise_costs_nobody_a_volume_or_a_container() -> None:
+def test_a_filter_that_is_read_otherwise_costs_nobody_anything() -> None:
     engine: Any = Lax()
     client: EngineClient = engine
     lock._sweep(client, "shop")
-    assert engine.removed == ["declarative-lock-shop.beat-3", "shop-web-2.making", "files"]
+    left = ["declarative-lock-shop.beat-3", "shop-web-2.making", "files", "unfinished", "unfinished-too"]
+    assert engine.removed == left
