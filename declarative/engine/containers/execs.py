@@ -77,12 +77,6 @@ class Exec:
         """Whether its process runs."""
         return self.session is not None and self.code is None
 
-    def take_prepared(self) -> Prepared | None:
-        """Give what was prepared for it, once."""
-        with self.lock:
-            prepared, self.prepared = self.prepared, None
-        return prepared
-
 
 class Execs:
     """All of them, by id. Safe to use from several threads."""
@@ -91,6 +85,7 @@ class Execs:
         self._parts = parts
         self._lock = threading.Lock()
         self._execs: dict[str, Exec] = {}
+        self._prepared: set[str] = set()  # those that are, or are just being
 
     def create(self, container: Container, name: str, config: ExecConfig) -> Exec:
         """Make one. Conflict, in Docker's words, where the container does not run."""
@@ -113,15 +108,25 @@ class Execs:
     def _prepare(self, exec_: Exec) -> None:
         """Have the runtime come as far as it can while the client makes its next call."""
         with exec_.lock:
-            if exec_.started or sum(other.prepared is not None for other in list(self._execs.values())) >= _PREPARED:
-                return
+            with self._lock:
+                if exec_.started or len(self._prepared) >= _PREPARED:
+                    return
+                self._prepared.add(exec_.id)
             exec_.prepared_for = exec_.container.state.pid
             with contextlib.suppress(DeclarativeError, OSError):  # if it is worth a word, starting fails too
                 exec_.prepared = self._parts.runtime.prepare_exec(exec_.container.id, exec_.id)
         self._parts.schedule.after(_PREPARED_SECONDS, lambda: self._discard(exec_))
 
+    def _take_prepared(self, exec_: Exec) -> Prepared | None:
+        """Give what was prepared for a process, once."""
+        with exec_.lock:
+            prepared, exec_.prepared = exec_.prepared, None
+        with self._lock:
+            self._prepared.discard(exec_.id)
+        return prepared
+
     def _discard(self, exec_: Exec) -> None:
-        prepared = exec_.take_prepared()
+        prepared = self._take_prepared(exec_)
         if prepared is not None:
             prepared.discard()
 
@@ -179,7 +184,7 @@ class Execs:
                 terminal=config.terminal,
                 privileged=config.privileged,
             )
-            prepared = exec_.take_prepared()
+            prepared = self._take_prepared(exec_)
             if prepared is not None:
                 session = prepared.run(process, stdin=config.stdin)
             else:

@@ -162,15 +162,15 @@ def test_a_health_check_that_fails_is_a_failure_at_once(world: World) -> None:
 @pytest.mark.parametrize(
     ("program", "why"),
     [
-        (Program(exits_after=0.2, exit_code=3, output=("no licence",)), "it exited with code 3"),
-        (Program(unhealthy_after=0.2), "its health check fails"),
+        (Program(exits_after=0.6, exit_code=3, output=("no licence",)), "it exited with code 3"),
+        (Program(unhealthy_after=0.6), "its health check fails"),
     ],
 )
 def test_what_got_ready_and_failed_before_the_apply_ended_is_no_success(
     world: World, program: Program, why: str
 ) -> None:
     world.engine.programs["shop-db-1"] = program
-    world.engine.programs["shop-web-1"] = Program(healthy_after=0.4)
+    world.engine.programs["shop-web-1"] = Program(healthy_after=1.2)
     checked = "healthcheck: {test: [CMD, ok]}"
     report = world.apply(container("db", more=checked) + container("web", more=checked) + container("other"))
 

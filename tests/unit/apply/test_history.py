@@ -99,7 +99,7 @@ def prepared(monkeypatch: pytest.MonkeyPatch, world: World) -> list[tuple[str, W
 def test_an_entry_is_prepared_while_the_last_containers_are_watched(
     world: World, prepared: list[tuple[str, WriteRevision]]
 ) -> None:
-    world.engine.programs["shop-db-1"] = Program(healthy_after=0.2)
+    world.engine.programs["shop-db-1"] = Program(healthy_after=0.6)
     world.apply(container("db", more="healthcheck: {test: [CMD, ok]}") + container("web"))
     (early, first), (then, second) = prepared
 
@@ -111,7 +111,7 @@ def test_an_entry_is_prepared_while_the_last_containers_are_watched(
 def test_an_entry_that_was_prepared_for_nothing_is_given_up(
     world: World, prepared: list[tuple[str, WriteRevision]]
 ) -> None:
-    world.engine.programs["shop-db-1"] = Program(healthy_after=None, unhealthy_after=0.2)
+    world.engine.programs["shop-db-1"] = Program(healthy_after=None, unhealthy_after=0.6)
     world.apply(container("db", more="healthcheck: {test: [CMD, ok]}"))
 
     assert [what for what, _ in prepared] == ["prepared early", "given up"]
