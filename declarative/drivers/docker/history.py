@@ -44,8 +44,11 @@ def write(client: EngineClient, action: WriteRevision, prepared: str = "") -> No
 
 
 def prepare(client: EngineClient, action: WriteRevision) -> str:
-    """Load a revision without a name, so that nobody takes it for one yet; gives its id, "" where the engine does not tell."""
-    return _load(client, action, None)
+    """Load a revision without a name, so that nobody takes it for one yet; gives its id, "" where the engine does not tell.
+
+    Podman does not tell: nothing is loaded there.
+    """
+    return "" if is_podman(client) else _load(client, action, None)
 
 
 def sweep(client: EngineClient, stack: str) -> None:
