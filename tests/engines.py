@@ -33,7 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import TracebackType
 
-_TRIXIE = Path(os.environ.get("DECLARATIVE_TEST_CACHE", "/var/cache/declarative-tests")) / "trixie" / "root"
+CACHE = Path(
+    os.environ.get("DECLARATIVE_TEST_CACHE", "/var/cache/declarative-tests")
+)  # what tests/install-host unpacked
+_TRIXIE = CACHE / "trixie" / "root"
 PLUGINS = _TRIXIE / "usr/libexec/docker/cli-plugins"  # docker-buildx and docker-compose
 _SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _SCRATCH = Path("/var/tmp")  # noqa: S108 - overlayfs needs a disk, which /tmp may not be; the folder is made by mkdtemp

@@ -370,14 +370,15 @@ class Executor:
         return attempt(lambda: self.driver.observe(self.plan.stack, names), tell=self.tell, stop=self.stop)
 
     def _tell_settled(self) -> None:
-        if self.settled is None or not self._runs or len(self._outcomes) + len(self._runs) < len(self.plan.steps):
+        if self.settled is None or self._settling is not None or not self._runs:
+            return
+        if len(self._outcomes) + len(self._runs) < len(self.plan.steps):
             return
         # what is new has no earlier run, so that its start is never taken for a restart after the entry of the history
         waiting = all(run.vigil is not None or (run.starting and run.step.verb == "create") for run in self._runs)
         if waiting and all(out.state == "done" for out in self._outcomes.values()):
             self._settling = threading.Thread(target=self.settled, name="settled", daemon=True)
             self._settling.start()
-            self.settled = None
 
     # ---- stopping
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from declarative.core.state import LABEL_KIND, LABEL_REVISION, LABEL_STACK, Owner
-from declarative.drivers.docker.image_read import history_repository, read_revisions
+from declarative.drivers.docker.image_read import history_repository, read_image_summary, read_revisions
 from declarative.drivers.docker.images import TAR, path_of, tag, untag
 from declarative.drivers.docker.labels import KIND_HISTORY, owned_labels
 from declarative.drivers.docker.podman import in_docker_s_names, is_podman
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from declarative.core.actions import WriteRevision
     from declarative.core.state import Revision
     from declarative.dockerapi.client import EngineClient
-    from declarative.dockerapi.wire import Json
 
 _LAYER = "layer.tar"
 _LOADED = re.compile(r"Loaded image ID: (sha256:[0-9a-f]{64})")
@@ -55,14 +54,10 @@ def sweep(client: EngineClient, stack: str) -> None:
     """Remove what was prepared by an apply that was killed."""
     filters = {"dangling": ["true"], "label": [f"{LABEL_STACK}={stack}", f"{LABEL_KIND}={KIND_HISTORY}"]}
     for item in client.get_json("/images/json", {"filters": filters}) or ():
-        labels = item.get("Labels") or {}
-        ours = labels.get(LABEL_STACK) == stack and labels.get(LABEL_KIND) == KIND_HISTORY
-        if ours and not _has_name(item):
-            untag(client, item["Id"])
-
-
-def _has_name(item: Json) -> bool:
-    return any(not tag.startswith("<none>") for tag in item.get("RepoTags") or ())
+        image = read_image_summary(item)
+        ours = image.labels.get(LABEL_STACK) == stack and image.labels.get(LABEL_KIND) == KIND_HISTORY
+        if ours and not image.references:
+            untag(client, image.id)
 
 
 def _load(client: EngineClient, action: WriteRevision, reference: str | None) -> str:

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from declarative.engine.networks import firewalld
-from declarative.engine.networks.firewalld import Firewalld
 from declarative.errors import Failed
 from declarative.record import record
 
@@ -46,7 +45,7 @@ class Neighbours:
         self._nftables = nftables
         self._name = name.upper()[:24]  # a chain's name has 28 characters at most
         self._lock = threading.Lock()
-        self._firewalld = Firewalld()
+        self._firewalld = firewalld.Firewalld()
         self._written: dict[tuple[_Backend, str], tuple[str, ...]] = {}
 
     def let_through(self, bridges: Iterable[str]) -> None:

@@ -140,11 +140,8 @@ class Prepared:
             for end in (child.stdin, child.stdout, child.stderr):
                 if end is not None and process.owner is not None:
                     os.fchown(end.fileno(), *process.owner)
-            with (
-                contextlib.suppress(BrokenPipeError),
-                os.fdopen(self._writes, "wb") as pipe,
-            ):  # where it has ended, it says why
-                self._writes = -1
+            with contextlib.suppress(BrokenPipeError), os.fdopen(self._writes, "wb") as pipe:
+                self._writes = -1  # where the pipe is broken it has ended, and its complaint says why
                 pipe.write(json.dumps(spec.process_spec(process)).encode())
             pid = _await_start(child, self._keeper, self._changes, self._folder / spawn.PROCESS_FILE)
         except BaseException:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import os
 import secrets
 import socket
 import subprocess
@@ -38,7 +37,7 @@ _ANSWER_SECONDS = 5.0
 REFUSED_SECONDS = 1.0
 """How long a packet that is dropped is waited for."""
 _OUTSIDE = itertools.count(1)
-_FIREWALLD_ROOT = Path(os.environ.get("DECLARATIVE_TEST_CACHE", "/var/cache/declarative-tests")) / "firewalld/root"
+_FIREWALLD_ROOT = engines.CACHE / "firewalld" / "root"
 _FIREWALLD = """
 mount -t overlay -o "lowerdir=$0/usr:/usr" none /usr
 mount -t tmpfs none "$1"
@@ -50,7 +49,9 @@ getent passwd messagebus > /dev/null || useradd -r -U messagebus
 dbus-uuidgen --ensure
 dbus-daemon --system --nopidfile --fork
 firewalld --nofork --nopid > /dev/null 2>&1 &
-for i in $(seq 100); do firewall-cmd --state > /dev/null 2>&1 && echo ready && break || sleep 0.1; done
+tries=0
+until firewall-cmd --state > /dev/null 2>&1; do tries=$((tries + 1)); [ $tries -lt 100 ]; sleep 0.1; done
+echo ready
 wait
 """
 

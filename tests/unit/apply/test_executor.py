@@ -77,7 +77,7 @@ def test_at_most_parallelism_actions_run_at_once(world: World, monkeypatch: pyte
     assert most == 3
 
 
-@pytest.mark.parametrize(("processors", "at_once"), [(1, 4), (64, 6), (0, 6)])
+@pytest.mark.parametrize(("processors", "at_once"), [(1, 4), (2, 8), (64, 12), (0, 8)])
 def test_the_engine_s_processors_bound_how_many_containers_start_at_once(
     world: World, monkeypatch: pytest.MonkeyPatch, processors: int, at_once: int
 ) -> None:
@@ -98,9 +98,9 @@ def test_the_engine_s_processors_bound_how_many_containers_start_at_once(
 
     monkeypatch.setattr(MemoryDriver, "execute", slow)
 
-    assert world.apply(container("web", more="replicas: 24"), parallelism=6).done
+    assert world.apply(container("web", more="replicas: 24"), parallelism=12).done
     assert most[StartContainer] == at_once
-    assert most[CreateContainer] == 6
+    assert most[CreateContainer] == 12
 
 
 def test_what_is_removed_is_stopped_first_and_nobody_waits_for_that(
