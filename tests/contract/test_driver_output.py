@@ -66,6 +66,7 @@ def test_a_revision_that_is_prepared_is_none_before_it_is_written(bench: Bench) 
         stack=bench.stack, number=1, files={"stack.yaml": "a: 1\n"}, labels={LABEL_SUMMARY: "all"}
     )
     bench.driver.prepare(action)
+    assert len(_nameless(bench)) == (bench.engine is not None)
     assert bench.driver.revisions(bench.stack) == ()
     assert bench.look().revision is None
     bench.do(action)

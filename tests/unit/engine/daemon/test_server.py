@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import io
 import socket
@@ -169,6 +170,22 @@ def test_who_comes_while_the_daemon_would_retire_is_answered(tmp_path: Path) -> 
     assert not (tmp_path / "s").exists()
     server.serve()  # returns at once
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_client_is_told_of_before_it_has_asked_for_anything(tmp_path: Path) -> None:
+    listener = listen(f"unix://{tmp_path}/s")
+    came: list[str] = []
+    server = Server(_ok, [listener], Log(io.StringIO()), accepted=lambda: came.append("a client"))
+    listener.sock.setblocking(False)
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as client:
+        client.connect(f"{tmp_path}/s")
+        assert not server.retire()
+        assert came == ["a client"]
+    deadline = time.monotonic() + 30
+    while not server.retire() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    server.serve()  # returns at once
+    assert came == ["a client"]
 
 
 def test_what_is_too_much_is_refused_and_not_queued() -> None:
