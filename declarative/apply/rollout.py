@@ -21,7 +21,7 @@ from declarative.apply.trouble import reworded
 from declarative.core.actions import CreateContainer, RemoveContainer, RenameContainer, StartContainer, StopContainer
 from declarative.core.plan import Await
 from declarative.core.state import SUFFIX_NEW, SUFFIX_OLD
-from declarative.errors import DeclarativeError
+from declarative.errors import Conflict, DeclarativeError
 from declarative.record import record
 
 if TYPE_CHECKING:
@@ -93,13 +93,21 @@ class Replacement:
         monitor = MONITOR if update.monitor is None else update.monitor
         return Await(name=name, condition="healthy", monitor=monitor, deadline=update.deadline)
 
+    def _is_ours(self, seen: Observed) -> bool:
+        create = self.rollout.create
+        return not isinstance(create, CreateContainer) or seen.stack == create.owner.stack
+
     def _settle(self) -> Generator[Move, Any, bool]:
         """Make sure that NAME is the good container and NAME.old is free; gives whether NAME runs.
 
         A NAME.old beside a NAME is what a killed rollout left. If NAME is well, it is the one that counts; if not, it never
         became ready, and the old one is what served last.
         """
-        seen = yield Ask(question=lambda: self.look((self.name, self.old)))
+        seen = yield Ask(question=lambda: self.look((self.name, self.new, self.old)))
+        for name in (self.new, self.old):
+            if name in seen and not self._is_ours(seen[name]):
+                problem = f"the replacement needs the name {name!r}, which a container has that is not ours"
+                raise Conflict(f"container {self.name}", problem, "rename or remove that container")
         there = seen.get(self.name)
         runs = there is not None and there.state in ("running", "paused", "restarting")
         if self.old not in seen:
@@ -124,7 +132,8 @@ class Replacement:
         raise reworded(error, problem=problem, output=output) from error
 
     def _bring_back(self, *, running: bool) -> Generator[Move, Any, str]:
-        seen = yield Ask(question=lambda: self.look((self.name, self.new, self.old)))
+        found = yield Ask(question=lambda: self.look((self.name, self.new, self.old)))
+        seen = {name: state for name, state in found.items() if self._is_ours(state)}
         handed_over = self.old in seen
         newcomer = self.name if handed_over and self.name in seen else self.new
         output = ""

@@ -22,6 +22,9 @@ LABEL_KIND = "declarative.kind"  # Container, Job, Network, Volume, Image, Histo
 LABEL_NAME = "declarative.name"
 LABEL_INDEX = "declarative.index"  # of a replica, from 1
 LABEL_SPEC = "declarative.spec"  # the canonical spec of the last apply: JSON, path → value, secrets sealed
+LABEL_MADE = (
+    "declarative.made"  # on containers: random; where its image has the same, a container has all its labels from there
+)
 LABEL_BUILD = "declarative.build"  # on built, imported and loaded images: JSON, name of an input → digest
 LABEL_REVISION = "declarative.revision"  # on history images: the number
 LABEL_OBJECTS = "declarative.objects"  # on history images: JSON of Revision.objects

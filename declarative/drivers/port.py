@@ -46,13 +46,14 @@ class Progress:
 
 @record
 class Observed:
-    """What a waiting apply sees of one container. `exit_code` counts where it is exited or dead."""
+    """What a waiting apply sees of one container. `exit_code` counts where it is exited or dead; `stack`: whose it is, or ""."""
 
     state: RunState
     health: Health = ""
     exit_code: int = 0
     started: str = ""  # RFC 3339; changes when the engine's restart policy restarted it
     restarts: int = 0
+    stack: str = ""
 
 
 @record

@@ -275,6 +275,37 @@ def test_a_container_of_our_image_is_not_ours_for_its_inherited_labels(bench: Be
     assert bench.see(name).owner is None
 
 
+def test_a_container_of_an_image_that_was_committed_of_ours_is_not_ours(real_bench: Bench) -> None:
+    assert real_bench.engine is not None
+    ours = real_bench.start()
+    real_bench.engine.docker("commit", ours, f"{real_bench.stack}-copy")
+    name = real_bench.name("debug")
+    real_bench.engine.docker("run", "-d", "-p", "18099:80", "--name", name, f"{real_bench.stack}-copy", "sleep", "60")
+    actual = real_bench.look()
+    assert set(actual.containers) == {ours}
+    asked = real_bench.driver.snapshot(Scope(stack=real_bench.stack, containers=frozenset({name})))
+    assert asked.containers[name].owner is None
+    (stranger,) = [found for found in actual.strangers if found.name == name]
+    assert (stranger.running, stranger.stack) == (True, "")
+    assert ("0.0.0.0", 18099, "tcp") in stranger.ports  # noqa: S104  # an address compared, not bound
+    real_bench.engine.docker("rm", "-f", name)
+    own = real_bench.create(container(image=f"{real_bench.stack}-copy"), of="second")
+    assert set(real_bench.look().containers) == {ours, own}
+
+
+@pytest.mark.parametrize("files", [(FileEntry(target="/etc/app.conf", content=b"a"),)])
+def test_a_foreign_container_under_the_name_for_half_made_ones_stays(
+    real_bench: Bench, files: tuple[FileEntry, ...]
+) -> None:
+    foreign = real_bench.name() + ".making"
+    real_bench.hand.run(foreign)
+    for read_only in (False, True):
+        with pytest.raises(Conflict, match="which it needs while it is made"):
+            real_bench.create(container(files=files, read_only=read_only))
+        assert real_bench.see(foreign).state == "running"
+    assert real_bench.look().containers == {}
+
+
 def test_an_error_leaves_no_half_made_container(real_bench: Bench) -> None:
     spec = container(
         networks={"no-such-network": Attachment(), "nor-this": Attachment()},

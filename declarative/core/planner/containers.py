@@ -112,6 +112,7 @@ class ContainerPlanner:
         rollout = Rollout(name=verdict.name, create=create, update=self._possible(verdict))
         provides = (f"ready:{verdict.wanted.container.name}", done)
         self._check_ports(verdict)
+        self._check_names(verdict)
         self._add(verdict, "replace", tuple(actions), rollout=rollout, provides=provides, needs=before)
         replaced.append(done)
 
@@ -271,6 +272,18 @@ class ContainerPlanner:
                     Conflict(label, problem, "publish another port, or stop that container", place)
                 )
                 return
+
+    def _check_names(self, verdict: Verdict) -> None:
+        """Refuse a replacement where somebody else's container has a name that it needs: it would be taken for a leftover."""
+        owner = owner_of(self._draft.desired.stack, verdict.wanted, verdict.index)
+        actual = self._draft.actual
+        others = {name for name, state in actual.containers.items() if state.owner != owner}
+        others |= {stranger.name for stranger in actual.strangers}
+        for name in sorted(others & {verdict.name + SUFFIX_NEW, verdict.name + SUFFIX_OLD}):
+            problem = f"the replacement needs the name {name!r}, which a container has that is not ours"
+            place = verdict.wanted.container.places.at("")
+            label = f"Container/{verdict.wanted.container.name}"
+            self._draft.problems.append(Conflict(label, problem, "rename or remove that container", place))
 
 
 def _clash(one: tuple[str, int, str], other: tuple[str, int, str]) -> bool:

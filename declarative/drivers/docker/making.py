@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from declarative.core.state import SUFFIX_MAKING
+from declarative.core.state import LABEL_MADE, LABEL_STACK, SUFFIX_MAKING
 from declarative.dockerapi.wire import quote_name
 from declarative.drivers.docker import read_only
 from declarative.drivers.docker.archive import archive_of
@@ -32,7 +32,8 @@ PLATFORM_API = (1, 41)
 def create(client: EngineClient, action: CreateContainer, salt: Callable[[], str]) -> None:
     """Create; done where the same one is there already. Conflict over a foreign one or another spec."""
     _check_files(action)
-    labels = owned_labels(action.owner, action.applied, salt())
+    once = salt()
+    labels = {**owned_labels(action.owner, action.applied, once), LABEL_MADE: once}
     body = write_container(action.spec, labels, _taken_over(client, action), client.facts.api)
     later = later_networks(action.spec, client.facts.api)
     if not later and not action.spec.files:
@@ -44,15 +45,12 @@ def create(client: EngineClient, action: CreateContainer, salt: Callable[[], str
 def _create_in_steps(client: EngineClient, action: CreateContainer, body: dict[str, Any], later: Sequence[str]) -> None:
     """Create under another name, complete, rename; or remove again what was made."""
     spec, making = action.spec, action.name + SUFFIX_MAKING
+    _make_room(client, making, action)
     puts, shut = _puts(client, spec)
     mounts = read_only.mounts_for(client, action, shut, body["Labels"]) if shut else []
     body["HostConfig"]["Mounts"] += mounts
     try:
-        try:
-            _create(client, action, making, body)
-        except Conflict:  # left by a crash
-            remove(client, making, volumes=True)
-            _create(client, action, making, body)
+        _create(client, action, making, body)
         for network in later:
             endpoint = {"Container": making, "EndpointConfig": write_attachment(spec.networks[network])}
             client.post_json(f"/networks/{quote_name(network)}/connect", None, endpoint)
@@ -88,6 +86,18 @@ def _is_there(client: EngineClient, action: CreateContainer) -> bool:
         "another container has this name",
         "remove or rename it, or choose another container_name",
     )
+
+
+def _make_room(client: EngineClient, making: str, action: CreateContainer) -> None:
+    """Remove what a crash left under this name; Conflict where it is somebody else's."""
+    try:
+        document = client.get_json(path_of(making, "/json"))
+    except NotFound:
+        return
+    if (document["Config"].get("Labels") or {}).get(LABEL_STACK) != action.owner.stack:
+        problem = f"another container has the name {making}, which it needs while it is made"
+        raise Conflict(f"container {action.name}", problem, "remove or rename that container")
+    remove(client, making, volumes=True)
 
 
 def _check_files(action: CreateContainer) -> None:

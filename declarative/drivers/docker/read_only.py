@@ -50,7 +50,6 @@ def mounts_for(
     """Make the volumes that hold `files` and give them as mounts of the real container."""
     folders = folders_of(action.name, files)
     helper = action.name + SUFFIX_MAKING
-    remove(client, helper, volumes=True)
     marks = _marks(action.owner)
     volumes = {folder: _volume(client, marks) for folder in folders}
     mounts = [{"Type": "volume", "Source": volumes[folder], "Target": folder} for folder in folders]

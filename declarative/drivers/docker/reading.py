@@ -41,6 +41,7 @@ def _observed(document: Json) -> Observed:
         exit_code=state.get("ExitCode", 0),
         started="" if started == NEVER else started,
         restarts=document.get("RestartCount", 0),
+        stack=(document["Config"].get("Labels") or {}).get(LABEL_STACK, ""),
     )
 
 

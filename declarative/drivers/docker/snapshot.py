@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from declarative.core.state import LABEL_KIND, LABEL_STACK, SUFFIX_MAKING, Actual, EngineInfo, Stranger
+from declarative.core.state import LABEL_KIND, LABEL_MADE, LABEL_STACK, SUFFIX_MAKING, Actual, EngineInfo, Stranger
 from declarative.dockerapi.wire import quote_name
 from declarative.drivers.docker.ahead import Ahead, is_owned, name_of
 from declarative.drivers.docker.container_read import read_container
@@ -17,9 +17,10 @@ from declarative.drivers.docker.image_read import familiar, read_image, read_ima
 from declarative.drivers.docker.labels import CONTAINER_KINDS, KIND_LOCK
 from declarative.drivers.docker.network_read import read_network, read_volume
 from declarative.drivers.docker.podman import in_docker_s_names, in_docker_s_words, is_podman
+from declarative.record import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from declarative.core.state import ContainerState, ImageState, NetworkState, Scope, VolumeState
     from declarative.dockerapi.client import EngineClient
@@ -53,6 +54,12 @@ def _read(client: EngineClient, asked: Ahead, scope: Scope, *, buildkit: bool) -
     podman = is_podman(client)
     if podman:
         image_list = in_docker_s_names(image_list)
+    for name, item in _foreign_copies(listed, image_list):
+        state = containers.pop(name, None)
+        if state is not None and name in scope.containers:
+            containers[name] = replace(state, owner=None)
+        elif state is not None:
+            strangers.append(_stranger(item, name, {}))
     images, references = read_images(image_list)
     wanted = {state.image_id for state in containers.values()}
     wanted.update(references[name] for name in map(familiar, scope.references) if name in references)
@@ -68,7 +75,7 @@ def _read(client: EngineClient, asked: Ahead, scope: Scope, *, buildkit: bool) -
         images=images,
         references=references,
         containers=containers,
-        strangers=strangers,
+        strangers=tuple(strangers),
         networks=_networks(scope, network_list, listed),
         volumes=_volumes(client, scope, volume_list),
         revision=revisions[-1] if revisions else None,
@@ -97,7 +104,7 @@ def engine_info(client: EngineClient, info: Json, *, buildkit: bool) -> EngineIn
     )
 
 
-def _containers(asked: Ahead, scope: Scope) -> tuple[dict[str, ContainerState], tuple[Stranger, ...]]:
+def _containers(asked: Ahead, scope: Scope) -> tuple[dict[str, ContainerState], list[Stranger]]:
     wanted: list[str] = []
     strangers: list[Stranger] = []
     names: dict[str, str] = {}
@@ -109,7 +116,16 @@ def _containers(asked: Ahead, scope: Scope) -> tuple[dict[str, ContainerState], 
         elif labels.get(LABEL_STACK) != scope.stack or labels.get(LABEL_KIND) not in CONTAINER_KINDS:
             strangers.append(_stranger(item, name, labels))
     states = [read_container(document, names) for document in asked.inspected(wanted)]
-    return {state.name: state for state in states}, tuple(strangers)
+    return {state.name: state for state in states}, strangers
+
+
+def _foreign_copies(listed: list[Json], images: list[Json]) -> Iterator[tuple[str, Json]]:
+    """Yield containers that others made from an image that was committed of one of ours: their labels came with it."""
+    of_images = {image["Id"]: (image.get("Labels") or {}).get(LABEL_MADE) for image in images}
+    for item in listed:
+        made = (item.get("Labels") or {}).get(LABEL_MADE)
+        if made and of_images.get(item.get("ImageID", "")) == made:
+            yield name_of(item), item
 
 
 def _of_podman(containers: Mapping[str, ContainerState], images: Mapping[str, ImageState]) -> dict[str, ContainerState]:

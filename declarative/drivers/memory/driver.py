@@ -224,6 +224,7 @@ class MemoryDriver:
                 exit_code=state.exit_code,
                 started=state.started,
                 restarts=state.restarts,
+                stack=state.owner.stack if state.owner else "",
             )
             for name, state in states.items()
         }

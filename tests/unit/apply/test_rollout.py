@@ -10,6 +10,7 @@ import pytest
 from declarative.apply.moves import Ask, Wait
 from declarative.apply.script import script_of
 from declarative.apply.stop import Stop
+from declarative.core.planner.refusal import Refused
 from declarative.drivers.memory.life import Program
 from declarative.errors import Conflict, DeclarativeError, Interrupted
 from tests.unit.apply.world import World, container, job
@@ -275,3 +276,32 @@ def test_who_takes_a_place_over_is_watched_longer_unless_the_manifest_says_how_l
     assert [item.monitor / 1e9 for item in wait.awaits] == [made]
     assert isinstance(moves[-1], Wait)
     assert [item.monitor / 1e9 for item in moves[-1].awaits] == [replaced]
+
+
+@pytest.mark.parametrize("suffix", [".new", ".old"])
+def test_somebody_elses_container_of_such_a_name_is_not_taken_for_a_leftover(world: World, suffix: str) -> None:
+    world.apply(web("sleep 9000"))
+    spec = world.engine.containers["shop-web-1"].spec
+    world.engine.create(f"shop-web-1{suffix}", spec, {}, None, None)
+
+    with pytest.raises(Refused, match=f"the name 'shop-web-1{suffix}'"):
+        world.look(web("sleep 9001"))
+    assert world.look(web("sleep 9000"))[0].steps == ()
+
+
+@pytest.mark.parametrize("suffix", [".new", ".old"])
+@pytest.mark.parametrize("moment", ["before CreateContainer shop-db-1", "before CreateContainer shop-web-1.new"])
+def test_somebody_elses_container_that_comes_after_the_plan_stays_too(world: World, suffix: str, moment: str) -> None:
+    world.apply(web("sleep 9000"))
+    spec = world.engine.containers["shop-web-1"].spec
+
+    def come(call: str) -> None:
+        if call.startswith(moment) and f"shop-web-1{suffix}" not in world.engine.containers:
+            world.engine.create(f"shop-web-1{suffix}", spec, {}, None, None)
+
+    world.engine.hook = come
+    (error,) = world.apply(web("sleep 9001", more="depends_on: [db]") + container("db")).errors()
+    assert isinstance(error, Conflict)
+    assert world.names() == ["shop-db-1", "shop-web-1", f"shop-web-1{suffix}"]
+    assert world.command("shop-web-1") == ("sleep", "9000")
+    assert world.driver.inspect("shop-web-1").state == "running"
