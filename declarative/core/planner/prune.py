@@ -71,8 +71,9 @@ def _prune_containers(draft: Draft) -> list[str]:
 
 
 def _prune_networks(draft: Draft, containers: list[str]) -> None:
+    external = {item.engine_name(draft.desired.stack) for item in draft.desired.networks.values() if item.spec.external}
     for name, owner in sorted(draft.actual.owned("Network"), key=_name):
-        if f"Network/{name}" in draft.objects:
+        if f"Network/{name}" in draft.objects or name in external:
             continue
         attached = draft.actual.networks[name].attached
         strangers = [other for other in attached if other not in draft.actual.containers]
@@ -111,8 +112,9 @@ def _changed(draft: Draft, names: list[str]) -> list[str]:
 
 
 def _prune_volumes(draft: Draft, containers: list[str]) -> None:
+    external = {item.engine_name(draft.desired.stack) for item in draft.desired.volumes.values() if item.spec.external}
     for name, owner in sorted(draft.actual.owned("Volume"), key=_name):
-        if f"Volume/{name}" in draft.objects:
+        if f"Volume/{name}" in draft.objects or name in external:
             continue
         if not draft.policy.delete_volumes:
             draft.notes.append(f"Volume/{owner.name} ({name}) is kept with its data; --delete-volumes removes it")

@@ -159,6 +159,17 @@ SCENES = (
     Scene(name="network-removed-by-hand", applied=(_NETWORK + _ON_IT,), since=_remove_network, now=_NETWORK + _ON_IT),
     Scene(name="network-foreign", since=_strangers_network, now=_NETWORK),
     Scene(name="network-external-missing", now=doc("Network", "back", "external: true")),
+    Scene(
+        name="network-made-external",
+        applied=(_NETWORK + _ON_IT,),
+        now=doc("Network", "back", "external: true\nname: law_back") + _ON_IT,
+    ),
+    Scene(
+        name="volume-made-external",
+        applied=(_VOLUME + run("web"),),
+        now=doc("Volume", "data", "external: true\nname: law_data") + run("web"),
+        policy=Policy(delete_volumes=True),
+    ),
     Scene(name="volume-foreign", since=_strangers_volume, now=_VOLUME),
     Scene(name="volume-changed", applied=(_VOLUME,), now=_CHANGED_VOLUME),
     Scene(name="volume-recreated", applied=(_VOLUME,), now=_CHANGED_VOLUME, policy=Policy(delete_volumes=True)),
