@@ -162,11 +162,11 @@ class ContainerPlanner:
         if kept:
             self._draft.updates[verdict.name] = kept
         trouble = broken(state)
-        if trouble:
-            start = StartContainer if trouble[1] == "start" else RestartContainer
+        if verdict.starts:
+            start = StartContainer if trouble and trouble[1] == "start" else RestartContainer
             actions = (*actions, start(name=verdict.name))
         self._add(verdict, "update", actions)
-        if trouble:
+        if verdict.starts:
             self._add_wait(verdict.wanted, [verdict.name])
 
     def _add_wait(self, wanted: Wanted, names: list[str]) -> None:

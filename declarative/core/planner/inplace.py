@@ -31,7 +31,8 @@ def is_in_place(change: Change, wanted: ContainerSpec, actual: ContainerSpec) ->
 
 
 def _has_networks(spec: ContainerSpec) -> bool:
-    return spec.network_mode in (None, "", "bridge", "default")
+    """Whether it is on networks of its own: one of the engine's default bridge would stay on that too."""
+    return not spec.network_mode
 
 
 def update_actions(

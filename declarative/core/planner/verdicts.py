@@ -44,7 +44,10 @@ class Wanted:
 
 @record(frozen=False)
 class Verdict:
-    """What becomes of one replica. `name` is its engine name, `state` what is there now (perhaps under another name)."""
+    """What becomes of one replica. `name` is its engine name, `state` what is there now (perhaps under another name).
+
+    `joins`: it is to be restarted after its update, for it lives in namespaces of a container that is started.
+    """
 
     wanted: Wanted
     index: int
@@ -54,6 +57,13 @@ class Verdict:
     cause: str = ""
     changes: tuple[Change, ...] = ()
     origin: Origin = "change"
+    joins: bool = False
+
+    @property
+    def starts(self) -> bool:
+        """Whether the same container gets another process, and with it other namespaces."""
+        stopped = self.state is not None and broken(self.state) is not None
+        return self.fate in ("start", "restart") or (self.fate == "update" and (self.joins or stopped))
 
 
 class Judge:
@@ -231,8 +241,12 @@ class Judge:
             if owner.fate in _NEW_ID and verdict.fate not in _NEW_ID:
                 verdict.fate, verdict.cause = "replace", f"shares a namespace with {name}, which gets a new container"
                 return True
-            if owner.fate in ("start", "restart") and verdict.fate == "keep":
-                verdict.fate, verdict.cause = "restart", f"shares a namespace with {name}, which was not running"
+            if owner.starts and verdict.fate in ("keep", "update") and not verdict.starts:
+                why = f"shares a namespace with {name}, which was not running"
+                if verdict.fate == "keep":
+                    verdict.fate, verdict.cause = "restart", why
+                else:
+                    verdict.joins, verdict.cause = True, f"{verdict.cause}; {why}"
                 return True
         return False
 

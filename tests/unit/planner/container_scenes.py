@@ -192,6 +192,23 @@ SCENES = (
         now=_SHARING.replace("update", "labels: {a: b}\n  update", 1),
     ),
     Scene(name="namespace-owner-stopped", applied=(_SHARING,), since=_stop_db, now=_SHARING),
+    Scene(
+        name="namespace-owner-stopped-and-changed",
+        applied=(_SHARING,),
+        since=_stop_db,
+        now=_SHARING.replace("update", "resources: {pids: 60}\n  update", 1),
+    ),
+    Scene(
+        name="namespace-owner-stopped-and-both-changed",
+        applied=(_SHARING,),
+        since=_stop_db,
+        now=_SHARING.replace("update", "resources: {pids: 60}\n  update"),
+    ),
+    Scene(
+        name="off-the-default-bridge",
+        applied=(_TWO_NETS + run("web", "network_mode: bridge"),),
+        now=_TWO_NETS + run("web", "networks: [front]"),
+    ),
     Scene(name="leftover-new", applied=(_WEB,), since=_interrupted_before_the_names, now=_WEB),
     Scene(
         name="leftover-new-and-replace",
