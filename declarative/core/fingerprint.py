@@ -41,9 +41,9 @@ def _digest(actual: Actual, name: str) -> str:
 
 
 def _container(actual: Actual, name: str) -> str:
-    """Take everything but what changes on its own while all is well: times and the number of restarts."""
+    """Take everything but what changes on its own while all is well: times, the number of restarts, becoming healthy."""
     found = actual.containers.get(name)
     if found is None:
         return ""
     flat = canonical.encode(canonical.container(found.spec), "")
-    return f"{found.id} {found.image_id} {found.state} {found.health} {flat}"
+    return f"{found.id} {found.image_id} {found.state} {found.health == 'unhealthy'} {flat}"

@@ -134,7 +134,7 @@ class Judge:
         if label in self._draft.policy.adopt:
             verdict.state, verdict.fate, verdict.cause = holder, "replace", "adopted from somebody else"
             return verdict
-        whose = f"of stack {holder.owner.stack!r}" if holder.owner else "that is not ours"
+        whose = f"of {_described(holder.owner, self._draft.desired.stack)}" if holder.owner else "that is not ours"
         remedy = f"rename or remove it, choose another container_name, or take it over with --adopt {label}"
         place = verdict.wanted.container.places.at("spec.container_name")
         problem = f"there is a container {verdict.name!r} {whose}"
@@ -249,6 +249,11 @@ class Judge:
                     verdict.joins, verdict.cause = True, f"{verdict.cause}; {why}"
                 return True
         return False
+
+
+def _described(owner: Owner, stack: str) -> str:
+    """Name whoever has an object, as seen from a stack."""
+    return f"{owner.kind}/{owner.name}" if owner.stack == stack else f"stack {owner.stack!r}"
 
 
 def owner_of(stack: str, wanted: Wanted, index: int) -> Owner:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from declarative.apply.run import apply
 from declarative.apply.saved import check_engine, load, save, still_fits, write_whole
 from declarative.core.plan import Policy
 from declarative.core.planner.refusal import Refused
+from declarative.drivers.memory.life import Program
 from declarative.errors import Conflict, Invalid, NotFound
 from declarative.manifest.load import LoadOptions
 from declarative.record import replace
@@ -51,6 +53,22 @@ def test_it_refuses_when_an_object_it_touches_has_changed_and_names_it(world: Wo
     with pytest.raises(Refused, match=r"Container/shop-web-1: has changed since the plan was saved"):
         apply_file(tmp_path / "plan", world)
     assert world.names() == ["shop-db-1"]
+
+
+def test_it_does_not_mind_that_a_container_got_healthy_but_that_it_got_unhealthy(world: World, tmp_path: Path) -> None:
+    more = "healthcheck: {test: [CMD, sh], interval: 1s}"
+    world.engine.programs["shop-web-1"] = Program(healthy_after=0.0)
+    world.apply(container("web", more=more))
+    box = world.engine.box("shop-web-1")
+    box.program = Program(healthy_after=3600.0)
+    assert world.driver.inspect("shop-web-1").health == "starting"
+    saved_to(tmp_path / "plan", world, container("web", "sleep 9001", more=more))
+    saved = load(tmp_path / "plan")
+    for program, fits in ((Program(healthy_after=0.0), True), (Program(unhealthy_after=0.0), False)):
+        box.program = program
+        plan, actual = world.look(container("web", "sleep 9001", more=more))
+        with nullcontext() if fits else pytest.raises(Refused, match="has changed since"):
+            still_fits(saved, plan, actual)
 
 
 def test_it_does_not_mind_what_it_does_not_touch(world: World, tmp_path: Path) -> None:
