@@ -190,10 +190,13 @@ class Volumes:
     def prune(
         self, *, everything: bool = False, keep: Callable[[Volume], bool] = lambda _: False
     ) -> tuple[tuple[str, ...], int]:
-        """Remove the anonymous volumes, or `everything`, that no container refers to; give their names and the bytes won."""
+        """Remove the anonymous volumes, or `everything`, that no container refers to; give their names and the bytes won.
+
+        One with options stays: what it says of a disk or a server is not in the data.
+        """
         names, size = [], 0
         for volume in self.list():
-            if self.holders(volume.name) or keep(volume) or not (everything or volume.anonymous):
+            if self.holders(volume.name) or keep(volume) or volume.options or not (everything or volume.anonymous):
                 continue
             bytes_of_it = max(self.size(volume), 0)
             try:

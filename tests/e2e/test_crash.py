@@ -235,7 +235,11 @@ def _container(inspected: dict[str, Any]) -> dict[str, Any]:
     short = inspected["Id"][:12]
     return {
         "config": {key: config.get(key) for key in ("Cmd", "Entrypoint", "User", "StopSignal")},
-        "labels": {name: text for name, text in config["Labels"].items() if name != "declarative.build"},
+        "labels": {
+            name: text
+            for name, text in config["Labels"].items()
+            if name not in {"declarative.build", "declarative.made"}
+        },
         "environment": sorted(config["Env"] or []),
         "host": {key: host.get(key) for key in ("Memory", "MemorySwap", "RestartPolicy", "NetworkMode")},
         "mounts": sorted(f"{m['Type']} {m['Destination']} {m['RW']}" for m in inspected["Mounts"]),

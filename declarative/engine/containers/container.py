@@ -117,10 +117,12 @@ class Container:
 
     __slots__ = (
         "_exits",
+        "_falls",
         "attachers",
         "changed",
         "config",
         "created",
+        "fall_code",
         "host",
         "id",
         "image_id",
@@ -163,12 +165,16 @@ class Container:
         self.attachers: list[Attacher] = []
         self.later: dict[str, Appointment] = {}
         self.removed = False
-        self._exits = 0
+        self._exits = self._falls = 0
+        self.fall_code = 0
 
     def become(self, **changes: object) -> State:
         """Replace parts of the state, and tell who waits. The caller holds `lock`."""
         state = replace(self.state, **changes)
         with self.changed:
+            if self.state.is_up and not state.is_up:
+                self._falls += 1
+                self.fall_code = state.exit_code
             if self.state.is_active and not state.is_active:
                 self._exits += 1
             self.state = state
@@ -190,6 +196,11 @@ class Container:
     def exits(self) -> int:
         """How often it has ended for good, restarts by its policy not counted, since this daemon knows it."""
         return self._exits
+
+    @property
+    def falls(self) -> int:
+        """How often it has ended, whatever its policy does then; `fall_code`: its exit code then."""
+        return self._falls
 
     def plan(self, what: str, appointment: Appointment) -> None:
         """Remember what is to happen later, in place of what was to."""

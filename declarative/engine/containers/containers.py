@@ -74,6 +74,7 @@ class Containers:
         )
         self.execs = Execs(self.parts)
         runtime.on_exit = lambda found: self.parts.schedule.soon(lambda: ending.ended(self.parts, found))
+        runtime.on_oom = lambda id_: self.parts.schedule.soon(lambda: ending.starves(self.parts, id_))
 
     def restore(self) -> None:
         """Take up what an earlier daemon left: once, before anything else is asked. Unsupported, Failed."""

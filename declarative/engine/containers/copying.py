@@ -301,7 +301,7 @@ def write_archive(
             if os.fstatvfs(folder).f_flag & os.ST_RDONLY:
                 what = "container rootfs" if container.host.readonly_rootfs else "mounted volume"
                 raise Denied("", f"{what} is marked read-only")
-            owner = resolve_user(root, container.config.user) if as_user else None
+            owner = resolve_user(root, container.config.user) if as_user and container.config.user else None
             if maps:  # a file system with mapped ids takes nothing of the machine's root
                 act_as(
                     root_of(maps.uids, maps.gids),

@@ -33,6 +33,18 @@ def ended(parts: Parts, exit: Exit) -> None:  # noqa: A002 - the word of this pl
             finish(parts, container, exit)
 
 
+def starves(parts: Parts, id: str) -> None:  # noqa: A002 - the word of this place
+    """Note that a container lost a process for want of memory; it goes on unless that was its first."""
+    container = parts.index.find(id)
+    if container is None:
+        return
+    with container.lock:
+        if container.state.is_up and not container.removed and not container.state.oom_killed:
+            container.become(oom_killed=True)
+            parts.records.put_state(container)
+            parts.tell(container, "oom")
+
+
 def finish(parts: Parts, container: Container, exit: Exit, *, boot: bool = False) -> None:  # noqa: A002
     """Take a container that has ended out of everything; the caller holds its lock.
 
@@ -58,7 +70,7 @@ def finish(parts: Parts, container: Container, exit: Exit, *, boot: bool = False
         pause=verdict.pause,
         health=replace(before.health, status=UNHEALTHY) if before.health else None,
     )
-    if exit.oom:
+    if exit.oom and not before.oom_killed:
         parts.tell(container, "oom")
     duration = max(0, exit.at - before.started) // _SECOND
     if container.host.auto_remove:  # its record goes in a moment: no need to write the end down

@@ -190,7 +190,7 @@ class Execs:
             else:
                 session = self._parts.runtime.exec(container.id, exec_.id, process, stdin=config.stdin)
         except StartRefused as error:
-            self._ended(exec_, error.code if error.code != 128 else _CANNOT_RUN)
+            self._ended(exec_, _CANNOT_RUN)
             raise Failed("", _words(error)) from error
         except (DeclarativeError, OSError) as error:
             self._ended(exec_, _CANNOT_RUN)

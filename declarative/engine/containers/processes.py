@@ -40,7 +40,7 @@ def process_of(
     host = container.host
     root = open_root(container)
     try:
-        found = resolve_user(root, user or container.config.user, () if user else host.group_add or ())
+        found = resolve_user(root, user or container.config.user, host.group_add or ())
     finally:
         os.close(root)
     values = dict(entry.partition("=")[::2] for entry in environment(parts, container, found))
@@ -63,6 +63,7 @@ def process_of(
         capabilities=capabilities.resolve(host.cap_add or (), host.cap_drop or (), privileged=open_all),
         privileged=privileged,
         no_new_privileges=read_options(host.security_opt or ()).no_new_privileges,
+        oom_score_adj=host.oom_score_adj,
         owner=outside(maps, found.uid, found.gid) if maps else None,
         rlimits=tuple(
             Rlimit(name=f"RLIMIT_{limit.name.upper()}", soft=limit.soft, hard=limit.hard)

@@ -91,7 +91,7 @@ def sandbox_of(parts: Parts, container: Container, site: Site) -> Sandbox:
         ),
         cgroup_parent=_parent(parts, host),
         owner=outside(site.space.maps, user.uid, user.gid) if site.space.maps else None,
-        oom_score_adj=host.oom_score_adj or None,
+        oom_score_adj=host.oom_score_adj,
         init=find_init() if host.init else None,
     )
 

@@ -200,7 +200,8 @@ def _took_nothing(parts: Parts, container: Container, error: BaseException) -> N
         attacher.connect(None)
     container.attachers.clear()
     release(parts, container)
-    code = error.code if isinstance(error, StartRefused) else CANNOT_START
+    before = container.state.exit_code  # of its last run, which says more
+    code = error.code if isinstance(error, StartRefused) else before or CANNOT_START
     text = str(error) if isinstance(error, DeclarativeError) else f"{type(error).__name__}: {error}"
     container.become(error=text, exit_code=code, pid=0)
     parts.records.put_state(container)

@@ -127,20 +127,20 @@ def wait(engine: Engine, request: Request) -> Response:
     if condition not in _CONDITIONS:
         raise Invalid("", f'invalid condition: "{condition}"')
     container = engine.containers.get(request.names["name"])
-    seen = container.exits
+    seen = container.falls
 
     def over() -> bool:
         if condition == "removed":
             return container.removed
-        if condition == "next-exit":
-            return container.exits != seen or container.removed
-        return not container.state.is_active or container.removed
+        fell = container.falls != seen  # its policy may start it again: the client hears of this end all the same
+        return fell or container.removed or (condition != "next-exit" and not container.state.is_active)
 
     def answer() -> Iterator[bytes]:
         while not container.wait_until(over, _TICK):
             if request.gone():
                 return
-        yield json.dumps({"StatusCode": container.state.exit_code}).encode() + b"\n"
+        code = container.fall_code if container.falls != seen else container.state.exit_code
+        yield json.dumps({"StatusCode": code}).encode() + b"\n"
 
     return Stream(chunks=answer())
 

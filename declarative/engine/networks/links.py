@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
 from declarative.engine.networks import netlink
@@ -43,7 +43,8 @@ _INFO_KIND, _INFO_DATA, _INFO_SLAVE_KIND, _INFO_SLAVE_DATA = 1, 2, 4, 5
 _VETH_PEER = 1
 _INET6_ADDR_GEN_MODE, _GEN_NONE = 8, 1
 _BRPORT_MODE, _BRPORT_ISOLATED = 4, 33
-_IFA_ADDRESS, _IFA_LOCAL = 1, 2
+_IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
+_POINT_TO_POINT = 31  # bits of a prefix from which on there is no broadcast address (RFC 3021)
 _NO_DAD, _PERMANENT = 0x02, 0x80
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_TABLE = 1, 4, 5, 15
 _MAIN, _BOOT, _UNICAST, _UNIVERSE = 254, 3, 1, 0
@@ -209,6 +210,8 @@ def _add_address(index: int, address: Address, prefix: int) -> Message:
     flags = _PERMANENT | (_NO_DAD if family == socket.AF_INET6 else 0)  # nobody else can have it: it was given by us
     body = _ADDRESS.pack(family, prefix, flags, 0, index)
     body += attribute(_IFA_LOCAL, address.packed) + attribute(_IFA_ADDRESS, address.packed)
+    if isinstance(address, IPv4Address) and prefix < _POINT_TO_POINT:
+        body += attribute(_IFA_BROADCAST, IPv4Interface((address, prefix)).network.broadcast_address.packed)
     return Message(kind=_NEWADDR, flags=netlink.CREATE | netlink.REPLACE, body=body)
 
 

@@ -26,6 +26,7 @@ from declarative.engine.runtime.hub import Hub
 from declarative.engine.runtime.limits import limits
 from declarative.engine.runtime.oci import OciRuntime, find_runtimes
 from declarative.engine.runtime.once import Ended, Once
+from declarative.engine.runtime.oom import OomWatch
 from declarative.engine.runtime.rooted import resolve_in_root
 from declarative.engine.runtime.rotation import Policy, Rotation
 from declarative.engine.runtime.seccomp import this_machine
@@ -78,7 +79,8 @@ class State:
 class Runtime:
     """Every container of one run root. Safe to use from several threads; one container is changed by one thread at a time.
 
-    `on_exit` is called once for each container that ends, in the watching thread: it must not wait for anything.
+    `on_exit` is called once for each container that ends, and `on_oom` with the name of one that lost a process for want of
+    memory, in the watching threads: they must not wait for anything.
     """
 
     def __init__(self, paths: Paths, *, only: str = "") -> None:
@@ -90,9 +92,11 @@ class Runtime:
             raise Unsupported("engine", f"{only} is not here, or does not run with the control groups of this machine")
         self.oci = self._runtimes[0]
         self.on_exit: Callable[[Exit], None] | None = None
+        self.on_oom: Callable[[str], None] | None = None
         self._host = spec.Host(machine=this_machine(), unified=self.cgroups.unified)
         self._grace = Grace(self.cgroups)
         self._watch = Watch()
+        self._oom = OomWatch(self._starves)
         self._hub = Hub(paths.root / "streams")
         self.rotation = Rotation()
         self._once = Once(self._runtimes, self.cgroups, self.document, paths.run / "once")
@@ -106,6 +110,7 @@ class Runtime:
         """Stop watching. Containers go on, and so do their logs; what `run_once` runs ends."""
         self._grace.close()
         self._watch.close()
+        self._oom.close()
         self._hub.close()
         self.rotation.close()
         self._once.close()
@@ -356,6 +361,14 @@ class Runtime:
                 return
             self._watched.add(name)
         self._watch.add(descriptor, lambda: self._over(name))
+        with contextlib.suppress(
+            OSError
+        ):  # it has just gone, or there are no watches left: then it is told of at the end
+            self._oom.add(name, self.folder(name))
+
+    def _starves(self, name: str) -> None:
+        if self.on_oom is not None:
+            self.on_oom(name)
 
     def _over(self, name: str) -> None:
         ended = self._read_exit(name) or self._lost(name)

@@ -257,5 +257,6 @@ class Process:
     no_new_privileges: bool = False
     rlimits: tuple[Rlimit, ...] = ()
     apparmor: str = ""
+    oom_score_adj: int | None = None
     owner: tuple[int, int] | None = None
     """In a user namespace: the machine's (uid, gid) of its user, who gets its pipes, lest /dev/stdout is closed to it."""

@@ -140,6 +140,7 @@ class Prepared:
             for end in (child.stdin, child.stdout, child.stderr):
                 if end is not None and process.owner is not None:
                     os.fchown(end.fileno(), *process.owner)
+            _set_oom_score(child.pid, process)  # which the process inherits: crun sets it for containers alone
             with contextlib.suppress(BrokenPipeError), os.fdopen(self._writes, "wb") as pipe:
                 self._writes = -1  # where the pipe is broken it has ended, and its complaint says why
                 pipe.write(json.dumps(spec.process_spec(process)).encode())
@@ -220,7 +221,14 @@ def _start_monitored(oci: OciRuntime, hub: Hub, name: str, folder: Path, process
         for attachment in attachments:
             attachment.close()
         raise
+    _set_oom_score(pid, process)
     return Session(folder, pid, attachments[0], _monitor(folder))
+
+
+def _set_oom_score(pid: int, process: Process) -> None:
+    if process.oom_score_adj is not None:
+        with contextlib.suppress(OSError):  # it has ended
+            Path(f"/proc/{pid}/oom_score_adj").write_text(str(process.oom_score_adj))
 
 
 def _await_start(child: subprocess.Popen[bytes], keeper: int, changes: int, file: Path) -> int | None:

@@ -55,10 +55,7 @@ def process_spec(process: Process) -> Document:
 
 def _process(sandbox: Sandbox) -> Document:
     args = (INIT_TARGET, "--", *sandbox.args) if sandbox.init is not None else sandbox.args
-    document = _any_process(sandbox, args)
-    if sandbox.oom_score_adj is not None:
-        document["oomScoreAdj"] = sandbox.oom_score_adj
-    return document
+    return _any_process(sandbox, args)
 
 
 def _any_process(process: Sandbox | Process, args: Iterable[str]) -> Document:
@@ -84,6 +81,8 @@ def _any_process(process: Sandbox | Process, args: Iterable[str]) -> Document:
         ]
     if process.apparmor:
         document["apparmorProfile"] = process.apparmor
+    if process.oom_score_adj is not None:
+        document["oomScoreAdj"] = process.oom_score_adj
     return document
 
 

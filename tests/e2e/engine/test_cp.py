@@ -38,8 +38,12 @@ def test_files_go_in_and_come_out(daemon: Daemon, box: str, tmp_path: Path) -> N
     assert (tmp_path / "back").stat().st_mode & 0o7777 == 0o640
     daemon.docker("start", box)
     assert daemon.sh(box, "stat -c '%a %u %g' /etc/new /tmp/file") == "640 12 34\n640 12 34"
+    os.chown(tmp_path / "file", 12, 34)
     daemon.docker("cp", "-a", str(tmp_path / "file"), f"{box}:/owned")
-    assert daemon.sh(box, "stat -c '%u %g' /owned") == "0 0"
+    assert daemon.sh(box, "stat -c '%u %g' /owned") == "12 34"
+    daemon.docker("run", "-d", "--name", "user", "-u", "root", IMAGE, *FOREVER)
+    daemon.docker("cp", "-a", str(tmp_path / "file"), "user:/tmp/owned")
+    assert daemon.sh("user", "stat -c '%u %g' /tmp/owned") == "0 0"
 
 
 def test_folders_go_in_and_come_out_by_the_rules_of_cp(daemon: Daemon, box: str, tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from tests import engines
 from tests.e2e.engine.clients import FOREVER, IMAGE
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.e2e.engine.clients import Daemon
 
 _POLITE = "trap 'exit 4' TERM; echo up; while :; do sleep 0.05; done"
@@ -133,6 +135,27 @@ def test_wait_for_the_next_exit_and_for_the_removal(daemon: Daemon) -> None:
     daemon.docker("run", "-d", "--rm", "--name", "gone", IMAGE, "sleep", "0.5")
     assert daemon.engine.api("POST", "/containers/gone/wait?condition=removed") == (200, {"StatusCode": 0})
     assert "gone" not in daemon.lines("ps", "-a", "--format", "{{.Names}}")
+
+
+@pytest.mark.parametrize("policy", ["always", "on-failure:3"])
+def test_who_waits_hears_of_the_first_end_though_a_policy_restarts(daemon: Daemon, policy: str) -> None:
+    script = "sleep 0.5; echo said; exit 3"
+    ended = daemon.docker("run", "--name", "web", "--restart", policy, IMAGE, "sh", "-c", script, check=False)
+    assert (ended.returncode, ended.stdout) == (3, "said\n")
+    daemon.docker("rm", "-f", "web")
+    daemon.docker("create", "--name", "web", "--restart", policy, IMAGE, "sh", "-c", "sleep 1; exit 4")
+    for condition in ("", "not-running", "next-exit"):
+        daemon.docker("restart", "web")
+        assert daemon.engine.api("POST", f"/containers/web/wait?condition={condition}") == (200, {"StatusCode": 4})
+
+
+def test_a_start_that_fails_leaves_the_code_of_the_last_run(daemon: Daemon, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    mount = f"type=bind,src={tmp_path}/there,dst=/x"
+    daemon.docker("run", "--name", "web", "--mount", mount, IMAGE, "sh", "-c", "exit 3", check=False)
+    (tmp_path / "there").rmdir()
+    assert "does not exist" in daemon.fails("start", "web")
+    assert status(daemon, "web") == "exited 3"
 
 
 def test_rename(daemon: Daemon) -> None:

@@ -77,6 +77,14 @@ def test_links_give_names_and_old_variables(daemon: Daemon) -> None:
     )
 
 
+def test_an_interface_has_its_broadcast_address(daemon: Daemon) -> None:
+    daemon.docker("network", "create", "--subnet", "10.9.0.0/24", "net")
+    shown = daemon.out(
+        "run", "--rm", "--network", "net", "--ip", "10.9.0.130", IMAGE, "ip", "-4", "-o", "addr", "show", "eth0"
+    )
+    assert "inet 10.9.0.130/24 brd 10.9.0.255 scope global eth0" in " ".join(shown.split())
+
+
 def test_a_network_of_one_s_own_resolves_names_and_aliases(daemon: Daemon) -> None:
     made = daemon.out("network", "create", "back")
     assert HEX64.fullmatch(made)

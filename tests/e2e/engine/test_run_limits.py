@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import engines
 from tests.e2e.engine.clients import FOREVER, IMAGE
 
 if TYPE_CHECKING:
@@ -63,6 +65,25 @@ def test_what_eats_too_much_is_killed_and_said_to_be(daemon: Daemon) -> None:
     assert ended.returncode == 137
     state = daemon.inspect("eats")["State"]
     assert (state["OOMKilled"], state["ExitCode"], state["Status"]) == (True, 137, "exited")
+
+
+def test_a_child_that_eats_too_much_is_killed_and_that_is_told_at_once(daemon: Daemon) -> None:
+    script = "tail /dev/zero; echo on; exec sleep 9000"
+    daemon.docker("run", "-d", "--name", "eats", "-m", "16m", "--memory-swap", "16m", IMAGE, "sh", "-c", script)
+    daemon.wait_log("eats", "on")
+    engines.wait_until(lambda: daemon.field("eats", "{{.State.OOMKilled}}") == "true", "it to be told", 10)
+    assert daemon.field("eats", "{{.State.Status}}") == "running"
+    chosen = ("--filter", "event=oom", "--filter", f"container={daemon.field('eats', '{{.Id}}')}")
+    soon = f"{time.time() + 1:.0f}"
+    assert daemon.lines("events", "--since", "60s", "--until", soon, *chosen, "--format", "{{.Action}}")[0] == "oom"
+    daemon.docker("restart", "-t", "0", "eats")
+
+
+def test_who_joins_is_as_likely_to_be_killed_and_in_the_same_groups(daemon: Daemon) -> None:
+    options = ("--oom-score-adj", "300", "--group-add", "5", "--group-add", "7")
+    daemon.docker("run", "-d", "--name", "web", *options, IMAGE, *FOREVER)
+    assert daemon.sh("web", "cat /proc/self/oom_score_adj") == "300"
+    assert daemon.out("exec", "-u", "2:3", "web", "id", "-G") == "3 5 7"
 
 
 def test_processors(daemon: Daemon) -> None:

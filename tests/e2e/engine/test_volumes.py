@@ -69,6 +69,14 @@ def test_prune_takes_anonymous_ones_and_all_if_asked(daemon: Daemon) -> None:
     assert daemon.lines("volume", "ls", "-q") == ["kept"]
 
 
+def test_prune_leaves_what_says_of_another_place(daemon: Daemon, tmp_path: Path) -> None:
+    options = ("-o", "type=none", "-o", f"device={tmp_path}", "-o", "o=bind")
+    daemon.docker("volume", "create", *options, "elsewhere")
+    daemon.docker("volume", "create", "here")
+    daemon.docker("volume", "prune", "-a", "-f")
+    assert daemon.lines("volume", "ls", "-q") == ["elsewhere"]
+
+
 def test_options_of_the_local_driver(daemon: Daemon, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("of the machine")
     daemon.docker("volume", "create", "-o", "type=none", "-o", "o=bind", "-o", f"device={tmp_path}", "bound")
