@@ -125,5 +125,5 @@ class Containers:
         container = self.parts.index.find(name)
         if container is not None:
             updating.disconnect(self.parts, container, network, force=force)
-        elif not force:
-            raise NotFound("", f"No such container: {name}")
+        else:  # by force it is the network that is asked
+            raise NotFound("", f"endpoint {name} not found" if force else f"No such container: {name}")

@@ -44,5 +44,5 @@ def import_image(
     image = store.add(encode_config(config), (layer.descriptor,))
     if reference is not None:
         store.tag(image.id, reference)
-    store.publish("import", str(image.id), reference.familiar() if reference is not None else str(image.id))
+    store.publish("import", str(image.id), str(image.id))
     return image

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from declarative.engine.images.blobs import BlobStore
@@ -19,7 +20,7 @@ from declarative.engine.images.leases import Leases
 from declarative.engine.images.records import ImageRecords, ImageRow
 from declarative.engine.images.settle import Settler
 from declarative.engine.images.snapshots import Snapshots
-from declarative.errors import Invalid, NotFound
+from declarative.errors import DeclarativeError, Invalid, NotFound
 from declarative.oci import media
 from declarative.oci.config import parse_config
 from declarative.oci.digest import REGISTERED, Digest
@@ -28,7 +29,7 @@ from declarative.oci.reference import IDENTIFIER, Reference, parse_any
 from declarative.record import record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from declarative.engine.db import Database
     from declarative.engine.events import Events
@@ -225,7 +226,7 @@ class ImageStore:
                 return
             self.write_index(gone=(name,))
             self.records.unname(name)
-        self.publish("untag", str(id_), name.familiar())
+        self.publish("untag", str(id_), str(id_))
 
     def hold(self, id: Digest, holder: str) -> None:  # noqa: A002
         """Let `holder`, a container's ID or `build/…`, need an image until it is released. NotFound."""
@@ -254,9 +255,15 @@ class ImageStore:
             self._images.pop(id, None)
 
     def publish(self, action: str, actor: str, name: str) -> None:
-        """Tell whoever listens that something happened to an image: `actor` is its ID, or for a transfer its reference."""
+        """Tell whoever listens that something happened to an image: `actor` is its ID, or for a transfer its reference.
+
+        As dockerd's, the event has the image's labels, by which listeners choose.
+        """
         if self._events is not None:
-            self._events.publish("image", action, actor, {"name": name})
+            labels: Mapping[str, str] = {}
+            with suppress(DeclarativeError):  # it is a reference, or the image has just gone
+                labels = self.get(Digest.parse(actor)).config.run.labels
+            self._events.publish("image", action, actor, {**labels, "name": name})
 
     def write_index(self, gone: Collection[Reference] = ()) -> None:
         """Write `index.json` from the records, without the names that are `gone`, or about to go."""

@@ -68,6 +68,18 @@ def test_images(daemon: Daemon, tmp_path: object) -> None:
     assert told(daemon.events("type=image", since=begun)) == ["image tag", "image save", "image untag", "image load"]
 
 
+def test_events_of_images_have_the_images_labels(daemon: Daemon) -> None:
+    daemon.docker("build", "-q", "-t", "app:1", "-", stdin=f"FROM {IMAGE}\nLABEL tier=x\n")
+    begun = time.time()
+    daemon.docker("tag", "app:1", "app:2")
+    daemon.docker("rmi", "app:2")
+    events = daemon.events("type=image", "label=tier=x", since=begun)
+    assert told(events) == ["image tag", "image untag"]
+    tag, untag = (event["Actor"] for event in events)
+    assert tag["Attributes"]["name"] == "app:2"
+    assert untag["Attributes"]["name"] == untag["ID"]
+
+
 @pytest.mark.parametrize(
     ("filters", "wanted"),
     [

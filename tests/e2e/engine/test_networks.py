@@ -165,6 +165,7 @@ def test_connect_and_disconnect_while_running(daemon: Daemon) -> None:
     assert fetch(daemon, "--network", "back", url="http://www/") == "web"
     assert "No such container: ghost" in daemon.fails("network", "connect", "back", "ghost")
     assert "network nosuch not found" in daemon.fails("network", "connect", "nosuch", "web")
+    assert "endpoint ghost not found" in daemon.fails("network", "disconnect", "-f", "back", "ghost")
 
 
 def test_a_created_container_is_connected_before_it_starts(daemon: Daemon) -> None:
