@@ -199,7 +199,7 @@ class _Apply:
             remade=frozenset(remade),
             summary=summary(outcomes),
             salt=self.options.salt(),
-            partial=bool(self.options.policy.targets),
+            targets=self.options.policy.targets,
         )
         return writing(current, actual, entry)
 
@@ -246,7 +246,8 @@ def _needs_look(current: Plan, policy: Policy) -> bool:
 
 
 def _unrecorded(current: Plan, actual: Actual, options: ApplyOptions) -> bool:
-    """Whether the last apply was cut between its last step and its entry in the history."""
+    """Whether what is there has no entry: the last apply was cut before it, or it was of targets, and all the rest is there."""
     if options.files is None or options.policy.targets or not current.objects:
         return False
-    return actual.revision is None or dict(actual.revision.objects) != dict(current.objects)
+    last = actual.revision
+    return last is None or bool(last.targets) or dict(last.objects) != dict(current.objects)

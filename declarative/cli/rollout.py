@@ -29,7 +29,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: Args, context: Context) -> int:
     """Apply the manifests of an earlier revision."""
-    from declarative.apply.history import pick
+    from declarative.apply.history import pick, within
     from declarative.apply.kept import with_kept_images
     from declarative.apply.manifests import read_back
     from declarative.cli.applying import converge
@@ -44,13 +44,14 @@ def run(args: Args, context: Context) -> int:
         revision = pick(driver, stack, args.to)
         loaded = read_back(driver.revision_files(stack, revision.number), load_options(args, context))
         loaded = replace(loaded, desired=with_kept_images(loaded.desired, revision))
+        policy = within(policy_of(args), revision)
         if args.dry_run:
             from declarative.apply.run import look
             from declarative.cli.plan import show
 
-            show(look(loaded.desired, driver, policy_of(args))[0], context)
+            show(look(loaded.desired, driver, policy)[0], context)
             return 0
     finally:
         driver.close()
     driver = open_driver(args, context, engine=loaded.stack.engine)
-    return converge(loaded, driver, policy_of(args), args, context)
+    return converge(loaded, driver, policy, args, context)
