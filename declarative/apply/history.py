@@ -25,7 +25,7 @@ from declarative.errors import Conflict, DeclarativeError, NotFound
 from declarative.record import record, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from declarative.core.plan import Plan, Policy
     from declarative.core.state import Actual
@@ -73,10 +73,9 @@ def writing(current: Plan, actual: Actual, entry: Entry) -> WriteRevision:
 
 
 def renew(driver: Driver, stack: str, revision: Revision, salt: str) -> None:
-    """Give an entry a new number and date, with nothing lost at any moment in between."""
+    """Date an entry anew. Its number stays: somebody may have read it, and it takes its own place, so nothing is ever lost."""
     files = driver.revision_files(stack, revision.number)
-    driver.execute(_written(stack, replace(revision, number=revision.number + 1), files, salt), _quiet)
-    driver.execute(UntagImage(reference=reference_of(stack, revision.number)), _quiet)
+    driver.execute(_written(stack, revision, files, salt), _quiet)
 
 
 def _written(stack: str, revision: Revision, files: Mapping[str, str], salt: str) -> WriteRevision:
@@ -133,20 +132,23 @@ def forget_all(driver: Driver, stack: str) -> int:
     return len(revisions)
 
 
-def pick(driver: Driver, stack: str, number: int | None) -> Revision:
-    """Find revision `number`, or the one before the last. Raises NotFound with what there is.
+def pick(driver: Driver, stack: str, number: int | None, is_here: Callable[[Revision], bool]) -> Revision:
+    """Find revision `number`, or the last one that is not here any more. Raises NotFound with what there is.
 
-    What was applied to targets alone is passed over: the rest of its manifests was perhaps never anywhere.
+    After an apply that failed half way that is the last one, else the one before it. What was applied to targets alone is
+    passed over: the rest of its manifests was perhaps never anywhere.
     """
     revisions = driver.revisions(stack)
     numbers = [revision.number for revision in revisions]
     subject = f"stack {stack}"
     if number is None:
-        earlier = [revision for revision in revisions[:-1] if not revision.targets]
-        if not earlier:
-            there = f"no whole apply before revision {numbers[-1]}" if revisions else "no apply"
+        whole = [revision for revision in revisions if not revision.targets]
+        if whole and not is_here(whole[-1]):
+            return whole[-1]
+        if len(whole) < 2:
+            there = "one apply" if whole else "no whole apply" if revisions else "no apply"
             raise NotFound(subject, f"its history has {there}, so there is nothing to go back to", "apply a manifest")
-        return earlier[-1]
+        return whole[-2]
     for revision in revisions:
         if revision.number == number:
             return revision
@@ -154,6 +156,14 @@ def pick(driver: Driver, stack: str, number: int | None) -> Revision:
     raise NotFound(
         subject, f"its history has no revision {number}", f"it has {shown}; `declarative history` lists them"
     )
+
+
+def holds(plan: Plan) -> bool:
+    """Whether a revision is what is here, by a plan that would bring it back.
+
+    That containers stopped or fell ill does not count: a release that does so is what people want to undo.
+    """
+    return all(step.verb in ("start", "wait") for step in plan.steps)
 
 
 def within(policy: Policy, revision: Revision) -> Policy:

@@ -6,13 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from declarative.cli import connection
-from declarative.drivers.memory import MemoryDriver, MemoryEngine
-
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tests.unit.cli.console import Console
+    from tests.unit.cli.console import Console, Opened
 
 WEB = """\
 apiVersion: declarative/v1
@@ -25,50 +22,34 @@ spec:
 """
 
 
-class Opened:
-    """An engine in memory that the command line finds, and how it was opened last."""
-
-    def __init__(self) -> None:
-        self.engine = MemoryEngine()
-        self.engine.add_image("busybox:latest")
-        self.read_only: list[bool] = []
-
-    def open(self, *_: object, read_only: bool = False, **__: object) -> MemoryDriver:
-        self.read_only.append(read_only)
-        return MemoryDriver(self.engine)
-
-
 @pytest.fixture
-def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, console: Console) -> Opened:
+def saved(console: Console, opened: Opened, tmp_path: Path) -> Opened:
     """Save the plan that makes the container, as `saved`."""
-    opened = Opened()
-    monkeypatch.setattr(connection, "open_driver", opened.open)
-    monkeypatch.setattr(connection, "open_early", lambda *_, **__: None)
     (tmp_path / "stack.yaml").write_text(WEB)
     assert console("plan", "--stack", "shop", "--out", "saved").code == 0
     return opened
 
 
-def test_a_dry_run_of_a_saved_plan_shows_it_and_changes_nothing(console: Console, opened: Opened) -> None:
+def test_a_dry_run_of_a_saved_plan_shows_it_and_changes_nothing(console: Console, saved: Opened) -> None:
     ran = console("apply", "saved", "--dry-run", "--exit-code")
 
     assert ran.code == 2, ran.err
     assert "create Container/shop-web-1" in ran.out
-    assert opened.read_only[-1]
-    assert not opened.engine.containers
-    assert not [name for name in opened.engine.references if "history" in name]
+    assert saved.read_only[-1]
+    assert not saved.engine.containers
+    assert not [name for name in saved.engine.references if "history" in name]
     assert console("apply", "saved").code == 0
-    assert not opened.read_only[-1]
-    assert list(opened.engine.containers) == ["shop-web-1"]
+    assert not saved.read_only[-1]
+    assert list(saved.engine.containers) == ["shop-web-1"]
 
 
-def test_a_dry_run_refuses_a_saved_plan_that_does_not_fit_any_more(console: Console, opened: Opened) -> None:
+def test_a_dry_run_refuses_a_saved_plan_that_does_not_fit_any_more(console: Console, saved: Opened) -> None:
     assert console("apply", "saved").code == 0
 
     ran = console("apply", "saved", "--dry-run")
     assert ran.code == 1
     assert "Container/shop-web-1: has changed since the plan was saved" in ran.err
-    assert opened.read_only[-1]
+    assert saved.read_only[-1]
 
 
 @pytest.mark.parametrize(
@@ -77,10 +58,10 @@ def test_a_dry_run_refuses_a_saved_plan_that_does_not_fit_any_more(console: Cons
      ("--allow-deletes", "0"), ("--delete-volumes",), ("--allow-retag",), ("--adopt", "Container/web"), ("--no-prune",)],
 )  # fmt: skip
 def test_what_only_planning_heeds_is_refused_beside_a_saved_plan(
-    console: Console, opened: Opened, words: tuple[str, ...]
+    console: Console, saved: Opened, words: tuple[str, ...]
 ) -> None:
     ran = console("apply", "saved", *words)
 
     assert ran.code == 64
     assert f"without {words[0].replace('-f', '--file')}" in ran.err
-    assert not opened.engine.containers
+    assert not saved.engine.containers
