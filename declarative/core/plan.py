@@ -100,7 +100,10 @@ class Step:
 
 @record
 class Finding:
-    """Drift that no step mends: something to know, such as a container that was restarted by hand."""
+    """Drift that no step mends: something to know, such as a container that was restarted by hand.
+
+    It is told until the next revision, or until a whole apply dates the last one anew.
+    """
 
     kind: Kind
     name: str
