@@ -17,16 +17,18 @@ from declarative.core.state import (
     LABEL_REVISION,
     LABEL_STACK,
     LABEL_SUMMARY,
+    LABEL_TARGETS,
     LABEL_UPDATES,
+    Revision,
 )
-from declarative.errors import DeclarativeError, NotFound
-from declarative.record import record
+from declarative.errors import Conflict, DeclarativeError, NotFound
+from declarative.record import record, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from declarative.core.plan import Plan
-    from declarative.core.state import Actual, Revision
+    from declarative.core.plan import Plan, Policy
+    from declarative.core.state import Actual
     from declarative.drivers.port import Driver, Progress
 
 KEPT = 20
@@ -38,8 +40,7 @@ class Entry:
     """What one entry is made of, beside the plan.
 
     `updates`: what was changed in place, by container, since it was made or since the last entry; `remade`: the containers
-    that were made anew, of whose older changes nothing is left. `partial`: only targets were applied, so what is not there
-    is not claimed.
+    that were made anew, of whose older changes nothing is left. `targets`: what alone was applied; empty for everything.
     """
 
     files: Mapping[str, str]
@@ -47,7 +48,7 @@ class Entry:
     remade: frozenset[str] = frozenset()
     summary: str = ""
     salt: str = ""
-    partial: bool = False
+    targets: frozenset[str] = frozenset()
 
 
 def record_entry(driver: Driver, action: WriteRevision) -> int:
@@ -60,48 +61,34 @@ def record_entry(driver: Driver, action: WriteRevision) -> int:
 def writing(current: Plan, actual: Actual, entry: Entry) -> WriteRevision:
     """Give what writes an entry, the next one after the last."""
     last = actual.revision
-    number = last.number + 1 if last is not None else 1
-    objects = dict(current.objects)
-    if entry.partial:
-        before = last.objects if last is not None else {}
-        objects = {name: content for name, content in objects.items() if name in before or _is_there(name, actual)}
-    updates = _all_updates(last, entry, objects)
-    labels = {
-        LABEL_STACK: current.stack,
-        LABEL_KIND: "History",
-        LABEL_REVISION: str(number),
-        LABEL_OBJECTS: _json(objects),
-        LABEL_UPDATES: _json(_sealed(updates, entry.salt)),
-        LABEL_SUMMARY: entry.summary,
-    }
-    return WriteRevision(stack=current.stack, number=number, files=entry.files, labels=labels)
+    revision = Revision(
+        number=last.number + 1 if last is not None else 1,
+        applied_at="",  # dated by the engine
+        summary=entry.summary,
+        updates=_all_updates(last, entry, current.objects),
+        objects=current.objects,
+        targets=entry.targets,
+    )
+    return _written(current.stack, revision, entry.files, entry.salt)
 
 
 def renew(driver: Driver, stack: str, revision: Revision, salt: str) -> None:
-    """Give an entry a new number and date, with nothing lost at any moment in between."""
+    """Date an entry anew. Its number stays: somebody may have read it, and it takes its own place, so nothing is ever lost."""
     files = driver.revision_files(stack, revision.number)
+    driver.execute(_written(stack, revision, files, salt), _quiet)
+
+
+def _written(stack: str, revision: Revision, files: Mapping[str, str], salt: str) -> WriteRevision:
     labels = {
         LABEL_STACK: stack,
         LABEL_KIND: "History",
-        LABEL_REVISION: str(revision.number + 1),
+        LABEL_REVISION: str(revision.number),
         LABEL_OBJECTS: _json(dict(revision.objects)),
         LABEL_UPDATES: _json(_sealed(revision.updates, salt)),
         LABEL_SUMMARY: revision.summary,
+        LABEL_TARGETS: _json(sorted(revision.targets)),
     }
-    driver.execute(WriteRevision(stack=stack, number=revision.number + 1, files=files, labels=labels), _quiet)
-    driver.execute(UntagImage(reference=reference_of(stack, revision.number)), _quiet)
-
-
-def _is_there(name: str, actual: Actual) -> bool:
-    kind, _, rest = name.partition("/")
-    pools: dict[str, Mapping[str, Any]] = {
-        "Container": actual.containers,
-        "Job": actual.containers,
-        "Network": actual.networks,
-        "Volume": actual.volumes,
-        "Tag": actual.references,
-    }
-    return rest in pools.get(kind, {})
+    return WriteRevision(stack=stack, number=revision.number, files=files, labels=labels)
 
 
 def _all_updates(last: Revision | None, entry: Entry, objects: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
@@ -145,16 +132,23 @@ def forget_all(driver: Driver, stack: str) -> int:
     return len(revisions)
 
 
-def pick(driver: Driver, stack: str, number: int | None) -> Revision:
-    """Find revision `number`, or the one before the last. Raises NotFound with what there is."""
+def pick(driver: Driver, stack: str, number: int | None, is_here: Callable[[Revision], bool]) -> Revision:
+    """Find revision `number`, or the last one that is not here any more. Raises NotFound with what there is.
+
+    After an apply that failed half way that is the last one, else the one before it. What was applied to targets alone is
+    passed over: the rest of its manifests was perhaps never anywhere.
+    """
     revisions = driver.revisions(stack)
     numbers = [revision.number for revision in revisions]
     subject = f"stack {stack}"
     if number is None:
-        if len(revisions) < 2:
-            there = "one apply" if revisions else "no apply"
+        whole = [revision for revision in revisions if not revision.targets]
+        if whole and not is_here(whole[-1]):
+            return whole[-1]
+        if len(whole) < 2:
+            there = "one apply" if whole else "no whole apply" if revisions else "no apply"
             raise NotFound(subject, f"its history has {there}, so there is nothing to go back to", "apply a manifest")
-        return revisions[-2]
+        return whole[-2]
     for revision in revisions:
         if revision.number == number:
             return revision
@@ -162,6 +156,24 @@ def pick(driver: Driver, stack: str, number: int | None) -> Revision:
     raise NotFound(
         subject, f"its history has no revision {number}", f"it has {shown}; `declarative history` lists them"
     )
+
+
+def holds(plan: Plan) -> bool:
+    """Whether a revision is what is here, by a plan that would bring it back.
+
+    That containers stopped or fell ill does not count: a release that does so is what people want to undo.
+    """
+    return all(step.verb in ("start", "wait") for step in plan.steps)
+
+
+def within(policy: Policy, revision: Revision) -> Policy:
+    """Bring of a revision only back what was applied then. Raises Conflict where other targets are asked for."""
+    if not revision.targets:
+        return policy
+    if not policy.targets <= revision.targets:
+        problem = f"of its manifests only {', '.join(sorted(revision.targets))} was applied"
+        raise Conflict(f"revision {revision.number}", problem, "leave --target out, or choose another revision")
+    return replace(policy, targets=policy.targets or revision.targets)
 
 
 def reference_of(stack: str, number: int) -> str:

@@ -1,7 +1,7 @@
 """`apply`: snapshot → plan → execute → record. The one road by which an engine is changed.
 
 The rule that keeps it simple: what is executed was planned under the lock, from what was seen under the lock. A stack that is
-in sync takes no lock and writes nothing, unless a killed apply left its lock.
+in sync takes no lock and writes nothing, unless a killed apply left its lock, or there is something to be noted in the history.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from declarative.apply.events import Note, Outcome, Planned, silent
 from declarative.apply.report import Report
 from declarative.apply.scope import scope_of
 from declarative.apply.stop import Stop
+from declarative.core.actions import RestartContainer, StartContainer
 from declarative.core.plan import Plan, Policy
 from declarative.core.planner import plan
 from declarative.errors import DeclarativeError
@@ -79,7 +80,8 @@ def apply(desired: Desired, driver: Driver, options: ApplyOptions) -> Report:
     first, actual = look(desired, driver, options.policy)
     if options.check is not None:
         options.check(first, actual)
-    if first.in_sync and not actual.leftovers and not _unrecorded(first, actual, options):
+    noted = not _unrecorded(first, actual, options) and not _unacknowledged(first, options)
+    if first.in_sync and not actual.leftovers and noted:
         return Report(stack=first.stack, engine=first.engine, notes=first.notes, seconds=time.monotonic() - begun)
     options.stop.check()
     holder = options.holder()  # the same in every attempt: by its nonce we know the lock as ours
@@ -112,10 +114,12 @@ class _Apply:
                 options.check(current, actual)
             if current.in_sync:
                 if number == 1 and not _unrecorded(current, actual, options):
+                    self._acknowledge(current, actual)
                     return self._report(current)  # taking the lock was all: it sweeps what a killed apply left
                 break
             options.stop.guarded = True
             if options.stop.requested:
+                self._renew_history(actual)
                 return self._report(current)
             options.tell(Planned(plan=current, round=number))
             last = not current.deferred and not _needs_look(current, options.policy)
@@ -199,7 +203,7 @@ class _Apply:
             remade=frozenset(remade),
             summary=summary(outcomes),
             salt=self.options.salt(),
-            partial=bool(self.options.policy.targets),
+            targets=self.options.policy.targets,
         )
         return writing(current, actual, entry)
 
@@ -215,14 +219,24 @@ class _Apply:
         self.lease.check()
         return self.options.insist(lambda: record_entry(self.driver, action))
 
-    def _renew_history(self, actual: Actual) -> None:
-        """Where a rollout went back, its container was started by us: date the last entry anew, or that looks like drift."""
+    def _acknowledge(self, current: Plan, actual: Actual) -> None:
+        """Date the last entry anew where all that drifted is what no step mends: it is told now, and no news any more."""
         from declarative.apply.history import renew
 
-        went_back = any(
-            out.step.rollout is not None and out.state in ("failed", "interrupted") for out in self.outcomes
-        )
-        if went_back and actual.revision is not None and not self.options.stop.abandon:
+        revision = actual.revision
+        if revision is None or not _unacknowledged(current, self.options):
+            return
+        salt = self.options.salt()
+        self.options.insist(lambda: renew(self.driver, self.desired.stack, revision, salt))
+        found = [f"{finding.kind}/{finding.name}: {finding.cause}" for finding in current.findings]
+        self.notes |= dict.fromkeys(f"{text}; taken note of, and no drift from now on" for text in found)
+
+    def _renew_history(self, actual: Actual) -> None:
+        """Where we started a container that was there before: date the last entry anew, or that looks like drift."""
+        from declarative.apply.history import renew
+
+        ours = any(_started_again(outcome) for outcome in self.outcomes)
+        if ours and actual.revision is not None and not self.options.stop.abandon:
             with suppress(DeclarativeError):
                 renew(self.driver, self.desired.stack, actual.revision, self.options.salt())
 
@@ -245,8 +259,23 @@ def _needs_look(current: Plan, policy: Policy) -> bool:
     )
 
 
+def _started_again(outcome: Outcome) -> bool:
+    """Whether a step started a container that there was already: an old one that came back, or one that had stopped."""
+    step = outcome.step
+    if outcome.state == "skipped" or (step.rollout is not None and outcome.state == "done"):
+        return False
+    starts = any(isinstance(action, (StartContainer, RestartContainer)) for action in step.actions)
+    return step.rollout is not None or (starts and step.verb in ("start", "update"))
+
+
+def _unacknowledged(current: Plan, options: ApplyOptions) -> bool:
+    """Whether there is drift that no step mends, which a whole apply takes note of."""
+    return bool(current.findings) and options.files is not None and not options.policy.targets
+
+
 def _unrecorded(current: Plan, actual: Actual, options: ApplyOptions) -> bool:
-    """Whether the last apply was cut between its last step and its entry in the history."""
+    """Whether what is there has no entry: the last apply was cut before it, or it was of targets, and all the rest is there."""
     if options.files is None or options.policy.targets or not current.objects:
         return False
-    return actual.revision is None or dict(actual.revision.objects) != dict(current.objects)
+    last = actual.revision
+    return last is None or bool(last.targets) or dict(last.objects) != dict(current.objects)

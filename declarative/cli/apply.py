@@ -19,7 +19,11 @@ def add_arguments(parser: Parser) -> None:
     add_common(parser)
     add_policy(parser)
     add_execution(parser)
-    parser.add_argument("--dry-run", action="store_true", help="only show the plan, as `declarative plan`")
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="only show the plan, as `declarative plan`; of PLAN, whether it still fits",
+    )
     parser.add_argument("--exit-code", action="store_true", help="exit with 2 if something was changed")
 
 
@@ -28,7 +32,7 @@ def run(args: Args, context: Context) -> int:
     from declarative.cli.opening import open_stack, policy_of
 
     if args.saved:
-        from declarative.cli.applying import apply_saved
+        from declarative.cli.saved import apply_saved
 
         return apply_saved(args, context)
     if args.dry_run:

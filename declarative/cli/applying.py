@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from declarative.cli.options import Args
     from declarative.core.plan import Plan, Policy
     from declarative.core.resources import Desired
-    from declarative.core.state import Actual
     from declarative.drivers.docker import DockerDriver
     from declarative.drivers.port import Driver
     from declarative.manifest.load import Loaded
@@ -123,28 +122,3 @@ def _conclude_text(report: Report, context: Context) -> None:
     if left:
         text += f"; {left} of {len(report.outcomes)} steps not done"
     screen.line(screen.paint(f"{report.stack}: {text} ({report.seconds:.1f}s)", "bold"))
-
-
-def apply_saved(args: Args, context: Context) -> int:
-    """Apply a saved plan; refuses if what its steps touch has changed since."""
-    from declarative.apply.manifests import files_of
-    from declarative.apply.saved import check_engine, load, still_fits
-    from declarative.cli.connection import open_driver
-    from declarative.cli.opening import load_options
-    from declarative.record import replace
-
-    saved = load(context.folder / args.saved)
-    loaded = saved.read_manifests(load_options(args, context))
-    driver = open_driver(args, context, engine=loaded.stack.engine)
-
-    def check(plan: Plan, actual: Actual) -> None:
-        still_fits(saved, plan, actual)
-
-    try:
-        check_engine(saved, driver.address)
-        options = options_of(args, context, saved.policy, "apply")
-        options = replace(options, files=lambda: files_of(loaded), check=check)
-        report = execute(loaded.desired, driver, options, args, context)
-    finally:
-        driver.close()
-    return conclude(report, args, context)

@@ -39,12 +39,19 @@ def run(args: Args, context: Context) -> int:
             driver.close()
     if context.json:
         document = [
-            {"number": item.number, "applied_at": item.applied_at, "summary": item.summary} for item in revisions
+            {
+                "number": item.number,
+                "applied_at": item.applied_at,
+                "summary": item.summary,
+                "targets": sorted(item.targets),
+            }
+            for item in revisions
         ]
         context.print_json({"stack": stack, "revisions": document})
         return 0
     for item in revisions:
-        context.out.line(f"{item.number:>4}  {item.applied_at[:19].replace('T', ' ')}  {item.summary}")
+        only = f" (only {', '.join(sorted(item.targets))})" if item.targets else ""
+        context.out.line(f"{item.number:>4}  {item.applied_at[:19].replace('T', ' ')}  {item.summary}{only}")
     if not revisions:
         context.out.line(f"{stack}: nothing was applied yet")
     return 0

@@ -9,8 +9,14 @@ from declarative.cli.options import Parser, add_common, add_execution, add_polic
 if TYPE_CHECKING:
     from declarative.cli.context import Context
     from declarative.cli.options import Args
+    from declarative.core.state import Revision
+    from declarative.drivers.port import Driver
+    from declarative.manifest.load import Loaded
 
-HELP = "Undo an apply: bring back the revision before the last one, or --to N. `declarative history` lists them."
+HELP = (
+    "Undo an apply: bring back the revision before the last one, or --to N. `declarative history` lists them.\n"
+    "After an apply that failed half way it is the last one: a revision is an apply that was done."
+)
 
 
 def add_arguments(parser: Parser) -> None:
@@ -21,7 +27,7 @@ def add_arguments(parser: Parser) -> None:
     add_policy(undo)
     add_execution(undo)
     undo.add_argument(
-        "--to", type=int, default=None, metavar="N", help="the revision (default: the one before the last)"
+        "--to", type=int, default=None, metavar="N", help="the revision (default: the last that is not there now)"
     )
     undo.add_argument("--dry-run", action="store_true", help="only show the plan")
     undo.add_argument("--exit-code", action="store_true", help="exit with 2 if something was changed")
@@ -29,28 +35,41 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: Args, context: Context) -> int:
     """Apply the manifests of an earlier revision."""
-    from declarative.apply.history import pick
-    from declarative.apply.kept import with_kept_images
-    from declarative.apply.manifests import read_back
+    from declarative.apply.history import holds, pick, within
+    from declarative.apply.run import look
     from declarative.cli.applying import converge
     from declarative.cli.connection import open_driver
     from declarative.cli.history import stack_of
-    from declarative.cli.opening import load_options, policy_of
-    from declarative.record import replace
+    from declarative.cli.opening import policy_of
+
+    def is_here(revision: Revision) -> bool:
+        return holds(look(_read(driver, stack, revision, args, context).desired, driver, policy_of(args))[0])
 
     stack, engine = stack_of(args, context)
     driver = open_driver(args, context, engine=engine, read_only=True)
     try:
-        revision = pick(driver, stack, args.to)
-        loaded = read_back(driver.revision_files(stack, revision.number), load_options(args, context))
-        loaded = replace(loaded, desired=with_kept_images(loaded.desired, revision))
+        revision = pick(driver, stack, args.to, is_here)
+        policy = within(policy_of(args), revision)
+        loaded = _read(driver, stack, revision, args, context)
+        if not context.json:
+            context.out.line(context.out.paint(f"{stack}: back to revision {revision.number}", "bold"))
         if args.dry_run:
-            from declarative.apply.run import look
             from declarative.cli.plan import show
 
-            show(look(loaded.desired, driver, policy_of(args))[0], context)
+            show(look(loaded.desired, driver, policy)[0], context)
             return 0
     finally:
         driver.close()
     driver = open_driver(args, context, engine=loaded.stack.engine)
-    return converge(loaded, driver, policy_of(args), args, context)
+    return converge(loaded, driver, policy, args, context)
+
+
+def _read(driver: Driver, stack: str, revision: Revision, args: Args, context: Context) -> Loaded:
+    """Read the manifests of a revision, with the images that it had."""
+    from declarative.apply.kept import with_kept_images
+    from declarative.apply.manifests import read_back
+    from declarative.cli.opening import load_options
+    from declarative.record import replace
+
+    loaded = read_back(driver.revision_files(stack, revision.number), load_options(args, context))
+    return replace(loaded, desired=with_kept_images(loaded.desired, revision))

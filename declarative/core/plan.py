@@ -100,7 +100,10 @@ class Step:
 
 @record
 class Finding:
-    """Drift that no step mends: something to know, such as a container that was restarted by hand."""
+    """Drift that no step mends: something to know, such as a container that was restarted by hand.
+
+    It is told until the next revision, or until a whole apply dates the last one anew.
+    """
 
     kind: Kind
     name: str
@@ -114,8 +117,8 @@ class Plan:
     """Steps in an order in which every step comes after all it needs. `deferred`: why a second plan must follow.
 
     `notes` are for the person: what was left alone and why. `objects`: what the stack holds once the plan is done (see
-    Revision.objects; a Tag's image id is "" where it is yet to be made). `updates`: what is changed in place, container →
-    path → value, kept with the next revision.
+    Revision.objects; a Tag's image id is "" where it is yet to be made); what targets leave undone is there as the last
+    revision had it. `updates`: what is changed in place, container → path → value, kept with the next revision.
     """
 
     stack: str

@@ -30,6 +30,7 @@ LABEL_REVISION = "declarative.revision"  # on history images: the number
 LABEL_OBJECTS = "declarative.objects"  # on history images: JSON of Revision.objects
 LABEL_UPDATES = "declarative.updates"  # on history images: JSON of Revision.updates, secrets sealed
 LABEL_SUMMARY = "declarative.summary"  # on history images: "2 created, 1 replaced"
+LABEL_TARGETS = "declarative.targets"  # on history images: JSON of Revision.targets
 
 # Engine names of the two halves of a replacement that is under way: NAME.new, NAME.old
 SUFFIX_NEW = ".new"
@@ -165,7 +166,8 @@ class Revision:
     `updates`: container → paths changed in place since it was made, with their new values (its label cannot change).
     `objects`: what the stack had after that apply: "Container/web-1", "Network/STACK_back", … → "", a "Job/NAME" → digest
     of what ran, "Tag/REFERENCE" (asked for by an Image) and "Version/REFERENCE" (by a TagScheme) → image id. By these a
-    later plan tells what was removed or moved by hand from what is new.
+    later plan tells what was removed or moved by hand from what is new. `targets`: what alone was applied of the manifests
+    ("Container/web"); empty for all of them.
     """
 
     number: int
@@ -174,6 +176,7 @@ class Revision:
     summary: str = ""
     updates: Mapping[str, Canonical] = field(default_factory=dict)
     objects: Mapping[str, str] = field(default_factory=dict)
+    targets: frozenset[str] = frozenset()
 
 
 @record

@@ -35,6 +35,7 @@ def test_history_is_read_back_as_it_was_written(bench: Bench) -> None:
         action = do.WriteRevision(stack=bench.stack, number=number, files=files, labels=labels)
         bench.do(action)
     bench.do(action)
+    assert _nameless(bench) == set()
     assert [revision.number for revision in bench.driver.revisions(bench.stack)] == [1, 2, 10]
     newest = bench.look().revision
     assert newest is not None

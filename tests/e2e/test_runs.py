@@ -210,6 +210,36 @@ def test_drift_is_found_in_all_its_forms_and_told_once(declarative_cli: Cli, eng
     declarative_cli("drift").expect(0)
 
 
+@pytest.mark.usefixtures("stack")
+def test_a_restart_is_told_until_a_whole_apply_takes_note_of_it(declarative_cli: Cli, engine: Engine) -> None:
+    declarative_cli("apply").expect(0)
+    time.sleep(1.1)  # entries are dated by the second
+    engine.docker("restart", "-t", "0", "runs-web-1")
+    assert "restarted by hand or with the engine" in declarative_cli("drift").expect(3).out
+    assert "taken note of" in declarative_cli("apply", "--exit-code").expect(0).out
+
+    declarative_cli("drift").expect(0)
+    assert declarative_cli("apply").expect(0).out == "runs: in sync, nothing to do\n"
+    revisions = declarative_cli("history", "-o", "json").expect(0).json()["revisions"]
+    assert [revision["number"] for revision in revisions] == [1]
+    assert engine.docker("images", "--quiet", "--filter", "dangling=true").stdout == ""
+
+
+def test_undo_after_an_apply_that_failed_half_way_goes_to_the_last_good_one(
+    declarative_cli: Cli, engine: Engine, stack: Path
+) -> None:
+    for seconds in (1000, 1001):
+        stack.write_text(_STACK + web(f"exec sleep {seconds}"))
+        declarative_cli("apply").expect(0)
+    stack.write_text(_STACK + web("exec sleep 1002") + web("exit 3", "  depends_on: [web]\n", name="new"))
+    declarative_cli("apply").expect(1)
+    assert inspect(engine, "runs-web-1")["Config"]["Cmd"][-1] == "exec sleep 1002"
+
+    assert "back to revision 2" in declarative_cli("rollout", "undo", "--stack", "runs").expect(0).out
+    assert inspect(engine, "runs-web-1")["Config"]["Cmd"][-1] == "exec sleep 1001"
+    assert names(engine) == ["runs-web-1"]
+
+
 def test_status_says_what_runs_with_and_without_a_manifest(declarative_cli: Cli, engine: Engine, stack: Path) -> None:
     declarative_cli("apply").expect(0)
     ended = declarative_cli("status", "--exit-code").expect(0)

@@ -14,7 +14,7 @@ from declarative.errors import DeclarativeError, Invalid
 from declarative.record import field, record, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from declarative.core.plan import Policy
     from declarative.core.resources import Desired
@@ -70,6 +70,9 @@ class Draft:
             for number, entry in enumerate(self.entries)
         ]
         chosen = self._chosen(edges)
+        left = {
+            name for at in range(len(self.entries)) if at not in chosen for name in _concerned(self.entries[at].step)
+        }
         order = _order(edges, chosen)
         ids = {at: number for number, at in enumerate(order, start=1)}
         steps = tuple(
@@ -83,9 +86,16 @@ class Draft:
             findings=tuple(self.findings),
             deferred=tuple(self.deferred),
             notes=tuple(self.notes),
-            objects=self.objects,
-            updates=self.updates,
+            objects=self._objects(left),
+            updates={name: paths for name, paths in self.updates.items() if f"Container/{name}" not in left},
         )
+
+    def _objects(self, left: set[str]) -> dict[str, str]:
+        """Give what there is once the plan is done. What targets leave undone is as it was after the last apply."""
+        revision = self.actual.revision
+        before = revision.objects if revision is not None else {}
+        done = {name: content for name, content in self.objects.items() if name not in left}
+        return done | {name: content for name, content in before.items() if name in left}
 
     def _chosen(self, edges: list[list[int]]) -> set[int]:
         """All steps, or with targets those of the targets and everything they need."""
@@ -108,6 +118,16 @@ class Draft:
             near = ", ".join(sorted(name for name in known if name.split("/")[-1] == target.split("/")[-1]))
             remedy = f"did you mean {near}?" if near else f"the stack has {', '.join(sorted(known)) or 'nothing'}"
             self.problems.append(Invalid(target, "no such resource to target", remedy))
+
+
+def _concerned(step: Step) -> Iterator[str]:
+    """Name the objects of a revision (see Revision.objects) that a step brings about, changes or removes."""
+    yield from step.touches
+    if step.kind == "Job":
+        yield step.label
+    for name in step.touches:
+        if name.startswith("Tag/"):
+            yield f"Version/{name.removeprefix('Tag/')}"
 
 
 def known_resources(desired: Desired) -> set[str]:

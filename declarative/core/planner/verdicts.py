@@ -211,7 +211,7 @@ class Judge:
         return Change(path="spec.container_name", before=state.name, after=verdict.name, origin=origin, source=place)
 
     def _note_restart(self, verdict: Verdict, state: ContainerState) -> None:
-        """Find what was stopped and started since the last apply, not by a restart policy: somebody did it by hand."""
+        """Find what was stopped and started since the last apply, not by a restart policy: by hand, or with its engine."""
         revision = self._draft.actual.revision
         if revision is None or state.restarts or not state.finished or state.started <= revision.applied_at:
             return
@@ -219,7 +219,7 @@ class Judge:
             Finding(
                 kind="Container",
                 name=verdict.name,
-                cause=f"restarted by hand at {state.started}",
+                cause=f"restarted by hand or with the engine at {state.started}",
                 source=verdict.wanted.container.places.at(""),
             )
         )

@@ -33,13 +33,17 @@ _LOADED = re.compile(r"Loaded image ID: (sha256:[0-9a-f]{64})")
 
 
 def write(client: EngineClient, action: WriteRevision, prepared: str = "") -> None:
-    """Keep one revision; `prepared` is what `prepare` gave for it. Writing the same number again replaces it."""
+    """Keep one revision; `prepared` is what `prepare` gave for it. Writing the same number again replaces it.
+
+    The caller holds the stack's lock: whatever has no name then is of no use to anybody.
+    """
     reference = reference_of(action.stack, action.number)
     if prepared:
         with suppress(NotFound):  # somebody has cleaned up
             tag(client, prepared, reference)
             return
     _load(client, action, reference)
+    sweep(client, action.stack)  # what had this number
 
 
 def prepare(client: EngineClient, action: WriteRevision) -> str:
@@ -51,7 +55,7 @@ def prepare(client: EngineClient, action: WriteRevision) -> str:
 
 
 def sweep(client: EngineClient, stack: str) -> None:
-    """Remove what was prepared by an apply that was killed."""
+    """Remove revisions without a name: prepared by an apply that was killed, or replaced."""
     filters = {"dangling": ["true"], "label": [f"{LABEL_STACK}={stack}", f"{LABEL_KIND}={KIND_HISTORY}"]}
     for item in client.get_json("/images/json", {"filters": filters}) or ():
         image = read_image_summary(item)

@@ -6,13 +6,14 @@ The rule: one list tells ids, references and labels of all images; only those th
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from declarative.core import canonical
 from declarative.core.state import (
     LABEL_OBJECTS,
     LABEL_REVISION,
     LABEL_SUMMARY,
+    LABEL_TARGETS,
     LABEL_UPDATES,
     ImageConfig,
     ImageState,
@@ -24,6 +25,7 @@ from declarative.oci.reference import Reference
 if TYPE_CHECKING:
     from declarative.dockerapi.wire import Json
 
+_T = TypeVar("_T")
 _NONE = "<none>"
 HISTORY = "declarative-history"
 
@@ -117,23 +119,25 @@ def read_revisions(documents: Json, stack: str) -> list[Revision]:
 
 def _revision(document: Json) -> Revision:
     labels = document["Labels"]
-    updates = _map(labels.get(LABEL_UPDATES, ""))
+    updates = _decoded(labels.get(LABEL_UPDATES, ""), dict)
     return Revision(
         number=int(labels[LABEL_REVISION]),
         applied_at=_rfc3339(document.get("Created", 0)),
         image_id=document["Id"],
         summary=labels.get(LABEL_SUMMARY, ""),
         updates={name: canonical.decode(json.dumps(flat)) or {} for name, flat in updates.items()},
-        objects={name: str(value) for name, value in _map(labels.get(LABEL_OBJECTS, "")).items()},
+        objects={name: str(value) for name, value in _decoded(labels.get(LABEL_OBJECTS, ""), dict).items()},
+        targets=frozenset(map(str, _decoded(labels.get(LABEL_TARGETS, ""), list))),
     )
 
 
-def _map(text: str) -> dict[str, Any]:
+def _decoded(text: str, kind: type[_T]) -> _T:
+    """Decode a label; empty where it is not what we write there."""
     try:
-        found = json.loads(text) if text else {}
+        found = json.loads(text) if text else None
     except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
+        return kind()
+    return found if isinstance(found, kind) else kind()
 
 
 def _rfc3339(seconds: int) -> str:

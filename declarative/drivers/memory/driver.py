@@ -159,7 +159,8 @@ class MemoryDriver:
         owner = Owner(stack=action.stack, kind=KIND_HISTORY, name=str(action.number))
         labels = {**action.labels, **owned_labels(owner), LABEL_REVISION: str(action.number)}
         config, reference = ImageConfig(labels=labels), f"declarative-history/{action.stack}:{action.number}"
-        self._keep(config, _json(dict(action.files)), (reference,))
+        self.engine.drop_reference(reference)
+        self._keep(config, f"{self.engine.clock()} {_json(dict(action.files))}", (reference,))
         self.engine.image(reference).files = dict(action.files)
 
     # ---- networks, volumes, containers

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from declarative.core.resources import NetworkSpec, VolumeSpec
 from declarative.core.state import ImageConfig, Owner
-from declarative.drivers.memory.life import Program, Run, look, usual_program
+from declarative.drivers.memory.life import Program, Run, finished, look, usual_program
 from declarative.drivers.memory.merge import limits, merged
 from declarative.drivers.memory.registry import MemoryRegistry
 from declarative.errors import Conflict, Failed, Invalid, NotFound
@@ -214,7 +214,11 @@ class MemoryEngine:
         if mode.startswith("container:") and not self.living(self.box(mode.partition(":")[2])):
             raise Conflict(f"container {name}", f"{mode} does not run", "start that container first")
         self._check_ports(box)
-        box.run = Run(begun=self.clock())
+        box.run = Run(begun=self.clock(), former=self.finished(box))
+
+    def finished(self, box: Box) -> float | None:
+        """Say when a container ended last; None where it never did."""
+        return None if box.run is None else finished(box.spec, box.program, box.run, self.clock())
 
     def _check_ports(self, box: Box) -> None:
         wanted = {(port.published, port.protocol): port.host_ip for port in box.spec.ports if port.published}

@@ -51,10 +51,11 @@ def usual_program(spec: ContainerSpec) -> Program:
 
 @record
 class Run:
-    """One start of a container: when, and what stopped it by hand since (`stopped`, `killed_code`)."""
+    """One start of a container: when, when it was stopped by hand since, and when the run before it had ended (`former`)."""
 
     begun: float
     stopped: float | None = None
+    former: float | None = None
 
 
 def look(spec: ContainerSpec, program: Program, run: Run, now: float) -> tuple[RunState, Health, int, int]:
@@ -74,6 +75,13 @@ def look(spec: ContainerSpec, program: Program, run: Run, now: float) -> tuple[R
     if most is not None and count >= most:
         return "exited", "", program.exit_code, most
     return "restarting", "", program.exit_code, max(count, 1)
+
+
+def finished(spec: ContainerSpec, program: Program, run: Run, now: float) -> float | None:
+    """Work out when it last ended, in this run or the one before; None: never."""
+    if look(spec, program, run, now)[0] != "exited":
+        return run.former
+    return run.begun + (program.exits_after or 0.0) if run.stopped is None else run.stopped
 
 
 def _restarts(policy: str, code: int) -> bool:

@@ -65,6 +65,7 @@ def _is_of(box: Box, stack: str) -> bool:
 def container_state(engine: MemoryEngine, box: Box) -> ContainerState:
     """See one container."""
     state, health, code, restarts = engine.state(box)
+    finished = engine.finished(box)
     return ContainerState(
         name=box.name,
         id=box.id,
@@ -78,6 +79,7 @@ def container_state(engine: MemoryEngine, box: Box) -> ContainerState:
         restarts=restarts,
         created=rfc3339(box.created),
         started="" if box.run is None else rfc3339(box.run.begun),
+        finished="" if finished is None else rfc3339(finished),
     )
 
 

@@ -8,20 +8,22 @@ from typing import TYPE_CHECKING
 import pytest
 
 from declarative.apply.events import StepEnded, StepStarted
-from declarative.apply.history import KEPT, forget_all, pick
+from declarative.apply.history import KEPT, forget_all, pick, within
 from declarative.apply.manifests import files_of, read_back
 from declarative.core.actions import WriteRevision
+from declarative.core.plan import Policy
 from declarative.drivers.memory import MemoryDriver
 from declarative.drivers.memory.life import Program
-from declarative.errors import Failed, Invalid, NotFound
+from declarative.errors import Conflict, Failed, Invalid, NotFound
 from declarative.manifest.load import LoadOptions
-from tests.unit.apply.world import container
+from tests.unit.apply.world import HEAD, container, job
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
     from declarative.core.actions import Action
+    from declarative.core.state import Revision
     from declarative.drivers.port import Progress
     from tests.unit.apply.world import World
 
@@ -51,7 +53,7 @@ def test_a_rollout_that_went_back_is_no_restart_by_hand(world: World) -> None:
 
     assert plan.in_sync
     assert not plan.findings
-    assert [revision.number for revision in world.driver.revisions("shop")] == [2]
+    assert [revision.number for revision in world.driver.revisions("shop")] == [1]
 
 
 def test_an_entry_that_a_crash_prevented_is_written_by_the_next_apply(world: World) -> None:
@@ -166,16 +168,22 @@ def test_changes_in_place_are_remembered_until_the_container_is_made_anew(world:
     assert "shop-web-1" not in last.updates
 
 
+def there(_: Revision) -> bool:
+    """Say that a revision is what is there now."""
+    return True
+
+
 def test_going_back_means_the_one_before_the_last(world: World) -> None:
     for number in (9000, 9001, 9002):
         world.apply(container("web", f"sleep {number}"))
 
-    assert pick(world.driver, "shop", None).number == 2
-    assert pick(world.driver, "shop", 1).number == 1
+    assert pick(world.driver, "shop", None, there).number == 2
+    assert pick(world.driver, "shop", None, lambda _: False).number == 3
+    assert pick(world.driver, "shop", 1, there).number == 1
     with pytest.raises(NotFound, match="no revision 9"):
-        pick(world.driver, "shop", 9)
+        pick(world.driver, "shop", 9, there)
     with pytest.raises(NotFound, match="nothing to go back to"):
-        pick(world.driver, "other", None)
+        pick(world.driver, "other", None, there)
 
 
 def test_a_whole_history_can_be_forgotten(world: World) -> None:
@@ -202,3 +210,93 @@ def test_targets_claim_only_what_is_there(world: World) -> None:
     assert "Container/shop-db-1" not in revision.objects
     world.apply(text)
     assert "Container/shop-db-1" in world.driver.revisions("shop")[-1].objects
+
+
+WEB = frozenset({"Container/web"})
+
+
+def image(version: str) -> str:
+    """Write an Image that is built, and a TagScheme for it."""
+    built = f'{{build: {{context: ., dockerfile_inline: "FROM busybox\\nLABEL v={version}\\n"}}, tags: [edge]}}'
+    scheme = f"---\n{HEAD}kind: TagScheme\nmetadata: {{name: release}}\nspec: {{image: app, version: {version}}}\n"
+    return f"---\n{HEAD}kind: Image\nmetadata: {{name: app}}\nspec: {built}\n{scheme}"
+
+
+def test_a_job_that_targets_left_out_is_not_claimed_to_have_run(world: World) -> None:
+    world.apply(container("web") + job("mig", "true"))
+    ran = world.driver.revisions("shop")[0].objects["Job/shop-mig-1"]
+    changed = container("web", "sleep 9001") + job("mig", "echo second")
+    world.apply(changed, targets=WEB)
+    assert world.driver.revisions("shop")[-1].objects["Job/shop-mig-1"] == ran
+    world.engine.remove("shop-mig-1", volumes=True)  # docker container prune
+    (step,) = world.look(changed)[0].steps
+    assert (step.label, step.cause) == ("Job/shop-mig-1", "spec or image changed")
+
+    world.apply(changed)
+    assert world.command("shop-mig-1") == ("echo", "second")
+
+
+def test_a_job_that_never_ran_is_not_claimed_at_all(world: World) -> None:
+    world.apply(container("web") + job("mig", "true"), targets=WEB)
+
+    assert "Job/shop-mig-1" not in world.driver.revisions("shop")[-1].objects
+
+
+def test_tags_and_versions_that_targets_left_out_stay_what_they_were(world: World) -> None:
+    world.apply(container("web") + image("1.0.0"))
+    first = world.driver.revisions("shop")[-1].objects
+    world.apply(container("web", "sleep 9001") + image("1.1.0"), targets=WEB)
+    second = world.driver.revisions("shop")[-1].objects
+
+    moving = {name: content for name, content in first.items() if content and not name.endswith((":1.0", ":1.0.0"))}
+    assert moving.keys() == {"Tag/shop/app:edge", "Version/shop/app:1", "Version/shop/app:latest"}
+    assert moving.items() <= second.items()
+    assert "Version/shop/app:1.1.0" not in second
+    assert not world.look(container("web", "sleep 9001") + image("1.0.0"))[0].drifted
+
+
+def test_a_name_that_left_the_manifests_is_still_taken_back_after_an_apply_of_targets(world: World) -> None:
+    world.apply(container("web") + image("1.0.0"))
+    renamed = container("web", "sleep 9001") + image("1.0.0").replace("edge", "next")
+    world.apply(renamed, targets=WEB)
+    world.apply(renamed)
+
+    assert "shop/app:next" in world.engine.references
+    assert "shop/app:edge" not in world.engine.references
+
+
+def test_a_change_in_place_that_targets_left_out_is_not_claimed(world: World) -> None:
+    world.apply(container("web") + container("db", more="restart: always"))
+    changed = container("web", "sleep 9001") + container("db", more="restart: unless-stopped")
+    world.apply(changed, targets=WEB)
+
+    assert world.driver.revisions("shop")[-1].updates == {}
+    assert [step.origin for step in world.look(changed)[0].steps] == ["change"]
+
+
+def test_going_back_passes_over_what_was_applied_to_targets_alone(world: World) -> None:
+    world.apply(container("web") + container("db"))
+    world.apply(container("web", "sleep 9001") + container("db", "sleep 9001"), targets=WEB)
+    assert pick(world.driver, "shop", None, lambda _: False).number == 1
+    world.apply(container("web", "sleep 9002") + container("db", "sleep 9002"))
+
+    assert [revision.targets for revision in world.driver.revisions("shop")] == [frozenset(), WEB, frozenset()]
+    assert pick(world.driver, "shop", None, there).number == 1
+
+
+def test_of_what_was_applied_to_targets_alone_nothing_else_is_brought_back(world: World) -> None:
+    world.apply(container("web") + container("db"), targets=WEB)
+    revision = pick(world.driver, "shop", 1, there)
+
+    assert within(Policy(), revision).targets == WEB
+    with pytest.raises(Conflict, match="only Container/web was applied"):
+        within(Policy(targets=frozenset({"Container/db"})), revision)
+
+
+def test_a_whole_apply_that_finds_all_done_by_targets_is_an_entry(world: World) -> None:
+    text = container("web")
+    world.apply(text, targets=WEB)
+    assert world.apply(text).revision == 2
+    assert world.apply(text).revision == 0
+
+    assert [revision.targets for revision in world.driver.revisions("shop")] == [WEB, frozenset()]

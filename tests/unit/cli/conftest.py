@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.unit.cli.console import Console
+from declarative.cli import connection
+from tests.unit.cli.console import Console, Opened
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,3 +75,11 @@ def stack(tmp_path: Path) -> Path:
     file = tmp_path / "stack.yaml"
     file.write_text(STACK)
     return file
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> Opened:
+    opened = Opened()
+    monkeypatch.setattr(connection, "open_driver", opened.open)
+    monkeypatch.setattr(connection, "open_early", lambda *_, **__: None)
+    return opened

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from declarative.cli import main
 from declarative.cli.context import Context
 from declarative.cli.faults import report
 from declarative.cli.screen import Screen
+from declarative.drivers.memory import MemoryDriver, MemoryEngine
 from declarative.errors import DeclarativeError
 from declarative.manifest import schema
 
@@ -59,3 +61,17 @@ class Console:
         except DeclarativeError as error:
             code = report(error, context, words)
         return Ran(code=code, out=out.getvalue(), err=err.getvalue())
+
+
+class Opened:
+    """An engine in memory that the command line finds, and whether it was opened for looking only, each time."""
+
+    def __init__(self) -> None:
+        self.engine = MemoryEngine(clock=time.monotonic)
+        self.engine.add_image("busybox:latest")
+        self.read_only: list[bool] = []
+
+    def open(self, *_: object, read_only: bool = False, **__: object) -> MemoryDriver:
+        """Take the place of `connection.open_driver`."""
+        self.read_only.append(read_only)
+        return MemoryDriver(self.engine)
