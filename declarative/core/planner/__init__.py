@@ -13,7 +13,7 @@ from declarative.core.planner.containers import ContainerPlanner
 from declarative.core.planner.draft import Draft
 from declarative.core.planner.images import ImagePlanner
 from declarative.core.planner.jobs import plan_jobs
-from declarative.core.planner.prune import plan_prune
+from declarative.core.planner.prune import check_budget, plan_prune
 from declarative.core.planner.resolve import ImageResolver
 from declarative.core.planner.stores import plan_networks, plan_volumes
 
@@ -37,6 +37,7 @@ def plan(desired: Desired, actual: Actual, policy: Policy | None = None) -> Plan
     plan_jobs(draft, resolver, recreated)
     ContainerPlanner(draft, resolver, recreated).plan()
     plan_prune(draft)
+    check_budget(draft)
     return draft.finish()
 
 

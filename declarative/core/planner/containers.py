@@ -12,6 +12,7 @@ from declarative.core.actions import CreateContainer, RemoveContainer, RenameCon
 from declarative.core.plan import Await, Rollout, Step
 from declarative.core.planner.inplace import update_actions
 from declarative.core.planner.names import leaves, shared
+from declarative.core.planner.prune import PORTS
 from declarative.core.planner.verdicts import NEEDS, Judge, broken, owner_of
 from declarative.core.state import SUFFIX_NEW, SUFFIX_OLD
 from declarative.errors import Conflict
@@ -92,7 +93,8 @@ class ContainerPlanner:
             ),
             resource=f"Container/{container.name}",
             provides=provides,
-            needs=(*self._needs(verdict.wanted), *leaves(verdict.state), *more.pop("needs", ())),
+            needs=(*self._needs(verdict.wanted), *more.pop("needs", ())),
+            after=(PORTS, *leaves(verdict.state)),
         )
 
     def _add_replace(self, verdict: Verdict, replaced: list[str]) -> None:
@@ -216,7 +218,7 @@ class ContainerPlanner:
                 continue
             if name.endswith(SUFFIX_NEW) and verdict.fate == "replace":
                 continue
-            needs = [f"ready:{verdict.wanted.container.name}", *leaves(state)] if name.endswith(SUFFIX_OLD) else []
+            old = name.endswith(SUFFIX_OLD)
             self._draft.add(
                 Step(
                     id=0,
@@ -225,12 +227,13 @@ class ContainerPlanner:
                     name=name,
                     cause="left over from an interrupted replacement",
                     source=_place(verdict),
-                    actions=(RemoveContainer(name=name, volumes=name.endswith(SUFFIX_NEW)),),
+                    actions=(RemoveContainer(name=name, volumes=not old),),
                     touches=(f"Container/{name}",),
                 ),
                 resource=f"Container/{verdict.wanted.container.name}",
                 provides=(f"gone:{name}",),
-                needs=needs,
+                needs=(f"ready:{verdict.wanted.container.name}",) if old else (),
+                after=leaves(state) if old else (),
             )
 
     def _create(self, verdict: Verdict, name: str, *, inherit: str = "") -> CreateContainer:
@@ -253,7 +256,6 @@ class ContainerPlanner:
             if name in self._draft.desired.jobs:
                 needs.append(f"done:{name}")
         needs += [f"container:{name}" for name in shared(container.spec, self._draft.desired)]
-        needs.append("ports")  # a removed container may hold the port or the name
         return tuple(needs)
 
     def _check_ports(self, verdict: Verdict) -> None:

@@ -87,7 +87,8 @@ def _plan_job(
         ),
         resource=f"Job/{job.name}",
         provides=(f"done:{job.name}", f"container:{job.name}", f"ready:{job.name}"),
-        needs=(*_needs(draft, images, job, spec), *leaves(state), f"gone:{name}"),
+        needs=(*_needs(draft, images, job, spec), f"gone:{name}"),
+        after=leaves(state),
     )
 
 

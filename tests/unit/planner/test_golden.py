@@ -39,7 +39,7 @@ def test_the_plan_reads(scene: Scene, tmp_path: Path) -> None:
 @pytest.mark.parametrize("scene", _SCENES, ids=lambda scene: scene.name)
 def test_what_is_planned_can_be_applied_and_leaves_nothing_to_do(scene: Scene, tmp_path: Path) -> None:
     world = _world(scene, tmp_path)
-    if scene.policy.targets or scene.policy.destroy or not scene.policy.prune:
+    if scene.policy.destroy or not scene.policy.prune:
         return
     for box in world.engine.containers.values():
         box.program = usual_program(box.spec)  # what ailed it is over
