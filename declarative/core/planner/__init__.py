@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from declarative.core.plan import Policy
 from declarative.core.planner.containers import ContainerPlanner
 from declarative.core.planner.draft import Draft
+from declarative.core.planner.handover import Holders, order_handovers
 from declarative.core.planner.images import ImagePlanner
 from declarative.core.planner.jobs import plan_jobs
 from declarative.core.planner.prune import check_budget, plan_prune
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 def plan(desired: Desired, actual: Actual, policy: Policy | None = None) -> Plan:
     """Decide every step from `actual` to `desired`. Raises Refused with every reason not to go on."""
-    draft = Draft(desired=desired, actual=actual, policy=policy or Policy())
+    draft = Draft(desired=desired, actual=actual, policy=policy or Policy(), holders=Holders.of(actual))
     images = ImagePlanner(draft)
     for name in desired.images:
         images.image(name)
@@ -37,6 +38,7 @@ def plan(desired: Desired, actual: Actual, policy: Policy | None = None) -> Plan
     plan_jobs(draft, resolver, recreated)
     ContainerPlanner(draft, resolver, recreated).plan()
     plan_prune(draft)
+    order_handovers(draft)
     check_budget(draft)
     return draft.finish()
 

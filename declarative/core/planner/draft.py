@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from declarative.core.plan import Finding, Plan, Step
+from declarative.core.planner.handover import Holders, freed
 from declarative.core.planner.refusal import Refused
 from declarative.errors import DeclarativeError, Invalid
 from declarative.record import field, record, replace
@@ -28,6 +29,7 @@ class _Entry:
     resource: str  # "Container/web", what --target names
     needs: frozenset[str]
     after: frozenset[str]
+    takes: Mapping[str, str]
     deletes: bool
 
 
@@ -38,6 +40,7 @@ class Draft:
     desired: Desired
     actual: Actual
     policy: Policy
+    holders: Holders = field(default_factory=Holders)
     entries: list[_Entry] = field(default_factory=list)
     providers: dict[str, list[int]] = field(default_factory=dict)
     problems: list[DeclarativeError] = field(default_factory=list)
@@ -55,17 +58,27 @@ class Draft:
         provides: Iterable[str] = (),
         needs: Iterable[str] = (),
         after: Iterable[str] = (),
+        takes: Mapping[str, str] | None = None,
         deletes: bool = False,
     ) -> None:
         """Add a step; its `id` and `needs` are given by `finish`.
 
-        `needs`: what it cannot do without. `after`: what it must not overtake, where that is planned too. `deletes`: it removes
-        what the manifests no longer ask for, and counts against the delete budget.
+        `needs`: what it cannot do without. `after`: what it must not overtake, where that is planned too. `takes`: running
+        containers that hold what it will hold, and what that is (see `handover`); it comes after their steps. `deletes`: it
+        removes what the manifests no longer ask for, and counts against the delete budget.
         """
         for name in provides:
             self.providers.setdefault(name, []).append(len(self.entries))
-        entry = _Entry(step=step, resource=resource, needs=frozenset(needs), after=frozenset(after), deletes=deletes)
-        self.entries.append(entry)
+        self.entries.append(
+            _Entry(
+                step=step,
+                resource=resource,
+                needs=frozenset(needs),
+                after=frozenset(after),
+                takes=takes or {},
+                deletes=deletes,
+            )
+        )
 
     def provided(self, name: str) -> bool:
         """Whether a step of this plan brings `name` about."""
@@ -119,9 +132,8 @@ class Draft:
         chosen = self.chosen()
         there = set(chosen)
         return {
-            at: sorted({before for before in self._providing(entry.needs | entry.after) if before in there} - {at})
+            at: sorted({before for before in self._providing(_before(self.entries[at])) if before in there} - {at})
             for at in chosen
-            for entry in (self.entries[at],)
         }
 
     def _providing(self, names: Iterable[str]) -> list[int]:
@@ -149,6 +161,10 @@ class Draft:
             near = ", ".join(sorted(name for name in known if name.split("/")[-1] == target.split("/")[-1]))
             remedy = f"did you mean {near}?" if near else f"the stack has {', '.join(sorted(known)) or 'nothing'}"
             self.problems.append(Invalid(target, "no such resource to target", remedy))
+
+
+def _before(entry: _Entry) -> Iterable[str]:
+    return (*entry.needs, *entry.after, *(freed(container) for container in entry.takes))
 
 
 def known_resources(desired: Desired) -> set[str]:

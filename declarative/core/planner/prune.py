@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from declarative.core.actions import RemoveContainer, RemoveNetwork, RemoveVolume, RenameContainer, UntagImage
 from declarative.core.plan import Change, Step
+from declarative.core.planner.handover import freed
 from declarative.core.planner.verdicts import NEEDS
 from declarative.core.state import LABEL_NAME, LABEL_STACK, SUFFIX_NEW, SUFFIX_OLD
 from declarative.errors import Conflict
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from declarative.core.state import Owner
 
 _LEAST_BUDGET = 5
-PORTS = "ports"  # provided by who may give a host port back
 
 
 def plan_prune(draft: Draft) -> None:
@@ -66,7 +66,7 @@ def _prune_containers(draft: Draft) -> list[str]:
                 touches=(f"Container/{name}",),
             ),
             resource=f"{kind}/{owner.name}",
-            provides=(f"gone:{name}", PORTS, *(f"released:{volume}" for volume in volumes)),
+            provides=(f"gone:{name}", freed(name), *(f"released:{volume}" for volume in volumes)),
             needs=tuple(f"gone:{dependant}" for dependant in dependants.get(name, ())),
             after=(f"reattached:{name}",),
             deletes=True,
