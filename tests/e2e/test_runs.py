@@ -90,6 +90,27 @@ def test_a_replacement_hands_the_name_over(declarative_cli: Cli, engine: Engine,
     assert declarative_cli("apply", "--exit-code").expect(0).out == "runs: in sync, nothing to do\n"
 
 
+def test_ports_go_from_one_container_to_another_and_two_swap_theirs(
+    declarative_cli: Cli, engine: Engine, stack: Path
+) -> None:
+    def on(port: int) -> str:
+        return f"  update: {{monitor: 100ms}}\n  ports: ['{port}:80']\n"
+
+    slow = "trap 'sleep 1; exit 0' TERM; while :; do sleep 0.1; done"
+    deaf = "  stop_signal: SIGKILL\n"
+    for text in (
+        web(slow, on(18080)),
+        web(slow) + web(more=on(18080), name="aproxy"),
+        web(slow, on(18081)) + web(more=on(18080) + deaf, name="aproxy"),
+        web(slow, on(18080)) + web(more=on(18081) + deaf, name="aproxy"),
+        web(slow, "  depends_on: [door]\n") + web(more=on(18080), name="door"),
+    ):
+        stack.write_text(_STACK + text.replace("grace_period: 1s", "grace_period: 9s"))
+        declarative_cli("apply").expect(0)
+        assert declarative_cli("apply", "--exit-code").expect(0).out == "runs: in sync, nothing to do\n"
+    assert names(engine) == ["runs-door-1", "runs-web-1"]
+
+
 def test_ctrl_c_in_a_rollout_goes_back_and_says_so(declarative_cli: Cli, engine: Engine, stack: Path) -> None:
     stack.write_text(_STACK + web(more="  update: {monitor: 30s}\n").replace("30s", "100ms"))
     declarative_cli("apply").expect(0)

@@ -172,13 +172,14 @@ def _let_go(draft: Draft, handovers: list[_Handover]) -> None:
     container, aside = first.container, f"aside:{first.container}"
     holder, taker = draft.entries[first.holder], draft.entries[first.taker]
     needs = {name for each in handovers for name in draft.entries[each.taker].needs if name.startswith(_MATERIAL)}
+    networks = _changed_networks(draft, holder.step, container)
     for at in {each.taker for each in handovers}:
         entry = draft.entries[at]
         takes = {name: what for name, what in entry.takes.items() if name != container}
-        draft.entries[at] = replace(entry, takes=takes, needs=entry.needs | {aside})
+        step = entry.step if networks else _with_aside(entry.step, container)
+        draft.entries[at] = replace(entry, step=step, takes=takes, needs=entry.needs | {aside})
     for at in {each.holder for each in handovers}:
         draft.entries[at] = replace(draft.entries[at], needs=draft.entries[at].needs | {aside})
-    networks = _changed_networks(draft, holder.step, container)
     draft.add(
         Step(
             id=0,
@@ -195,6 +196,13 @@ def _let_go(draft: Draft, handovers: list[_Handover]) -> None:
         provides=(aside,),
         needs=needs,
     )
+
+
+def _with_aside(step: Step, container: str) -> Step:
+    """Have a replacement that fails start again who was stopped for it."""
+    if step.rollout is None:
+        return step
+    return replace(step, rollout=replace(step.rollout, aside=(*step.rollout.aside, container)))
 
 
 def _changed_networks(draft: Draft, step: Step, container: str) -> list[str]:
