@@ -124,7 +124,7 @@ class Draft:
             at = waiting.pop()
             if at not in found:
                 found.add(at)
-                waiting += self._providing(self.entries[at].needs)
+                waiting += self.providing(self.entries[at].needs)
         return sorted(found)
 
     def edges(self) -> dict[int, list[int]]:
@@ -132,11 +132,12 @@ class Draft:
         chosen = self.chosen()
         there = set(chosen)
         return {
-            at: sorted({before for before in self._providing(_before(self.entries[at])) if before in there} - {at})
+            at: sorted({before for before in self.providing(_before(self.entries[at])) if before in there} - {at})
             for at in chosen
         }
 
-    def _providing(self, names: Iterable[str]) -> list[int]:
+    def providing(self, names: Iterable[str]) -> list[int]:
+        """List the numbers of the steps that bring any of `names` about."""
         return [at for name in names for at in self.providers.get(name, ())]
 
     def _included(self) -> frozenset[str]:

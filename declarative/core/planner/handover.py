@@ -99,16 +99,23 @@ def order_handovers(draft: Draft) -> None:
     for handover in handovers:
         if handover.holder not in there:
             _refuse(draft, handover)
-    within = [handover for handover in handovers if handover.holder in there]
+    within: dict[str, list[_Handover]] = {}
+    for handover in handovers:
+        if handover.holder in there:
+            within.setdefault(handover.container, []).append(handover)
     for container in _blocking(draft.edges(), within):
-        _let_go(draft, [handover for handover in within if handover.container == container])
+        _let_go(draft, within[container])
 
 
 def _handovers(draft: Draft, chosen: Collection[int]) -> Iterator[_Handover]:
+    """Give those that decide about the order: where a taker needs the holder's step anyway, nothing can be done beforehand."""
     for taker in chosen:
-        for container, what in draft.entries[taker].takes.items():
-            for holder in draft.providers.get(freed(container), ()):
-                yield _Handover(taker=taker, holder=holder, container=container, what=what)
+        entry = draft.entries[taker]
+        before = set(draft.providing((*entry.needs, *entry.after))) if entry.takes else set()
+        for container, what in entry.takes.items():
+            for holder in draft.providing((freed(container),)):
+                if holder not in before:
+                    yield _Handover(taker=taker, holder=holder, container=container, what=what)
 
 
 def _refuse(draft: Draft, handover: _Handover) -> None:
@@ -117,14 +124,14 @@ def _refuse(draft: Draft, handover: _Handover) -> None:
     draft.problems.append(Conflict(taker.resource, problem, f"add --target {holder.resource}", taker.step.source))
 
 
-def _blocking(edges: Mapping[int, list[int]], handovers: list[_Handover]) -> list[str]:
+def _blocking(edges: Mapping[int, list[int]], handovers: Mapping[str, list[_Handover]]) -> list[str]:
     """Choose the containers without which the steps wait for each other in no circle: one for each circle."""
     missing = {at: set(before) for at, before in edges.items()}
     dependants: dict[int, list[int]] = {}
     for at, before in edges.items():
         for need in before:
             dependants.setdefault(need, []).append(at)
-    by_pair = {(handover.taker, handover.holder): handover.container for handover in handovers}
+    by_pair = {(each.taker, each.holder): name for name, group in handovers.items() for each in group}
     chosen: list[str] = []
     ready = [at for at, before in missing.items() if not before]
     while missing:
@@ -136,11 +143,7 @@ def _blocking(edges: Mapping[int, list[int]], handovers: list[_Handover]) -> lis
         if not pairs:
             break  # all are in order; a circle without a handover would be ours, and `finish` says so
         chosen.append(by_pair[min(pairs)])
-        ready = [
-            taker
-            for (taker, holder), container in by_pair.items()
-            if container == chosen[-1] and _met(missing, taker, holder)
-        ]
+        ready = [each.taker for each in handovers[chosen[-1]] if _met(missing, each.taker, each.holder)]
     return chosen
 
 

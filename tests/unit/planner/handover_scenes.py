@@ -55,6 +55,11 @@ SCENES = (
         now=run("a", _on("8081")) + run("b", _on("8080")),
     ),
     Scene(
+        name="ports-swapped-with-a-dependency",
+        applied=(run("a", _on("8080")) + run("b", _on("8081")),),
+        now=run("a", _on("8081", "depends_on: [b]")) + run("b", _on("8080")),
+    ),
+    Scene(
         name="ports-in-turn",
         applied=(run("a", _on("8080")) + run("b", _on("8081")) + run("c", _on("8082")) + run("d", _on("8083")),),
         now=run("a", _on("8081")) + run("b", _on("8082")) + run("c", _on("8080")) + run("d") + run("e", _on("8083")),
