@@ -110,7 +110,7 @@ class Draft:
             deferred=tuple(self.deferred),
             notes=tuple(self.notes),
             objects=self.objects,
-            updates=self.updates,
+            updates={name: self.updates[name] for step in steps if (name := step.name) in self.updates},
         )
 
     def chosen(self) -> list[int]:

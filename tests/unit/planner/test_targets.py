@@ -38,3 +38,13 @@ def test_what_is_wrong_elsewhere_is_told_when_everything_is_applied(tmp_path: Pa
     assert len(world.engine.containers) == 8
     world.converge(now)
     assert sorted(world.engine.containers) == ["law-web-1"]
+
+
+def test_a_change_in_place_that_was_left_alone_is_no_drift_later(tmp_path: Path) -> None:
+    world = World(folder=tmp_path)
+    world.converge(run("web") + run("db", "restart: 'no'"))
+    now = run("web", "labels: {a: b}") + run("db", "restart: always")
+
+    assert world.apply(now, _ON_WEB).done
+    plan, _ = world.look(now)
+    assert [(step.verb, step.name, step.origin) for step in plan.steps] == [("update", "law-db-1", "change")]
