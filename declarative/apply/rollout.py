@@ -146,6 +146,8 @@ class Replacement:
             yield Do(action=RenameContainer(name=self.old, to=self.name))
         if running:
             yield Do(action=StartContainer(name=self.name))
+        for name in self.rollout.aside:
+            yield Do(action=StartContainer(name=name))
         return output
 
 

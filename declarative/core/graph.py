@@ -5,12 +5,14 @@ The rule that keeps it simple: an edge goes from what needs to what is needed, a
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from declarative.core.planner.names import familiar
 from declarative.core.resources import BuildSource
 from declarative.core.tags.rules import Rules
 from declarative.core.tags.scheme import releases_of
+from declarative.errors import DeclarativeError
 from declarative.record import record
 
 if TYPE_CHECKING:
@@ -90,8 +92,9 @@ def _makers(desired: Desired) -> dict[str, str]:
         if not spec.version or desired.images[spec.image].spec.references:
             continue
         rules = Rules.of(spec)
-        for release in releases_of(rules, spec.version):
-            made[familiar(f"{spec.repository}:{rules.write(release.full)}")] = spec.image
+        with suppress(DeclarativeError):  # a wrong version is reported by the planner, with its place
+            for release in releases_of(rules, spec.version):
+                made[familiar(f"{spec.repository}:{rules.write(release.full)}")] = spec.image
     return made
 
 

@@ -52,12 +52,14 @@ class Change:
 class Rollout:
     """How a `replace` step goes: the old container runs as `name`; `create` makes the new one beside it as NAME.new.
 
-    The new one takes the name over; the old one is kept as NAME.old until the new one is ready, and else comes back.
+    The new one takes the name over; the old one is kept as NAME.old until the new one is ready, and else comes back. `aside`:
+    other containers that were stopped to make room for the new one; they run again if the old one comes back.
     """
 
     name: str
     create: Action
     update: Update
+    aside: tuple[str, ...] = ()
 
 
 @record

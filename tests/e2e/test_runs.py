@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _HEAD = "apiVersion: declarative/v1\n"
 _STACK = f"---\n{_HEAD}kind: Stack\nmetadata: {{name: runs}}\n"
 _QUICK = "  stop_grace_period: 1s\n"
+_DEAF = "  stop_signal: SIGKILL\n"
 
 
 def web(command: str = "exec sleep 1000", more: str = "", name: str = "web") -> str:
@@ -88,6 +89,37 @@ def test_a_replacement_hands_the_name_over(declarative_cli: Cli, engine: Engine,
     assert declarative_cli("apply", "--exit-code").expect(2).out.startswith("replace Container/runs-web-1")
     assert names(engine) == ["runs-web-1"]
     assert declarative_cli("apply", "--exit-code").expect(0).out == "runs: in sync, nothing to do\n"
+
+
+def test_ports_go_from_one_container_to_another_and_two_swap_theirs(
+    declarative_cli: Cli, engine: Engine, stack: Path
+) -> None:
+    def on(port: int) -> str:
+        return f"  update: {{monitor: 100ms}}\n  ports: ['{port}:80']\n"
+
+    slow = "trap 'sleep 1; exit 0' TERM; while :; do sleep 0.1; done"
+    for text in (
+        web(slow, on(18080)),
+        web(slow) + web(more=on(18080), name="aproxy"),
+        web(slow, on(18081)) + web(more=on(18080) + _DEAF, name="aproxy"),
+        web(slow, on(18080)) + web(more=on(18081) + _DEAF, name="aproxy"),
+        web(slow, "  depends_on: [door]\n") + web(more=on(18080), name="door"),
+    ):
+        stack.write_text(_STACK + text.replace("grace_period: 1s", "grace_period: 9s"))
+        declarative_cli("apply").expect(0)
+        assert declarative_cli("apply", "--exit-code").expect(0).out == "runs: in sync, nothing to do\n"
+    assert names(engine) == ["runs-door-1", "runs-web-1"]
+
+
+def test_two_swap_their_fixed_addresses_in_place(declarative_cli: Cli, engine: Engine, stack: Path) -> None:
+    net, ids = f"---\n{_HEAD}kind: Network\nmetadata: {{name: back}}\nspec: {{subnet: 10.78.9.0/24}}\n", []
+    for one, other in ((5, 6), (6, 5)):
+        at = "  networks: {{back: {{ipv4_address: 10.78.9.{}}}}}\n"
+        stack.write_text(_STACK + net + web(more=at.format(one)) + web(more=at.format(other), name="db"))
+        declarative_cli("apply").expect(0)
+        declarative_cli("apply", "--exit-code").expect(0)
+        ids.append([inspect(engine, name)["Id"] for name in names(engine)])
+    assert ids[0] == ids[1]
 
 
 def test_ctrl_c_in_a_rollout_goes_back_and_says_so(declarative_cli: Cli, engine: Engine, stack: Path) -> None:

@@ -87,7 +87,12 @@ def stacks(draw: st.DrawFn, engine: Engine = MEMORY) -> list[Document]:
     if scheme is not None:
         images[scheme["image"]].pop("tags", None)
     around = _Around(
-        networks=networks, volumes=volumes, images=sorted(images), scheme=scheme, privileged=engine.privileged
+        networks=networks,
+        volumes=volumes,
+        images=sorted(images),
+        scheme=scheme,
+        privileged=engine.privileged,
+        turn=draw(st.integers(0, 4)),
     )
     documents = [document("Network", name, spec) for name, spec in networks.items()]
     documents += [document("Volume", name, spec) for name, spec in volumes.items()]
@@ -98,7 +103,8 @@ def stacks(draw: st.DrawFn, engine: Engine = MEMORY) -> list[Document]:
     for number, (name, kind) in enumerate(engine.workloads):
         if (name, kind) in workloads:
             labels = draw(st.sampled_from([None, None, {"tier": "one"}, {"tier": "two"}]))
-            made = document(kind, name, draw(_workloads(kind, number, around, earlier)), labels)
+            place = (number + around.turn) % len(_WORKLOADS)
+            made = document(kind, name, draw(_workloads(kind, place, around, earlier)), labels)
             earlier.append(made)
     return draw(st.permutations([*documents, *earlier]))
 
@@ -110,6 +116,7 @@ class _Around:
     images: list[str]
     scheme: Spec | None
     privileged: bool
+    turn: int  # who has which host port and address: in another stack they are somebody else's
 
 
 def _some(*names: str) -> st.SearchStrategy[list[str]]:

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from declarative.core.plan import Policy
 from declarative.core.planner.containers import ContainerPlanner
 from declarative.core.planner.draft import Draft
+from declarative.core.planner.handover import Holders, order_handovers
 from declarative.core.planner.images import ImagePlanner
 from declarative.core.planner.jobs import plan_jobs
-from declarative.core.planner.prune import plan_prune
+from declarative.core.planner.prune import check_budget, plan_prune
 from declarative.core.planner.resolve import ImageResolver
 from declarative.core.planner.stores import plan_networks, plan_volumes
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 def plan(desired: Desired, actual: Actual, policy: Policy | None = None) -> Plan:
     """Decide every step from `actual` to `desired`. Raises Refused with every reason not to go on."""
-    draft = Draft(desired=desired, actual=actual, policy=policy or Policy())
+    draft = Draft(desired=desired, actual=actual, policy=policy or Policy(), holders=Holders.of(actual))
     images = ImagePlanner(draft)
     for name in desired.images:
         images.image(name)
@@ -37,6 +38,8 @@ def plan(desired: Desired, actual: Actual, policy: Policy | None = None) -> Plan
     plan_jobs(draft, resolver, recreated)
     ContainerPlanner(draft, resolver, recreated).plan()
     plan_prune(draft)
+    order_handovers(draft)
+    check_budget(draft)
     return draft.finish()
 
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from declarative.core.actions import CreateContainer, RemoveContainer, RenameContainer, RestartContainer, StartContainer
 from declarative.core.plan import Await, Rollout, Step
-from declarative.core.planner.inplace import update_actions
+from declarative.core.planner.handover import freed, meet
+from declarative.core.planner.inplace import networks_of, update_actions
 from declarative.core.planner.names import leaves, shared
 from declarative.core.planner.verdicts import NEEDS, Judge, broken, owner_of
 from declarative.core.state import SUFFIX_NEW, SUFFIX_OLD
@@ -92,7 +93,9 @@ class ContainerPlanner:
             ),
             resource=f"Container/{container.name}",
             provides=provides,
-            needs=(*self._needs(verdict.wanted), *leaves(verdict.state), *more.pop("needs", ())),
+            needs=(*self._needs(verdict.wanted), *more.pop("needs", ())),
+            after=leaves(verdict.state),
+            takes=self._taken(verdict),
         )
 
     def _add_replace(self, verdict: Verdict, replaced: list[str]) -> None:
@@ -110,7 +113,9 @@ class ContainerPlanner:
             actions.append(RemoveContainer(name=new, volumes=True))
         create = self._create(verdict, new, inherit=verdict.name)
         rollout = Rollout(name=verdict.name, create=create, update=self._possible(verdict))
-        provides = (f"ready:{verdict.wanted.container.name}", done)
+        provides = [f"ready:{verdict.wanted.container.name}", done]
+        if verdict.state is not None:
+            provides.append(freed(verdict.state.name))
         self._check_ports(verdict)
         self._check_names(verdict)
         self._add(verdict, "replace", tuple(actions), rollout=rollout, provides=provides, needs=before)
@@ -147,7 +152,7 @@ class ContainerPlanner:
                     touches=(f"Container/{state.name}",),
                 ),
                 resource=f"Container/{verdict.wanted.container.name}",
-                provides=(f"gone:{state.name}", *(f"released:{name}" for name in volumes)),
+                provides=(f"gone:{state.name}", freed(state.name), *(f"released:{name}" for name in volumes)),
                 # a network that is made anew attaches who is wanted on it, and comes after who is not
                 needs=tuple(f"network:{name}" for name in state.spec.networks if name in verdict.wanted.spec.networks),
             )
@@ -165,7 +170,8 @@ class ContainerPlanner:
         if verdict.starts:
             start = StartContainer if trouble and trouble[1] == "start" else RestartContainer
             actions = (*actions, start(name=verdict.name))
-        self._add(verdict, "update", actions)
+        provides = (freed(state.name),) if networks_of(actions) else ()
+        self._add(verdict, "update", actions, provides=provides)
         if verdict.starts:
             self._add_wait(verdict.wanted, [verdict.name])
 
@@ -217,7 +223,7 @@ class ContainerPlanner:
                 continue
             if name.endswith(SUFFIX_NEW) and verdict.fate == "replace":
                 continue
-            needs = [f"ready:{verdict.wanted.container.name}", *leaves(state)] if name.endswith(SUFFIX_OLD) else []
+            old = name.endswith(SUFFIX_OLD)
             self._draft.add(
                 Step(
                     id=0,
@@ -226,12 +232,13 @@ class ContainerPlanner:
                     name=name,
                     cause="left over from an interrupted replacement",
                     source=_place(verdict),
-                    actions=(RemoveContainer(name=name, volumes=name.endswith(SUFFIX_NEW)),),
+                    actions=(RemoveContainer(name=name, volumes=not old),),
                     touches=(f"Container/{name}",),
                 ),
                 resource=f"Container/{verdict.wanted.container.name}",
-                provides=(f"gone:{name}",),
-                needs=needs,
+                provides=(f"gone:{name}", freed(name)),
+                needs=(f"ready:{verdict.wanted.container.name}",) if old else (),
+                after=leaves(state) if old else (),
             )
 
     def _create(self, verdict: Verdict, name: str, *, inherit: str = "") -> CreateContainer:
@@ -254,14 +261,21 @@ class ContainerPlanner:
             if name in self._draft.desired.jobs:
                 needs.append(f"done:{name}")
         needs += [f"container:{name}" for name in shared(container.spec, self._draft.desired)]
-        needs.append("ports")  # a removed container may hold the port or the name
         return tuple(needs)
+
+    def _taken(self, verdict: Verdict) -> dict[str, str]:
+        """Name who holds a port or an address that this replica will have; not itself, under any of its names."""
+        names = {verdict.name, *((verdict.state.name,) if verdict.state is not None else ())}
+        own = {name + suffix for name in names for suffix in ("", SUFFIX_NEW, SUFFIX_OLD)}
+        return self._draft.holders.taken(verdict.wanted.spec, own)
 
     def _check_ports(self, verdict: Verdict) -> None:
         wanted = {(port.host_ip, port.published, port.protocol) for port in verdict.wanted.spec.ports if port.published}
         for stranger in self._draft.actual.strangers if wanted else ():
             for address, number, protocol in stranger.ports:
-                if not stranger.running or not any(_clash((address, number, protocol), port) for port in wanted):
+                if not stranger.running or not any(
+                    port[1:] == (number, protocol) and meet(port[0], address) for port in wanted
+                ):
                     continue
                 label = f"Container/{verdict.wanted.container.name}"
                 problem = (
@@ -284,11 +298,6 @@ class ContainerPlanner:
             place = verdict.wanted.container.places.at("")
             label = f"Container/{verdict.wanted.container.name}"
             self._draft.problems.append(Conflict(label, problem, "rename or remove that container", place))
-
-
-def _clash(one: tuple[str, int, str], other: tuple[str, int, str]) -> bool:
-    everywhere = {"", "0.0.0.0", "::"}  # noqa: S104  # addresses compared, not bound
-    return one[1:] == other[1:] and (one[0] == other[0] or one[0] in everywhere or other[0] in everywhere)
 
 
 def _place(verdict: Verdict) -> str:

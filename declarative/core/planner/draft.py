@@ -2,6 +2,7 @@
 
 Planners name things ("network:shop_back", "ready:db") instead of steps; `finish` turns names into edges, orders the steps
 and numbers them. A need that nothing provides is met already. That is what keeps the planners independent of each other.
+With targets, what a step needs comes along; what it only comes `after` does not.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from declarative.core.plan import Finding, Plan, Step
+from declarative.core.planner.handover import Holders, freed
 from declarative.core.planner.refusal import Refused
 from declarative.errors import DeclarativeError, Invalid
 from declarative.record import field, record, replace
@@ -26,6 +28,9 @@ class _Entry:
     step: Step
     resource: str  # "Container/web", what --target names
     needs: frozenset[str]
+    after: frozenset[str]
+    takes: Mapping[str, str]
+    deletes: bool
 
 
 @record(frozen=False)
@@ -35,6 +40,7 @@ class Draft:
     desired: Desired
     actual: Actual
     policy: Policy
+    holders: Holders = field(default_factory=Holders)
     entries: list[_Entry] = field(default_factory=list)
     providers: dict[str, list[int]] = field(default_factory=dict)
     problems: list[DeclarativeError] = field(default_factory=list)
@@ -43,13 +49,36 @@ class Draft:
     deferred: list[str] = field(default_factory=list)
     objects: dict[str, str] = field(default_factory=dict)
     updates: dict[str, dict[str, Any]] = field(default_factory=dict)
-    deletes: list[str] = field(default_factory=list)
 
-    def add(self, step: Step, *, resource: str, provides: Iterable[str] = (), needs: Iterable[str] = ()) -> None:
-        """Add a step; its `id` and `needs` are given by `finish`."""
+    def add(
+        self,
+        step: Step,
+        *,
+        resource: str,
+        provides: Iterable[str] = (),
+        needs: Iterable[str] = (),
+        after: Iterable[str] = (),
+        takes: Mapping[str, str] | None = None,
+        deletes: bool = False,
+    ) -> None:
+        """Add a step; its `id` and `needs` are given by `finish`.
+
+        `needs`: what it cannot do without. `after`: what it must not overtake, where that is planned too. `takes`: running
+        containers that hold what it will hold, and what that is (see `handover`); it comes after their steps. `deletes`: it
+        removes what the manifests no longer ask for, and counts against the delete budget.
+        """
         for name in provides:
             self.providers.setdefault(name, []).append(len(self.entries))
-        self.entries.append(_Entry(step=step, resource=resource, needs=frozenset(needs)))
+        self.entries.append(
+            _Entry(
+                step=step,
+                resource=resource,
+                needs=frozenset(needs),
+                after=frozenset(after),
+                takes=takes or {},
+                deletes=deletes,
+            )
+        )
 
     def provided(self, name: str) -> bool:
         """Whether a step of this plan brings `name` about."""
@@ -63,17 +92,12 @@ class Draft:
     def finish(self) -> Plan:
         """Order and number the steps. Raises Refused with every problem."""
         self._check_targets()
-        if self.problems:
-            raise Refused(tuple(self.problems))
-        edges = [
-            sorted({at for name in entry.needs for at in self.providers.get(name, ()) if at != number})
-            for number, entry in enumerate(self.entries)
-        ]
-        chosen = self._chosen(edges)
-        left = {
-            name for at in range(len(self.entries)) if at not in chosen for name in _concerned(self.entries[at].step)
-        }
-        order = _order(edges, chosen)
+        problems = self._relevant()
+        if problems:
+            raise Refused(problems)
+        edges = self.edges()
+        left = {name for at, entry in enumerate(self.entries) if at not in edges for name in _concerned(entry.step)}
+        order = _order(edges)
         ids = {at: number for number, at in enumerate(order, start=1)}
         steps = tuple(
             replace(self.entries[at].step, id=ids[at], needs=tuple(sorted(ids[need] for need in edges[at])))
@@ -97,18 +121,46 @@ class Draft:
         done = {name: content for name, content in self.objects.items() if name not in left}
         return done | {name: content for name, content in before.items() if name in left}
 
-    def _chosen(self, edges: list[list[int]]) -> set[int]:
-        """All steps, or with targets those of the targets and everything they need."""
+    def chosen(self) -> list[int]:
+        """List the numbers of all steps, or with targets of theirs and of everything they need."""
         if not self.policy.targets:
-            return set(range(len(self.entries)))
-        waiting = [at for at, entry in enumerate(self.entries) if entry.resource in self.policy.targets]
-        chosen: set[int] = set()
+            return list(range(len(self.entries)))
+        included = self._included()
+        waiting = [at for at, entry in enumerate(self.entries) if entry.resource in included]
+        found: set[int] = set()
         while waiting:
             at = waiting.pop()
-            if at not in chosen:
-                chosen.add(at)
-                waiting.extend(edges[at])
-        return chosen
+            if at not in found:
+                found.add(at)
+                waiting += self.providing(self.entries[at].needs)
+        return sorted(found)
+
+    def edges(self) -> dict[int, list[int]]:
+        """Give for each chosen step those that come before it."""
+        chosen = self.chosen()
+        there = set(chosen)
+        return {
+            at: sorted({before for before in self.providing(_before(self.entries[at])) if before in there} - {at})
+            for at in chosen
+        }
+
+    def providing(self, names: Iterable[str]) -> list[int]:
+        """List the numbers of the steps that bring any of `names` about."""
+        return [at for name in names for at in self.providers.get(name, ())]
+
+    def _included(self) -> frozenset[str]:
+        """Name the targets and the resources that they depend on, directly or not."""
+        from declarative.core.graph import graph_of
+
+        targets = self.policy.targets
+        return targets.union(graph_of(self.desired).around(targets).nodes)
+
+    def _relevant(self) -> tuple[DeclarativeError, ...]:
+        """Give the problems, without those of resources that targets leave alone."""
+        if not self.policy.targets or not self.problems:
+            return tuple(self.problems)
+        subjects = self._included() | {f"stack {self.desired.stack}"}
+        return tuple(problem for problem in self.problems if problem.subject in subjects)
 
     def _check_targets(self) -> None:
         if not self.policy.targets:
@@ -130,6 +182,10 @@ def _concerned(step: Step) -> Iterator[str]:
             yield f"Version/{name.removeprefix('Tag/')}"
 
 
+def _before(entry: _Entry) -> Iterable[str]:
+    return (*entry.needs, *entry.after, *(freed(container) for container in entry.takes))
+
+
 def known_resources(desired: Desired) -> set[str]:
     """Name every resource of a stack as --target does."""
     pools: dict[str, Mapping[str, Any]] = {
@@ -143,16 +199,16 @@ def known_resources(desired: Desired) -> set[str]:
     return {f"{kind}/{name}" for kind, pool in pools.items() for name in pool}
 
 
-def _order(edges: list[list[int]], chosen: set[int]) -> list[int]:
-    """Put the chosen steps in an order that respects the edges and otherwise keeps theirs (Kahn, smallest first)."""
-    if not chosen:
+def _order(edges: dict[int, list[int]]) -> list[int]:
+    """Put the steps in an order that respects the edges and otherwise keeps theirs (Kahn, smallest first)."""
+    if not edges:
         return []
     import heapq
 
-    missing = {at: len(edges[at]) for at in chosen}
+    missing = {at: len(needs) for at, needs in edges.items()}
     dependants: dict[int, list[int]] = {}
-    for at in chosen:
-        for need in edges[at]:
+    for at, needs in edges.items():
+        for need in needs:
             dependants.setdefault(need, []).append(at)
     ready = [at for at, count in missing.items() if not count]
     heapq.heapify(ready)
@@ -164,7 +220,7 @@ def _order(edges: list[list[int]], chosen: set[int]) -> list[int]:
             missing[dependant] -= 1
             if not missing[dependant]:
                 heapq.heappush(ready, dependant)
-    if len(order) != len(chosen):
+    if len(order) != len(edges):
         # References were checked for cycles when the manifests were read; a cycle here is ours.
         message = "the planner made a cycle"
         raise AssertionError(message)

@@ -9,6 +9,9 @@ from declarative.core.resources import Resources
 from declarative.record import replace
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from declarative.core.actions import Action
     from declarative.core.plan import Change
     from declarative.core.resources import ContainerSpec
     from declarative.core.state import ContainerState
@@ -60,6 +63,11 @@ def update_actions(
                 actions.append(ConnectNetwork(container=name, network=network, attachment=wanted.networks[network]))
     kept = {change.path: change.after for change in changes if change.path != "spec.container_name"}
     return tuple(actions), kept
+
+
+def networks_of(actions: Iterable[Action]) -> set[str]:
+    """Name the networks that actions attach a container to, or take it off."""
+    return {action.network for action in actions if isinstance(action, (ConnectNetwork, DisconnectNetwork))}
 
 
 def _limits(limits: dict[str, Any], wanted: ContainerSpec) -> Resources:

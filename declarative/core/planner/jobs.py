@@ -13,6 +13,7 @@ from declarative.core.actions import CreateContainer, RemoveContainer, StartCont
 from declarative.core.defaults import effective, last_applied, observed
 from declarative.core.diff import combined, differences
 from declarative.core.plan import Await, Change, Step
+from declarative.core.planner.handover import freed
 from declarative.core.planner.names import bind, leaves, shared
 from declarative.core.state import Owner
 from declarative.errors import Conflict
@@ -86,8 +87,13 @@ def _plan_job(
             touches=(f"Container/{name}",),
         ),
         resource=f"Job/{job.name}",
-        provides=(f"done:{job.name}", f"container:{job.name}", f"ready:{job.name}"),
-        needs=(*_needs(draft, images, job, spec), *leaves(state), f"gone:{name}"),
+        provides=(
+            *(f"done:{job.name}", f"container:{job.name}", f"ready:{job.name}"),
+            *((freed(name),) if remove else ()),
+        ),
+        needs=(*_needs(draft, images, job, spec), f"gone:{name}"),
+        after=leaves(state),
+        takes=draft.holders.taken(spec, {name}),
     )
 
 
@@ -105,7 +111,7 @@ def _let_go(draft: Draft, job: Job, state: ContainerState, volumes: set[str], wa
             touches=(f"Container/{state.name}",),
         ),
         resource=f"Job/{job.name}",
-        provides=(f"gone:{state.name}", *(f"released:{name}" for name in sorted(volumes))),
+        provides=(f"gone:{state.name}", freed(state.name), *(f"released:{name}" for name in sorted(volumes))),
         needs=tuple(f"network:{name}" for name in state.spec.networks if name in wanted),
     )
 

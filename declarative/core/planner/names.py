@@ -56,7 +56,7 @@ def shared(spec: ContainerSpec, desired: Desired) -> set[str]:
 
 
 def leaves(state: ContainerState | None) -> tuple[str, ...]:
-    """Name the needs of who may leave networks: one that is made anew lets go of it first, or engines trip over both."""
+    """Name what who may leave networks comes after: one that is made anew lets go of it first, or engines trip over both."""
     return tuple(f"network:{name}" for name in state.spec.networks) if state is not None else ()
 
 

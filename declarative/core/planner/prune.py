@@ -1,4 +1,7 @@
-"""What is owned and no longer asked for: removed in reverse order of dependence, within the delete budget."""
+"""What is owned and no longer asked for: removed in reverse order of dependence, within the delete budget.
+
+The rule that keeps it simple: a removal needs the end of who depends on the object or uses it, and only comes after the rest.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from declarative.core.actions import RemoveContainer, RemoveNetwork, RemoveVolume, RenameContainer, UntagImage
 from declarative.core.plan import Change, Step
+from declarative.core.planner.handover import freed
 from declarative.core.planner.verdicts import NEEDS
 from declarative.core.state import LABEL_NAME, LABEL_STACK, SUFFIX_NEW, SUFFIX_OLD
 from declarative.errors import Conflict
@@ -26,7 +30,6 @@ def plan_prune(draft: Draft) -> None:
     _prune_networks(draft, containers)
     _prune_volumes(draft, containers)
     _prune_tags(draft, containers)
-    _check_budget(draft)
 
 
 def _prune_containers(draft: Draft) -> list[str]:
@@ -63,10 +66,11 @@ def _prune_containers(draft: Draft) -> list[str]:
                 touches=(f"Container/{name}",),
             ),
             resource=f"{kind}/{owner.name}",
-            provides=(f"gone:{name}", "ports", *(f"released:{volume}" for volume in volumes)),
+            provides=(f"gone:{name}", freed(name), *(f"released:{volume}" for volume in volumes)),
             needs=tuple(f"gone:{dependant}" for dependant in dependants.get(name, ())),
+            after=(f"reattached:{name}",),
+            deletes=True,
         )
-        draft.deletes.append(f"{kind}/{name}")
     return list(gone)
 
 
@@ -83,6 +87,7 @@ def _prune_networks(draft: Draft, containers: list[str]) -> None:
             draft.problems.append(Conflict(f"Network/{owner.name}", problem, remedy))
             continue
         staying = [other for other in attached if other not in containers]
+        leaving = [other for other in containers if name in draft.actual.containers[other].spec.networks]
         draft.add(
             Step(
                 id=0,
@@ -95,9 +100,10 @@ def _prune_networks(draft: Draft, containers: list[str]) -> None:
             ),
             resource=f"Network/{owner.name}",
             provides=(f"gone-network:{name}",),
-            needs=(*(f"gone:{other}" for other in containers), *_changed(draft, staying)),
+            needs=(*(f"gone:{other}" for other in leaving), *_changed(draft, staying)),
+            after=tuple(f"gone:{other}" for other in containers),
+            deletes=True,
         )
-        draft.deletes.append(f"Network/{name}")
 
 
 def _name(owned: tuple[str, Owner]) -> str:
@@ -130,9 +136,10 @@ def _prune_volumes(draft: Draft, containers: list[str]) -> None:
                 touches=(f"Volume/{name}",),
             ),
             resource=f"Volume/{owner.name}",
-            needs=(f"released:{name}", *(f"gone:{other}" for other in containers), *_holders(draft, name)),
+            needs=(f"released:{name}", *_holders(draft, name)),
+            after=tuple(f"gone:{other}" for other in containers),
+            deletes=True,
         )
-        draft.deletes.append(f"Volume/{name}")
 
 
 def _holders(draft: Draft, volume: str) -> list[str]:
@@ -181,7 +188,7 @@ def _prune_tags(draft: Draft, containers: list[str]) -> None:
                 touches=tuple(f"Tag/{reference}" for reference in references),
             ),
             resource=f"Image/{owner}",
-            needs=(*(f"gone:{other}" for other in containers), *_tagging(draft)),
+            after=(*(f"gone:{other}" for other in containers), *_tagging(draft)),
         )
 
 
@@ -194,10 +201,14 @@ def _cause(draft: Draft) -> str:
     return "destroyed" if draft.policy.destroy else "no longer in the manifests"
 
 
-def _check_budget(draft: Draft) -> None:
-    policy, count = draft.policy, len(draft.deletes)
-    if not count or policy.destroy:
+def check_budget(draft: Draft) -> None:
+    """Refuse to remove more than the person may have meant; what targets leave alone does not count."""
+    policy = draft.policy
+    entries = [draft.entries[at] for at in draft.chosen()] if not policy.destroy else []
+    deletes = [entry.step.label for entry in entries if entry.deletes]
+    if not deletes:
         return
+    count = len(deletes)
     owned = sum(len(draft.actual.owned(kind)) for kind in ("Container", "Job", "Network", "Volume"))
     limit = policy.allow_deletes
     if limit is None:
@@ -205,7 +216,7 @@ def _check_budget(draft: Draft) -> None:
         limit = 0 if draft.desired.empty else max(_LEAST_BUDGET, owned // 2) if stated is None else stated
     if count <= limit:
         return
-    shown = ", ".join(draft.deletes[:5]) + (f" and {count - 5} more" if count > 5 else "")
+    shown = ", ".join(deletes[:5]) + (f" and {count - 5} more" if count > 5 else "")
     problem = f"the manifests no longer ask for {count} of {owned} objects ({shown}); at most {limit} may be removed"
     if draft.desired.empty:
         problem = f"the manifests ask for nothing at all, and {count} objects would be removed ({shown})"

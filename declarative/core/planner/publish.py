@@ -19,7 +19,7 @@ from declarative.errors import DeclarativeError, Invalid
 from declarative.record import record
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from declarative.core.plan import Origin
     from declarative.core.planner.draft import Draft
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from declarative.core.state import RemoteTag
     from declarative.core.tags.scheme import Outcome
 
-PUBLISHED = "published"  # the key that every full tag provides and every floating one needs
+PUBLISHED = "published"  # what every full tag provides, and every floating one comes after
 
 
 @record
@@ -189,16 +189,13 @@ class TagPlanner:
                 f"tags:{scheme.name}",
                 *(() if floating else (PUBLISHED,)),
             ),
-            needs=(
-                f"image:{scheme.spec.image}",
-                f"pulled:{scheme.spec.image}",
-                *((PUBLISHED, *self._all_images()) if floating else ()),
-            ),
+            needs=(f"image:{scheme.spec.image}", f"pulled:{scheme.spec.image}"),
+            after=self._all_published() if floating else (),
         )
 
-    def _all_images(self) -> tuple[str, ...]:
-        """Name what brings the images of all schemes about: a build writes the full tags of its scheme."""
-        return tuple(f"image:{scheme.spec.image}" for scheme in self._draft.desired.schemes.values())
+    def _all_published(self) -> tuple[str, ...]:
+        """Name what writes the full tags of all schemes; a build writes those of its own."""
+        return (PUBLISHED, *(f"image:{scheme.spec.image}" for scheme in self._draft.desired.schemes.values()))
 
     def _made_with(self, scheme: TagScheme) -> tuple[str, ...]:
         return self._images.references(self._draft.desired.images[scheme.spec.image])
@@ -220,7 +217,8 @@ class TagPlanner:
                 touches=tuple(f"Tag/{reference}" for reference in references),
             ),
             resource=f"TagScheme/{scheme.name}",
-            needs=(PUBLISHED, f"tags:{scheme.name}"),
+            needs=(f"tags:{scheme.name}",),
+            after=(PUBLISHED,),
         )
 
     # ---- the registry --------------------------------------------------------------------------------------------
@@ -250,14 +248,14 @@ class TagPlanner:
             self._add_push(scheme, full, actions, provides=(PUBLISHED,), needs=needs)
         if floating:
             retags = tuple(RetagRemote(repository=repository, source=move.source, tag=move.tag) for move in floating)
-            self._add_push(scheme, floating, retags, provides=(), needs=[PUBLISHED, *self._all_images()])
+            self._add_push(scheme, floating, retags, after=self._all_published())
         if there.removals:
             removals = tuple(UntagRemote(repository=repository, tag=tag) for tag, _ in there.removals)
             moves = [
                 TagMove(tag=tag, before=content, after=None, cause=Cause.NEWER, version=version)
                 for tag, content in there.removals
             ]
-            self._add_push(scheme, moves, removals, provides=(), needs=[PUBLISHED, *self._all_images()])
+            self._add_push(scheme, moves, removals, after=self._all_published())
 
     def _remote_contents(
         self, remote: Mapping[str, RemoteTag], outcome: ImageOutcome
@@ -285,8 +283,9 @@ class TagPlanner:
         moves: list[TagMove],
         actions: tuple[PushImage, ...] | tuple[RetagRemote, ...] | tuple[UntagRemote, ...],
         *,
-        provides: tuple[str, ...],
-        needs: list[str],
+        provides: tuple[str, ...] = (),
+        needs: Sequence[str] = (),
+        after: tuple[str, ...] = (),
     ) -> None:
         removing = isinstance(actions[0], UntagRemote)
         self._draft.add(
@@ -305,6 +304,7 @@ class TagPlanner:
             resource=f"TagScheme/{scheme.name}",
             provides=provides,
             needs=needs,
+            after=after,
         )
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from declarative.core.plan import Change
     from declarative.core.planner.draft import Draft
     from declarative.core.resources import Attachment, Container, Job, Network, Volume
-    from declarative.core.state import Canonical, NetworkState, VolumeState
+    from declarative.core.state import Canonical, ContainerState, NetworkState, VolumeState
 
 # What engines choose for a network or volume where nobody stated it.
 _CHOSEN_NETWORK = ("spec.subnet", "spec.gateway", "spec.ip_range")
@@ -87,8 +87,8 @@ def _plan_network(draft: Draft, network: Network, state: NetworkState, create: C
             touches=(f"Network/{create.name}",),
         ),
         resource=f"Network/{network.name}",
-        provides=(f"network:{create.name}",),
-        needs=tuple(f"gone:{name}" for name, on in attached.items() if on is None and not name.endswith(SUFFIX_OLD)),
+        provides=(f"network:{create.name}", *(f"reattached:{name}" for name, on in attached.items() if on is not None)),
+        after=tuple(f"gone:{name}" for name, on in attached.items() if on is None and not name.endswith(SUFFIX_OLD)),
     )
 
 
@@ -107,9 +107,16 @@ def _attached(draft: Draft, network: str) -> dict[str, Attachment | None]:
         if network in state.spec.networks and _is_ours(draft, name):
             kept = name.removesuffix(SUFFIX_OLD)
             found[name] = wanted.get(name if kept in draft.actual.containers else kept)
-            if found[name] is None and name not in wanted and not draft.policy.prune:
+            if found[name] is None and name not in wanted and not _may_go(draft, state):
                 found[name] = state.spec.networks[network]  # it stays, so it stays on the network
     return found
+
+
+def _may_go(draft: Draft, state: ContainerState) -> bool:
+    """Whether this run removes a container that is no longer wanted."""
+    owner, policy = state.owner, draft.policy
+    targeted = not policy.targets or (owner is not None and f"{owner.kind}/{owner.name}" in policy.targets)
+    return policy.prune and targeted
 
 
 def _replicas(draft: Draft) -> Iterator[tuple[Container | Job, list[str]]]:

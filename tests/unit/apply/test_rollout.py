@@ -305,3 +305,19 @@ def test_somebody_elses_container_that_comes_after_the_plan_stays_too(world: Wor
     assert world.names() == ["shop-db-1", "shop-web-1", f"shop-web-1{suffix}"]
     assert world.command("shop-web-1") == ("sleep", "9000")
     assert world.driver.inspect("shop-web-1").state == "running"
+
+
+def test_who_was_stopped_for_a_swap_of_ports_runs_again_when_that_fails(world: World) -> None:
+    def swap(first: int, second: int, command: str = "sleep 9000") -> str:
+        one = container("a", command, f"ports: ['{first}:80']")
+        return one + container("b", more=f"ports: ['{second}:80']")
+
+    world.apply(swap(8080, 8081))
+    report = world.apply(swap(8081, 8080, "sh -c exit\\u00203"))
+
+    assert report.exit_code == 1
+    assert [str(world.engine.box(name).spec.ports[0]) for name in world.names()] == ["8080:80/tcp", "8081:80/tcp"]
+    assert [world.driver.inspect(name).state for name in world.names()] == ["running", "running"]
+    assert world.look(swap(8080, 8081))[0].in_sync
+    assert world.apply(swap(8081, 8080)).done
+    assert [str(world.engine.box(name).spec.ports[0]) for name in world.names()] == ["8081:80/tcp", "8080:80/tcp"]

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 _TWO_NETS = doc("Network", "front") + doc("Network", "back")
 _WEB = run("web")
 _SHARING = run("db") + run("side", "network_mode: container:db")
+_ON_WEB = Policy(targets=frozenset({"Container/web"}))
+_ON_DB = Policy(targets=frozenset({"Container/db"}))
 _SECRET = "environment: {{PASSWORD: {{secret: {{env: {}}}}}}}"
 
 
@@ -247,6 +249,38 @@ SCENES = (
         applied=(_WEB,),
         now=run("web", "labels: {a: b}\ndepends_on: [db]") + run("db") + run("other"),
         policy=Policy(targets=frozenset({"Container/web"})),
+    ),
+    Scene(
+        name="target-beside-what-left",
+        applied=(run("web") + run("olddb") + run("cache"),),
+        now=run("web", "environment: {A: '1'}") + run("cache"),
+        policy=_ON_WEB,
+    ),
+    Scene(
+        name="target-beside-a-crowd-that-left",
+        applied=(run("web", "replicas: 2") + "".join(run(f"c{number}") for number in range(7)),),
+        now=run("web", "replicas: 2\nlabels: {a: b}"),
+        policy=_ON_WEB,
+    ),
+    Scene(name="target-that-left", applied=(run("web") + run("db"),), now=run("cache"), policy=_ON_WEB),
+    Scene(name="target-beside-a-foreign-one", since=_stranger, now=_WEB + run("db"), policy=_ON_DB),
+    Scene(
+        name="target-that-needs-a-foreign-one",
+        since=_stranger,
+        now=_WEB + run("db", "depends_on: [web]"),
+        policy=_ON_DB,
+    ),
+    Scene(
+        name="target-with-a-changed-dependency",
+        applied=(run("web", "depends_on: [db]") + run("db"),),
+        now=run("web", "depends_on: [db]") + run("db", "labels: {a: b}") + run("other"),
+        policy=_ON_WEB,
+    ),
+    Scene(
+        name="target-on-a-changed-network",
+        applied=(_TWO_NETS + run("web", "networks: [back]") + run("olddb", "networks: [back]"),),
+        now=doc("Network", "front") + doc("Network", "back", "internal: true") + run("web", "networks: [back]"),
+        policy=_ON_WEB,
     ),
     Scene(name="unknown-target", now=_WEB, policy=Policy(targets=frozenset({"Job/web", "Container/wbe"}))),
     Scene(name="job-done", applied=(job("seed"),), now=job("seed")),

@@ -187,4 +187,31 @@ SCENES = (
     ),
     Scene(name="nothing-asked-for", applied=(run("web"),), now=""),
     Scene(name="destroy", applied=(_WHOLE,), now="", policy=Policy(destroy=True)),
+    Scene(
+        name="destroy-a-target",
+        applied=(_WHOLE + run("alone"),),
+        now="",
+        policy=Policy(destroy=True, targets=frozenset({"Container/alone"})),
+    ),
+    Scene(
+        name="destroy-a-network",
+        applied=(_WHOLE + run("alone"),),
+        now="",
+        policy=Policy(destroy=True, targets=frozenset({"Network/back"})),
+    ),
+    Scene(
+        name="target-beside-a-network-under-a-stranger",
+        applied=(_NETWORK + _ON_IT + run("cache"),),
+        since=_stranger_on_it,
+        now=run("cache", "labels: {a: b}"),
+        policy=Policy(targets=frozenset({"Container/cache"})),
+    ),
+    Scene(
+        name="target-beside-another-scheme",
+        now=_all("1.9.1")
+        + doc("Image", "tool", 'build: {context: ., dockerfile_inline: "FROM busybox\\n"}')
+        + doc("TagScheme", "tools", "image: tool\nversion: 1.0.0")
+        + run("web", image="{scheme: release, track: '1'}"),
+        policy=Policy(targets=frozenset({"Container/web"})),
+    ),
 )

@@ -17,13 +17,13 @@ from declarative.core.planner.refusal import Refused
 from declarative.drivers.memory.life import usual_program
 from tests.property.law_worlds import ALLOWED, World
 from tests.property.manifest_strategies import SECRETS
-from tests.unit.planner import container_scenes, object_scenes
+from tests.unit.planner import container_scenes, handover_scenes, object_scenes
 
 if TYPE_CHECKING:
     from tests.unit.planner.scenes import Scene
 
 _CASES = Path(__file__).parents[2] / "cases" / "reconcile"
-_SCENES = (*container_scenes.SCENES, *object_scenes.SCENES)
+_SCENES = (*container_scenes.SCENES, *handover_scenes.SCENES, *object_scenes.SCENES)
 
 
 @pytest.mark.parametrize("scene", _SCENES, ids=lambda scene: scene.name)
@@ -39,7 +39,7 @@ def test_the_plan_reads(scene: Scene, tmp_path: Path) -> None:
 @pytest.mark.parametrize("scene", _SCENES, ids=lambda scene: scene.name)
 def test_what_is_planned_can_be_applied_and_leaves_nothing_to_do(scene: Scene, tmp_path: Path) -> None:
     world = _world(scene, tmp_path)
-    if scene.policy.targets or scene.policy.destroy or not scene.policy.prune:
+    if scene.policy.destroy or not scene.policy.prune:
         return
     for box in world.engine.containers.values():
         box.program = usual_program(box.spec)  # what ailed it is over

@@ -1,0 +1,216 @@
+"""Host ports and fixed addresses that go from one container to another: who has one lets go of it before another takes it.
+
+The rule that keeps it simple: a step says which running containers it takes something from, and which one it frees (`freed`).
+Only where such steps wait for each other in a circle, as two that swap their ports do, a holder is made to let go beforehand.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from declarative.core.actions import DisconnectNetwork, StopContainer
+from declarative.core.plan import Step
+from declarative.core.planner.inplace import networks_of
+from declarative.errors import Conflict
+from declarative.record import field, record, replace
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from declarative.core.planner.draft import Draft
+    from declarative.core.resources import ContainerSpec
+    from declarative.core.state import Actual
+
+_EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
+_LIVING = ("running", "paused", "restarting")
+# What a container is made of. A holder is not stopped before all that is there: to fetch it takes time, and may fail.
+_MATERIAL = ("image:", "pulled:", "ref:", "tags:", "network:", "volume:")
+
+
+def meet(one: str, other: str) -> bool:
+    """Whether two addresses of the host, "" for all of them, have one in common."""
+    return one == other or one in _EVERYWHERE or other in _EVERYWHERE
+
+
+def freed(container: str) -> str:
+    """Name the end of what a running container holds."""
+    return f"freed:{container}"
+
+
+@record
+class Holders:
+    """Who holds what: (number, protocol) → addresses of the host, each with its container; (network, address) → containers."""
+
+    ports: dict[tuple[int, str], list[tuple[str, str]]] = field(default_factory=dict)
+    addresses: dict[tuple[str, str], list[str]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, actual: Actual) -> Holders:
+        """Look at all containers that run. By name: engines list in any order."""
+        found = cls()
+        for name, state in sorted(actual.containers.items()):
+            if state.state not in _LIVING:
+                continue
+            for port in state.spec.ports:
+                if port.published:
+                    found.ports.setdefault((port.published, port.protocol), []).append((port.host_ip, name))
+            for place in _addresses(state.spec):
+                found.addresses.setdefault(place, []).append(name)
+        return found
+
+    def taken(self, spec: ContainerSpec, own: Collection[str]) -> dict[str, str]:
+        """Give the containers, save `own`, that hold what `spec` asks for; each with the first thing: "port 80/tcp"."""
+        found: dict[str, str] = {}
+        for port in spec.ports:
+            for address, name in self.ports.get((port.published, port.protocol), ()):
+                if name not in own and meet(address, port.host_ip):
+                    found.setdefault(name, f"port {port.published}/{port.protocol}")
+        for network, address in _addresses(spec):
+            for name in self.addresses.get((network, address), ()):
+                if name not in own:
+                    found.setdefault(name, f"address {address} on {network}")
+        return found
+
+
+def _addresses(spec: ContainerSpec) -> Iterator[tuple[str, str]]:
+    for network, attachment in spec.networks.items():
+        for address in (attachment.ipv4_address, attachment.ipv6_address):
+            if address:
+                yield network, address
+
+
+@record
+class _Handover:
+    """`taker` and `holder` are numbers of entries; `container` is what the holder's step frees, `what` what goes over."""
+
+    taker: int
+    holder: int
+    container: str
+    what: str
+
+
+def order_handovers(draft: Draft) -> None:
+    """Let holders in a circle let go beforehand. With targets, refuse what would be taken from who is left alone."""
+    chosen = draft.chosen()
+    handovers = list(_handovers(draft, chosen))
+    if not handovers:
+        return
+    there = set(chosen)
+    for handover in handovers:
+        if handover.holder not in there:
+            _refuse(draft, handover)
+    within: dict[str, list[_Handover]] = {}
+    for handover in handovers:
+        if handover.holder in there:
+            within.setdefault(handover.container, []).append(handover)
+    for container in _blocking(draft.edges(), within):
+        _let_go(draft, within[container])
+
+
+def _handovers(draft: Draft, chosen: Collection[int]) -> Iterator[_Handover]:
+    """Give those that decide about the order: where a taker needs the holder's step anyway, nothing can be done beforehand."""
+    for taker in chosen:
+        entry = draft.entries[taker]
+        before = set(draft.providing((*entry.needs, *entry.after))) if entry.takes else set()
+        for container, what in entry.takes.items():
+            for holder in draft.providing((freed(container),)):
+                if holder not in before:
+                    yield _Handover(taker=taker, holder=holder, container=container, what=what)
+
+
+def _refuse(draft: Draft, handover: _Handover) -> None:
+    taker, holder = draft.entries[handover.taker], draft.entries[handover.holder]
+    problem = f"{handover.what} is held by the container {handover.container!r}, which the targets leave alone"
+    draft.problems.append(Conflict(taker.resource, problem, f"add --target {holder.resource}", taker.step.source))
+
+
+def _blocking(edges: Mapping[int, list[int]], handovers: Mapping[str, list[_Handover]]) -> list[str]:
+    """Choose the containers without which the steps wait for each other in no circle: one for each circle."""
+    missing = {at: set(before) for at, before in edges.items()}
+    dependants: dict[int, list[int]] = {}
+    for at, before in edges.items():
+        for need in before:
+            dependants.setdefault(need, []).append(at)
+    by_pair = {(each.taker, each.holder): name for name, group in handovers.items() for each in group}
+    chosen: list[str] = []
+    ready = [at for at, before in missing.items() if not before]
+    while missing:
+        while ready:
+            at = ready.pop()
+            del missing[at]
+            ready += [after for after in dependants.get(at, ()) if _met(missing, after, at)]
+        pairs = [pair for pair in _circle(missing) if pair in by_pair]
+        if not pairs:
+            break  # all are in order; a circle without a handover would be ours, and `finish` says so
+        chosen.append(by_pair[min(pairs)])
+        ready = [each.taker for each in handovers[chosen[-1]] if _met(missing, each.taker, each.holder)]
+    return chosen
+
+
+def _met(missing: Mapping[int, set[int]], at: int, need: int) -> bool:
+    """Take out a need of a step that is met; whether it was the last one."""
+    needs = missing.get(at, set())
+    if need not in needs:
+        return False
+    needs.remove(need)
+    return not needs
+
+
+def _circle(missing: Mapping[int, set[int]]) -> list[tuple[int, int]]:
+    """Follow what is missing until it comes round: the edges of a circle, none where nothing is missing."""
+    way: dict[int, int] = {}
+    at = next(iter(missing), None)
+    while at is not None and at not in way:
+        way[at] = min(missing[at])
+        at = way[at]
+    if at is None:
+        return []
+    steps = list(way.items())
+    return steps[list(way).index(at) :]
+
+
+def _let_go(draft: Draft, handovers: list[_Handover]) -> None:
+    """Have a holder let go before its own step, with nothing between that and what its takers wait for."""
+    first = handovers[0]
+    container, aside = first.container, f"aside:{first.container}"
+    holder, taker = draft.entries[first.holder], draft.entries[first.taker]
+    needs = {name for each in handovers for name in draft.entries[each.taker].needs if name.startswith(_MATERIAL)}
+    networks = _changed_networks(draft, holder.step, container)
+    for at in {each.taker for each in handovers}:
+        entry = draft.entries[at]
+        takes = {name: what for name, what in entry.takes.items() if name != container}
+        step = entry.step if networks else _with_aside(entry.step, container)
+        draft.entries[at] = replace(entry, step=step, takes=takes, needs=entry.needs | {aside})
+    for at in {each.holder for each in handovers}:
+        draft.entries[at] = replace(draft.entries[at], needs=draft.entries[at].needs | {aside})
+    draft.add(
+        Step(
+            id=0,
+            verb="update" if networks else "stop",
+            kind=holder.step.kind,
+            name=container,
+            cause=f"{first.what} goes to {taker.step.label}",
+            source=holder.step.source,
+            actions=tuple(DisconnectNetwork(container=container, network=network) for network in networks)
+            or (StopContainer(name=container),),
+            touches=(f"Container/{container}",),
+        ),
+        resource=holder.resource,
+        provides=(aside,),
+        needs=needs,
+    )
+
+
+def _with_aside(step: Step, container: str) -> Step:
+    """Have a replacement that fails start again who was stopped for it."""
+    if step.rollout is None:
+        return step
+    return replace(step, rollout=replace(step.rollout, aside=(*step.rollout.aside, container)))
+
+
+def _changed_networks(draft: Draft, step: Step, container: str) -> list[str]:
+    """Name the networks that a step changes on a living container: it goes on without them, where it need not be stopped."""
+    if step.verb != "update":
+        return []
+    there = draft.actual.containers[container].spec.networks
+    return sorted(networks_of(step.actions) & there.keys())
