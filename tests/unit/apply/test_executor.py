@@ -91,7 +91,7 @@ def test_the_engine_s_processors_bound_how_many_containers_start_at_once(
         with lock:
             running[type(action)] += 1
             most[type(action)] = max(most[type(action)], running[type(action)])
-        time.sleep(0.02)
+        time.sleep(0.1)  # long enough for a busy machine to start as many as it may
         execute(self, action, progress)
         with lock:
             running[type(action)] -= 1
