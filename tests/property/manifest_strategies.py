@@ -301,7 +301,9 @@ def _attachments(draw: st.DrawFn, number: int, around: _Around, shared: list[str
             spec = {}
     port = 20100 + 10 * number
     own = _maybe(
-        ports=st.sampled_from([[f"{port}:80"], [f"127.0.0.1:{port}:80", "81"], ["80"]]),
+        ports=st.sampled_from(
+            [[f"{port}:80"], [f"127.0.0.1:{port}:80", "81"], ["80"], [f"0.0.0.0:{port}:80", "0.0.0.0::81"]]
+        ),
         hostname=st.just("host"),
         dns=st.just(["9.9.9.9"]),
         extra_hosts=st.just(["db.local:10.0.0.5"]),
