@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from declarative.errors import Usage
 from declarative.manifest.scalars import resolve
+from declarative.manifest.sources import NOT_TEXT, is_text
 from declarative.manifest.suggest import closest
 
 if TYPE_CHECKING:
@@ -78,7 +79,11 @@ class Environment(Lookup):
                 name=name,
             )
         value = self._environ.get(name)
-        return Absent(f"`env.{name}` is not set in the environment") if value is None else value
+        if value is None:
+            return Absent(f"`env.{name}` is not set in the environment")
+        if not is_text(value):
+            raise TemplateFault(f"`env.{name}` is not UTF-8 text", NOT_TEXT, name=name)
+        return value
 
 
 def merge(under: object, over: object) -> object:
@@ -94,6 +99,8 @@ def apply_set(values: object, assignment: str) -> object:
     A dot separates names (`\.` is a dot in a name), a number is an index of a list (its length appends). The value is typed as a
     YAML scalar; in quotes it is text; nothing is the empty text.
     """
+    if not is_text(assignment):
+        raise Usage(f"--set {assignment.partition('=')[0]}", "is not UTF-8 text", NOT_TEXT)
     path, equals, text = assignment.partition("=")
     parts = [re.sub(r"\\(.)", r"\1", part) for part in _PART.findall(path)]
     if not equals or not parts or not re.fullmatch(r"(?:[^.\\]|\\.)+(?:\.(?:[^.\\]|\\.)+)*", path):

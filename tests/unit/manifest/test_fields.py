@@ -81,7 +81,9 @@ def test_a_document_without_spec_is_a_volume_with_defaults() -> None:
     assert decoded.resource.spec == VolumeSpec()
 
 
-@pytest.mark.parametrize(("kind", "size", "meant"), [("Container", 0, None), ("Job", "0m", None), ("Job", "1m", 1 << 20)])
+@pytest.mark.parametrize(
+    ("kind", "size", "meant"), [("Container", 0, None), ("Job", "0m", None), ("Job", "1m", 1 << 20)]
+)
 def test_no_shm_size_is_that_of_the_engine(kind: str, size: Any, meant: int | None) -> None:
     metadata = {"apiVersion": "declarative/v1", "kind": kind, "metadata": {"name": "web"}}
     decoded, problems = decode_data({**metadata, "spec": {"image": "busybox", "shm_size": size}})

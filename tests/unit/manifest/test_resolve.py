@@ -186,6 +186,16 @@ def test_secrets_are_not_in_the_documents_that_are_kept(tmp_path: Path) -> None:
     assert loaded.desired.containers["web"].spec.environment["A"].reveal() == "hush-hush"  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(
+    "fields",
+    ["environment: {A: {secret: {env: TOKEN}}}", "files: [{target: /a, secret: {env: TOKEN}}]"],
+)
+def test_a_secret_that_is_not_text_is_told_at_its_place(tmp_path: Path, fields: str) -> None:
+    told = faults(tmp_path, document("Container", "web", f"image: nginx\n{fields}"), environ={"TOKEN": "v\udcff"})
+    assert "the environment variable TOKEN is not UTF-8 text" in told
+    assert "stack.yaml:7:" in told
+
+
 def test_an_image_of_the_stack_named_as_a_reference_is_warned_of(tmp_path: Path) -> None:
     image = document("Image", "app", "pull: nginx\nrepository: shop/app")
     loaded = load(tmp_path, image, document("Container", "web", "image: docker.io/shop/app"))

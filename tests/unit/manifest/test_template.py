@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
@@ -20,14 +21,14 @@ from declarative.manifest.yaml_nodes import Mapping, Scalar, to_plain
 STACK = """kind: Stack
 metadata: {name: shop}
 spec:
-  env: [HOME, EMPTY, UNSET]
+  env: [HOME, EMPTY, UNSET, BYTES]
   values:
     port: 8080
     items: [a, b]
     db: {host: local, user: root}
 ---
 """
-ENVIRON = {"HOME": "/home/me", "EMPTY": "", "PATH": "/bin"}
+ENVIRON = {"HOME": "/home/me", "EMPTY": "", "PATH": "/bin", "BYTES": os.fsdecode(b"v\xff")}
 
 
 def run(*texts: str, folder: Path = Path("/shop"), **options: Any) -> Loaded:
@@ -170,6 +171,11 @@ def test_a_set_that_cannot_be_applied_is_wrong_usage(assignment: str) -> None:
         apply_set({"l": [1], "s": "text"}, assignment)
     assert caught.value.remedy
     assert f"--set {assignment}" in str(caught.value)
+
+
+def test_a_set_that_is_not_text_is_wrong_usage() -> None:
+    with pytest.raises(Usage, match="--set a: is not UTF-8 text"):
+        apply_set({}, "a=\udcff")
 
 
 def test_merge_goes_into_mappings_and_replaces_the_rest() -> None:
@@ -333,6 +339,8 @@ WRONG = {
     "'{{ values.port | nofilter }}'": "no filter named 'nofilter'",
     "'{{ 1 / 0 }}'": "division by zero",
     "'{{ values.port + \"a\" }}'": "the template fails",
+    "'{{ env.BYTES }}'": "`env.BYTES` is not UTF-8 text",
+    "'{{ env.BYTES | default(1) }}'": "`env.BYTES` is not UTF-8 text",
     "'{{ git }}'": "a group of names, not a value",
     "'{{ cycler }}'": "which YAML cannot hold",
     "'{{ {1: 2} }}'": "keys are text",
