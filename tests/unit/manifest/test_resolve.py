@@ -257,7 +257,13 @@ def test_a_version_is_read_from_git(tmp_path: Path) -> None:
     assert isinstance(found, TagScheme)
     assert found.spec.version == "v1.9.2"
     assert found.spec.repository == f"{load(tmp_path, image).desired.stack}/app"
-    subprocess.run([*git, "tag", "-d", "v1.9.2"], cwd=tmp_path, check=True, capture_output=True)
+    others = ("v1.9.2-rc.1", "zebra", "2026.11.01", "2026.09.30")
+    for tag in others:
+        subprocess.run([*git, "tag", tag], cwd=tmp_path, check=True)
+    assert load(tmp_path, image, scheme).desired.schemes["app"].spec.version == "v1.9.2"
+    dated = document("TagScheme", "app", "image: app\nversion_from: {git: true}\nscheme: calver")
+    assert load(tmp_path, image, dated).desired.schemes["app"].spec.version == "2026.11.01"
+    subprocess.run([*git, "tag", "-d", "v1.9.2", *others], cwd=tmp_path, check=True, capture_output=True)
     subprocess.run([*git, "tag", "nightly"], cwd=tmp_path, check=True)
     assert "not a semantic version" in faults(tmp_path, image, scheme)
 
