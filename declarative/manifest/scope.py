@@ -15,6 +15,7 @@ from declarative.errors import Usage
 from declarative.manifest.scalars import resolve
 from declarative.manifest.sources import NOT_TEXT, is_text
 from declarative.manifest.suggest import closest
+from declarative.manifest.written import written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -106,7 +107,7 @@ def apply_set(values: object, assignment: str) -> object:
     if not equals or not parts or not re.fullmatch(r"(?:[^.\\]|\\.)+(?:\.(?:[^.\\]|\\.)+)*", path):
         raise Usage(f"--set {assignment}", "is not of the form name.name=value", "for example --set image.tag=1.9.2")
     quoted = _QUOTED.fullmatch(text)
-    value = quoted["text"] if quoted else (resolve(text) if text else "")
+    value = quoted["text"] if quoted else (written(resolve(text), text) if text else "")
     return _put(values, parts, value, f"--set {assignment}")
 
 

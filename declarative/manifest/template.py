@@ -14,6 +14,7 @@ from declarative.errors import Problem, Span
 from declarative.manifest.scope import TemplateFault
 from declarative.manifest.snippets import snippet
 from declarative.manifest.sources import Source
+from declarative.manifest.written import WrittenFloat, WrittenInt
 from declarative.manifest.yaml_nodes import Document, Mapping, Node, Scalar, Sequence
 from declarative.manifest.yaml_parse import DEEPEST, MOST_NODES, has_marks
 from declarative.record import replace
@@ -101,6 +102,8 @@ class Renderer:
             return Sequence([self._to_node(item, at, depth + 1) for item in value], at.line, at.column, at.length)
         if isinstance(value, str):
             return Scalar(value, at.line, at.column, value, '"', at.length)
+        if isinstance(value, WrittenInt | WrittenFloat):
+            return Scalar(+value, at.line, at.column, str(value), "", at.length)  # the plus makes it plain
         number = value if isinstance(value, bool | int | float) else None
         from declarative.manifest.scalar_write import write
 

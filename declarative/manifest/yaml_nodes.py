@@ -7,6 +7,7 @@ plain slotted records.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, TypeAlias
 
 from declarative.errors import Problem, Span
@@ -14,6 +15,8 @@ from declarative.manifest.snippets import snippet
 from declarative.record import record
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from declarative.manifest.sources import Source
 
 Plain: TypeAlias = "str | int | float | bool | None"
@@ -85,13 +88,13 @@ class Document:
         return Problem(subject=subject, text=text, remedy=remedy, span=span, snippet=snippet(self.source.text, span))
 
 
-def to_plain(node: Node) -> object:
-    """Strip the positions: the node as `dict`, `list`, `str`, `int`, `float`, `bool` and None."""
+def to_plain(node: Node, leaf: Callable[[Scalar], Plain] = attrgetter("value")) -> object:
+    """Strip the positions: the node as `dict`, `list`, `str`, `int`, `float`, `bool` and None. `leaf` gives a scalar's value."""
     if isinstance(node, Scalar):
-        return node.value
+        return leaf(node)
     if isinstance(node, Sequence):
-        return [to_plain(item) for item in node.items]
-    return {key: to_plain(value) for key, value in node.items.items()}
+        return [to_plain(item, leaf) for item in node.items]
+    return {key: to_plain(value, leaf) for key, value in node.items.items()}
 
 
 def kind_of(node: Node) -> str:

@@ -450,6 +450,51 @@ for text, wanted in (("a: '{ x }'", False), ("a: '{{ 1 }}'", True)):
     assert done.returncode == 0, done.stderr
 
 
+WRITTEN = ["1.20", "007", "0x10", "0o777", "1e3", "+5", ".inf", "80", "1.5", "12e4567"]
+
+
+@pytest.mark.parametrize("text", WRITTEN)
+def test_numbers_keep_what_was_written_through_values(tmp_path: Path, text: str) -> None:
+    (tmp_path / "values.yaml").write_text(f"v: {text}\nl: [{text}]\n")
+    asks = "a: 'x:{{ values.v }}'\nb: '{{ values.l.0 }}'\nc: '{{ values.v ~ 1 }}'\nd: '{{ values.v | string }}'\n"
+    stack = f"kind: Stack\nmetadata: {{name: shop}}\nspec: {{values: {{v: {text}, l: [{text}]}}}}\n---\n"
+    for texts, options in (
+        ((stack + asks,), {}),
+        ((asks,), {"values_files": ("values.yaml",)}),
+        ((asks,), {"sets": (f"v={text}", f"l.0={text}"), "values_files": ("values.yaml",)}),
+    ):
+        loaded = run(*texts, folder=tmp_path, **options)
+        assert not loaded.problems
+        nodes = loaded.documents[0].root.items
+        assert [node.text for node in nodes.values() if isinstance(node, Scalar)] == [
+            f"x:{text}",
+            text,
+            f"{text}1",
+            text,
+        ]
+        (given, plain) = (to_plain(nodes["b"]), to_plain(run(f"a: {text}\n").documents[0].root.items["a"]))
+        assert (given, type(given)) == (plain, type(plain))
+
+
+def test_what_is_computed_of_a_written_number_is_a_plain_one() -> None:
+    for expression, text in {
+        "values.v + 1": "2.2",
+        "values.v | float": "1.2",
+        "values.v | round(1)": "1.2",
+        "'%.3f' % values.v": "1.200",
+        "values.n + 0": "7",
+        "values.n | int": "7",
+        "-values.n": "-7",
+        "'%d' % values.n": "7",
+        "[values.n, values.v] | tojson": "[7, 1.2]",
+        "range(values.n) | length": "7",
+    }.items():
+        (node,) = run(f'a: "{{{{ {expression} }}}}"\n', sets=("v=1.20", "n=007")).documents[0].root.items.values()
+        assert isinstance(node, Scalar)
+        assert node.text == text, expression
+        assert type(node.value) in {int, float, str}
+
+
 def test_numbers_keep_what_was_written_beside_templates() -> None:
     loaded = run("a: 1.10\nb: '{{ 1 }}'\n")
     node = loaded.documents[0].root.items["a"]
