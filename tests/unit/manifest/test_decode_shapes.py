@@ -16,6 +16,7 @@ from declarative.manifest.decode_process import CAPABILITIES, COMMAND, HEALTHCHE
 from declarative.manifest.decode_scalars import Boolean, Duration, Enum, Integer, Size, Text
 from declarative.manifest.decode_secrets import environment_value
 from declarative.manifest.decode_storage import DEVICES, FILES, MOUNTS, TMPFS
+from declarative.manifest.fields.container_blocks import SECURITY
 from tests.unit.manifest.reading import FOLDER, decode
 
 if TYPE_CHECKING:
@@ -154,6 +155,8 @@ BAD_VALUES: list[tuple[Shape, Any, str]] = [
     (FILES, [{"target": "/a", "content": "x", "mode": "9"}], "not a file mode"),
     (FILES, [{"target": "/a", "content": {"secret": {"file": "./profile.json", "env": "A"}}}], "one source"),
     (FILES, [{"target": "/a", "content": "x"}, {"target": "/a/", "content": "y"}], "here twice"),
+    (FILES, [{"target": "/a", "content": "x", "owner": "\N{SUPERSCRIPT TWO}"}], "not an owner"),
+    (SECURITY, ["systempaths=unconfined"], "privileged: true"),
     (DEVICES, ["/dev/a:/dev/b:/dev/c"], "not a device"),
     (ULIMITS, {"nofile": {"soft": 1}}, "lacks `hard`"),
     (CAPABILITIES, ["CHWON"], "did you mean `CHOWN`"),
