@@ -96,7 +96,7 @@ class Text(Shape):
         """Give a string, or a number too."""
         made: Schema = {"type": ["string", "number"] if self.number else "string"}
         if self.pattern:
-            made["pattern"] = f"^(?:{self.pattern})$"
+            made["pattern"] = f"^(?:{self.pattern}){'?' if self.empty else ''}$"
         elif not self.empty:
             made["minLength"] = 1
         return made
