@@ -23,11 +23,15 @@ Plain: TypeAlias = "str | int | float | bool | None"
 """What a scalar may be."""
 
 
+TEMPLATED = "{"
+"""The style of what a template gave: how it is quoted in the text says nothing of its type."""
+
+
 @record(frozen=False, kw_only=False, eq=False)
 class Scalar:
     """A leaf. `value` is typed by the YAML 1.2 core schema; `text` is what was written (`1.10`, `0444`), without its quotes.
 
-    `style` is `""` (plain), `'`, `"`, `|` or `>`. `length` is in characters, 1 where the scalar spans lines.
+    `style` is `""` (plain), `'`, `"`, `|` or `>`, or `TEMPLATED`. `length` is in characters, 1 where the scalar spans lines.
     """
 
     value: Plain

@@ -196,6 +196,20 @@ def test_a_secret_that_is_not_text_is_told_at_its_place(tmp_path: Path, fields: 
     assert "stack.yaml:7:" in told
 
 
+@pytest.mark.parametrize(
+    ("field", "remedy"),
+    [
+        ("replicas: '{{ env.N }}'", "write {{ … | int }} ("),
+        ("replicas: '2'", "write it without quotes ("),
+        ("domainname: '{{ 2 }}'", "write {{ … | string }} ("),
+        ("domainname: 2", 'put it in quotes: "2" ('),
+    ],
+)
+def test_how_to_change_a_type_depends_on_who_gives_the_value(tmp_path: Path, field: str, remedy: str) -> None:
+    stack = document("Stack", "shop", "env: [N]")
+    assert remedy in faults(tmp_path, stack, document("Container", "web", f"image: nginx\n{field}"), environ={"N": "2"})
+
+
 def test_an_image_of_the_stack_named_as_a_reference_is_warned_of(tmp_path: Path) -> None:
     image = document("Image", "app", "pull: nginx\nrepository: shop/app")
     loaded = load(tmp_path, image, document("Container", "web", "image: docker.io/shop/app"))
