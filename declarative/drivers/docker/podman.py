@@ -97,10 +97,12 @@ def _healthcheck(check: Healthcheck | None, applied: Mapping[str, object]) -> He
 
 
 def _port(port: Port, applied: Mapping[str, object]) -> Port:
-    """Give a port without the address that Podman 5 shows for one that was published without any."""
+    """Give a port as it was asked for: no address and 0.0.0.0 are one to Podman, which keeps or shows the one for the other."""
+    if port.host_ip not in {"", _EVERYWHERE}:
+        return port
     stated = applied.get("spec.ports")
-    asked = isinstance(stated, list) and str(port) in stated
-    return replace(port, host_ip="") if port.host_ip == _EVERYWHERE and not asked else port
+    everywhere = replace(port, host_ip=_EVERYWHERE)
+    return everywhere if isinstance(stated, list) and str(everywhere) in stated else replace(port, host_ip="")
 
 
 def _mount(mount: Mount, applied: Mapping[str, object]) -> Mount:

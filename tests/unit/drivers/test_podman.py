@@ -77,8 +77,17 @@ def test_the_rest_of_what_it_adds_is_taken_off() -> None:
     )
 
 
+@pytest.mark.parametrize("shown", ["", "0.0.0.0"])  # noqa: S104 - shown
+def test_a_port_of_every_address_is_as_it_was_asked_for(shown: str) -> None:
+    ports = (Port(target=80, published=8080, host_ip=shown),)
+    for address in ("", "0.0.0.0"):  # noqa: S104 - shown
+        asked = Port(target=80, published=8080, host_ip=address)
+        state = in_docker_s_words(seen({"spec.ports": [str(asked)]}, ports=ports), None)
+        assert state.spec.ports == (asked,)
+
+
 def test_what_was_asked_for_stays() -> None:
-    published = Port(target=80, published=8080, host_ip="0.0.0.0")  # noqa: S104 - shown
+    published = Port(target=80, published=8080, host_ip="127.0.0.1")
     applied = {
         "spec.resources.pids": 2048,
         "spec.volumes./data": {"propagation": "rprivate"},
