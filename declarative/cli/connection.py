@@ -20,16 +20,28 @@ if TYPE_CHECKING:
 _SILENCE_SECONDS = 60.0  # how long an engine may be silent; a busy one needs seconds
 
 
+def find_engine(args: Args, context: Context, engine: str = "") -> Address:
+    """Find the engine: --engine, else what the Stack says (`engine`), else auto. Raises Usage where --engine is wrong."""
+    from declarative.drivers.address import resolve
+    from declarative.errors import Invalid, Usage
+
+    try:
+        return resolve(args.engine or engine or "auto", context.environ, context.home)
+    except Invalid as error:
+        # What the Stack, the environment or a docker context says is no matter of usage.
+        if not args.engine or error.subject != "--engine":
+            raise
+        raise Usage(error.subject, error.problem, error.remedy) from None
+
+
 def open_driver(
     args: Args, context: Context, *, engine: str = "", read_only: bool = False, start: bool = True
 ) -> DockerDriver:
-    """Connect to the engine: --engine, else what the Stack says (`engine`), else auto.
+    """Connect to the engine that `find_engine` finds.
 
     The embedded one is started where it does not run, unless `start` is off.
     """
-    from declarative.drivers.address import resolve
-
-    address = resolve(args.engine or engine or "auto", context.environ, context.home)
+    address = find_engine(args, context, engine)
     if address.embedded is not None and start:
         from declarative.cli.embedded import ensure
 
@@ -43,11 +55,10 @@ def open_early(args: Args, context: Context, *, read_only: bool = False) -> Dock
     It is asked already what there is. Nothing is told here: who opens the driver in the ordinary way tells it in good time.
     """
     from declarative.dockerapi.transport import UnixEndpoint
-    from declarative.drivers.address import resolve
     from declarative.errors import DeclarativeError
 
     try:
-        address = resolve(args.engine or "auto", context.environ, context.home)
+        address = find_engine(args, context)
     except DeclarativeError:
         return None
     if not isinstance(address.endpoint, UnixEndpoint):

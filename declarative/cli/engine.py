@@ -134,10 +134,10 @@ def _stop(args: Args, context: Context) -> int:
 
 def _status(args: Args, context: Context) -> int:
     from declarative.cli.alarm import alarm
+    from declarative.cli.connection import find_engine
     from declarative.cli.embedded import answers, running
-    from declarative.drivers.address import resolve
 
-    address = resolve(args.engine or "auto", context.environ, context.home)
+    address = find_engine(args, context)
     if address.embedded is not None and not answers(address.embedded.socket):
         holder = running(address.embedded)
         state = (

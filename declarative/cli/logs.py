@@ -180,7 +180,7 @@ def _lines(text: str) -> int | None:
 
     if text == "all":
         return None
-    if not text.isdigit():
+    if not (text.isascii() and text.isdigit()):
         message = f"{text!r} is not a number of lines, nor `all`"
         raise argparse.ArgumentTypeError(message)
     return int(text)

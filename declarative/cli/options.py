@@ -132,11 +132,14 @@ def duration(text: str) -> float:
     from declarative.oci.units import parse_duration
 
     try:
-        if text.replace(".", "", 1).isdigit():
-            return float(text)
-        return parse_duration(text) / 1e9
+        bare = text.isascii() and text.replace(".", "", 1).isdigit()
+        found = parse_duration(f"{text}s" if bare else text)
     except Invalid as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+    if found < 0:
+        message = f"{text!r} is negative"
+        raise argparse.ArgumentTypeError(message)
+    return found / 1e9
 
 
 def _target(text: str) -> str:
@@ -152,7 +155,7 @@ def _target(text: str) -> str:
 
 def _bounded(least: int) -> Callable[[str], int]:
     def read(text: str) -> int:
-        if not text.isdigit() or int(text) < least:
+        if not (text.isascii() and text.isdigit()) or int(text) < least:
             message = f"{text!r} is not a whole number of at least {least}"
             raise argparse.ArgumentTypeError(message)
         return int(text)

@@ -229,9 +229,12 @@ SIGNAL = Text(
 
 
 def _restart(text: str) -> str:
-    head, _, count = text.partition(":")
-    if text in _RESTARTS or (head == "on-failure" and count.isdigit() and len(count) < 10):
+    if text in _RESTARTS:
         return text
+    head, _, count = text.partition(":")
+    if head == "on-failure" and count.isascii() and count.isdigit() and len(count) < 10:
+        # Engines keep a number, and 0 is without a limit.
+        return f"{head}:{int(count)}" if int(count) else head
     hint = did_you_mean(head, _RESTARTS) or f"write one of {', '.join(_RESTARTS)}, on-failure:3"
     raise Invalid(f"`{text[:40]}`", "is not a restart policy", hint)
 

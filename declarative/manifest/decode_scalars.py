@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from declarative.errors import Invalid
 from declarative.manifest.decode import Schema, Shape
 from declarative.manifest.suggest import did_you_mean
-from declarative.manifest.yaml_nodes import Scalar, kind_of
+from declarative.manifest.yaml_nodes import TEMPLATED, Scalar, kind_of
 from declarative.oci.units import parse_duration, parse_size
 
 if TYPE_CHECKING:
@@ -78,7 +78,9 @@ class Text(Shape):
     def _quoted(self, node: Scalar) -> str:
         if node.value is None:
             return ""
-        return self.says if isinstance(node.value, bool) and self.says else f'put it in quotes: "{node.text}"'
+        if isinstance(node.value, bool) and self.says:
+            return self.says
+        return _remedy(node, "string", f'put it in quotes: "{node.text}"')
 
     def _checked(self, text: str, node: Node, reading: Reading) -> Any:
         if len(text) > _LONGEST or "\0" in text:
@@ -96,7 +98,7 @@ class Text(Shape):
         """Give a string, or a number too."""
         made: Schema = {"type": ["string", "number"] if self.number else "string"}
         if self.pattern:
-            made["pattern"] = f"^(?:{self.pattern})$"
+            made["pattern"] = f"^(?:{self.pattern}){'?' if self.empty else ''}$"
         elif not self.empty:
             made["minLength"] = 1
         return made
@@ -153,7 +155,7 @@ class Integer(Shape):
         """Give the number."""
         if type(node) is not Scalar or type(node.value) is not int:
             quoted = type(node) is Scalar and isinstance(node.value, str) and re.fullmatch(r"-?[0-9]+", node.value)
-            return reading.wrong(node, self.name, "write it without quotes" if quoted else "")
+            return reading.wrong(node, self.name, _remedy(node, "int", "write it without quotes") if quoted else "")
         if not self.smallest <= node.value <= self.largest:
             return reading.complain(node, f"{_shown(node.text)} is out of range", f"write {self._range()}")
         return node.value
@@ -275,6 +277,12 @@ def lazy_match(pattern: str, owner: Any) -> Match:
         return owner._match(text)  # noqa: SLF001
 
     return first
+
+
+def _remedy(node: Node, kind: str, written: str) -> str:
+    """Say how to change the type: quotes count where the value itself is written, a filter where a template gives it."""
+    given = type(node) is Scalar and node.style == TEMPLATED
+    return f"write {{{{ … | {kind} }}}}" if given else written
 
 
 def _shown(text: str) -> str:

@@ -15,6 +15,7 @@ from declarative.errors import Invalid
 from declarative.manifest.decode import Field, Record, Schema, Shape
 from declarative.manifest.decode_collections import ByShape
 from declarative.manifest.decode_scalars import Text
+from declarative.manifest.sources import NOT_TEXT, is_text
 from declarative.manifest.suggest import did_you_mean
 from declarative.manifest.yaml_nodes import Scalar, kind_of
 
@@ -132,7 +133,7 @@ class _SecretSource(Record):
         try:
             text = content.decode()
         except UnicodeDecodeError:
-            return reading.complain(node.items["file"], "a secret must be UTF-8 text", "encode it, as with base64")
+            return reading.complain(node.items["file"], "a secret must be UTF-8 text", NOT_TEXT)
         return Secret(text.removesuffix("\n").removesuffix("\r") if self.strip else text)
 
     def schema(self) -> Schema:
@@ -154,6 +155,8 @@ _SOURCE_FIELDS = (
 def _from_environment(name: str, node: Node, reading: Reading) -> Any:
     environ = reading.outside.environ
     if name in environ:
+        if not is_text(environ[name]):
+            return reading.complain(node, f"the environment variable {name} is not UTF-8 text", NOT_TEXT)
         return Secret(environ[name])
     near = did_you_mean(name, environ)
     return reading.complain(

@@ -216,7 +216,7 @@ MOUNTS = _Mounts(MOUNT, "a list of mounts", key=_target)
 
 def _owner(text: str) -> tuple[int, int]:
     uid, mark, gid = text.partition(":")
-    if not (uid.isdigit() and (gid.isdigit() if mark else True)) or max(len(uid), len(gid)) > 10:
+    if not re.fullmatch(r"[0-9]{1,10}(?::[0-9]{1,10})?", text):
         raise Invalid(f"`{text[:40]}`", "is not an owner", 'write numbers, as in "1000:1000"')
     return int(uid), int(gid if mark else uid)
 

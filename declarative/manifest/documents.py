@@ -14,6 +14,7 @@ from declarative.manifest.git import Git
 from declarative.manifest.scope import Absent, Environment, Scope, apply_set, merge
 from declarative.manifest.sources import Source, read_file
 from declarative.manifest.template import RENDERED, Renderer
+from declarative.manifest.written import leaf
 from declarative.manifest.yaml_nodes import Document, Mapping, Node, Scalar, Sequence, to_plain
 from declarative.manifest.yaml_parse import parse
 from declarative.record import field, record, replace
@@ -174,7 +175,7 @@ class _Loader:
 
     def values(self, stack: Document | None) -> object:
         node = _at(stack, ("spec", "values")) if stack else None
-        values = to_plain(node) if node else {}
+        values = to_plain(node, leaf) if node else {}
         for name in self.options.values_files:
             values = merge(values, self.values_file(name))
         for assignment in self.options.sets:
@@ -191,7 +192,7 @@ class _Loader:
         for extra in documents[1:]:
             text = "a values file holds one document, and this is another"
             self.problems.append(extra.problem(extra.root, "", text, "give each its own file"))
-        return to_plain(documents[0].root) if documents else {}
+        return to_plain(documents[0].root, leaf) if documents else {}
 
 
 def _is_stack(document: Document) -> bool:

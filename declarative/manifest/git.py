@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from declarative.core.tags.version import Version
+from declarative.errors import Invalid
 from declarative.manifest.scope import Absent, Lookup, TemplateFault
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
+
+    from declarative.core.tags.version import Order
 
 _NAMES = ("branch", "commit", "describe", "dirty", "tag")
 _TIMEOUT = 30.0
@@ -45,6 +49,11 @@ class Git(Lookup):
             self._known[name] = self._ask(name)
         return self._known[name]
 
+    def tags(self) -> list[str]:
+        """Give the tags of the commit: versions first, the highest of them first, then the others as git sorts them."""
+        found = self._run("tag", "--points-at", "HEAD", "--sort=-version:refname").splitlines()
+        return sorted(found, key=_precedence, reverse=True)
+
     def _ask(self, name: str) -> object:
         if name == "commit":
             return self._run("rev-parse", "--verify", "HEAD")
@@ -53,7 +62,7 @@ class Git(Lookup):
         if name == "describe":
             return self._run("describe", "--tags", "--always", "--dirty")
         if name == "tag":
-            tags = self._run("tag", "--points-at", "HEAD", "--sort=-version:refname").splitlines()
+            tags = self.tags()
             return tags[0] if tags else Absent("`git.tag` is not defined: no tag points at this commit")
         branch = self._run("branch", "--show-current")
         return branch or Absent("`git.branch` is not defined: no branch is checked out (detached HEAD)")
@@ -82,6 +91,14 @@ class Git(Lookup):
         if done.returncode:
             raise _fault(done.stderr, self._folder)
         return done.stdout.strip()
+
+
+def _precedence(tag: str) -> Order:
+    """Order by SemVer, as git does not: to it v1.0.0-rc.1 comes after v1.0.0. What is no version comes before all."""
+    try:
+        return Version.parse(tag).order
+    except Invalid:
+        return ()
 
 
 def _fault(said: str, folder: Path) -> TemplateFault:

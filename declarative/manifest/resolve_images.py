@@ -5,6 +5,7 @@ The rule that keeps it simple: whatever needs the file system or git for an imag
 
 from __future__ import annotations
 
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ from declarative.manifest.suggest import did_you_mean
 from declarative.record import replace
 
 if TYPE_CHECKING:
+    from declarative.core.tags.rules import Rules
+    from declarative.core.tags.version import Order
     from declarative.manifest.decode_document import Decoded
     from declarative.manifest.resolve import Known
 
@@ -146,20 +149,32 @@ def _from_file(path: str, document: Decoded) -> str | None:
 
 
 def _from_git(document: Decoded) -> str | None:
+    """Give the highest of the tags of the commit that the scheme reads; where it reads none, one to complain about."""
+    from declarative.core.tags.rules import Rules
     from declarative.manifest.git import Git
-    from declarative.manifest.scope import Absent, TemplateFault
+    from declarative.manifest.scope import TemplateFault
 
     place = document.tree.place("spec.version_from.git")
     folder = document.reading.folder(document.tree.walk("spec.version_from.git")[1])
     try:
-        tag = Git(folder, document.reading.outside.environ).lookup("tag")
+        tags = Git(folder, document.reading.outside.environ).tags()
     except TemplateFault as fault:
         document.reading.complain(place, fault.text, "write the version itself, or version_from: {file: PATH}")
         return None
-    if isinstance(tag, Absent):
+    if not tags:
         document.reading.complain(place, "no tag points at the commit that is checked out", "tag it: git tag v1.9.2")
         return None
-    return str(tag)
+    rules = Rules.of(document.resource.spec)
+    readable = [(order, tag) for tag in tags if (order := _order(rules, tag)) is not None]
+    return max(readable, key=itemgetter(0))[1] if readable else tags[0]
+
+
+def _order(rules: Rules, tag: str) -> Order | None:
+    """Place a tag among the scheme's versions; None where it is none. Names have no order, so the literal ones are alike."""
+    try:
+        return rules.read(tag).order if rules.scheme != "literal" else ()
+    except Invalid:
+        return None
 
 
 def check_references(known: Known) -> None:

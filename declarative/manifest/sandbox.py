@@ -59,6 +59,9 @@ class _Missing(StrictUndefined):
         told = exc if exc is SecurityError else lambda _: _NotDefined(str(name), owner, hint or "")
         super().__init__(hint, obj, name, exc=told)  # type: ignore[arg-type]  # a function that makes the exception serves too
 
+    # jinja2 leaves this one out, which `range` asks for; it fails as all the others do.
+    __index__ = StrictUndefined.__len__
+
 
 class _Bounds(NodeTransformer):
     """Makes every round of a loop and every call of a macro count, and gives `~` a bounded form."""
@@ -92,6 +95,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def __init__(self) -> None:
         super().__init__(undefined=_Missing, keep_trailing_newline=True, cache_size=0)
         self.bounds = Bounds()
+        # What JSON has no form for is taken as it would be without the filter: what is undefined says so.
+        self.policies["json.dumps_kwargs"] = {**self.policies["json.dumps_kwargs"], "default": _plain}
         del self.globals["lipsum"]
         del self.filters["random"]
         self.globals["range"] = bounded_range

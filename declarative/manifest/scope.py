@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 from declarative.errors import Usage
 from declarative.manifest.scalars import resolve
+from declarative.manifest.sources import NOT_TEXT, is_text
 from declarative.manifest.suggest import closest
+from declarative.manifest.written import written
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -78,7 +80,11 @@ class Environment(Lookup):
                 name=name,
             )
         value = self._environ.get(name)
-        return Absent(f"`env.{name}` is not set in the environment") if value is None else value
+        if value is None:
+            return Absent(f"`env.{name}` is not set in the environment")
+        if not is_text(value):
+            raise TemplateFault(f"`env.{name}` is not UTF-8 text", NOT_TEXT, name=name)
+        return value
 
 
 def merge(under: object, over: object) -> object:
@@ -94,12 +100,14 @@ def apply_set(values: object, assignment: str) -> object:
     A dot separates names (`\.` is a dot in a name), a number is an index of a list (its length appends). The value is typed as a
     YAML scalar; in quotes it is text; nothing is the empty text.
     """
+    if not is_text(assignment):
+        raise Usage(f"--set {assignment.partition('=')[0]}", "is not UTF-8 text", NOT_TEXT)
     path, equals, text = assignment.partition("=")
     parts = [re.sub(r"\\(.)", r"\1", part) for part in _PART.findall(path)]
     if not equals or not parts or not re.fullmatch(r"(?:[^.\\]|\\.)+(?:\.(?:[^.\\]|\\.)+)*", path):
         raise Usage(f"--set {assignment}", "is not of the form name.name=value", "for example --set image.tag=1.9.2")
     quoted = _QUOTED.fullmatch(text)
-    value = quoted["text"] if quoted else (resolve(text) if text else "")
+    value = quoted["text"] if quoted else (written(resolve(text), text) if text else "")
     return _put(values, parts, value, f"--set {assignment}")
 
 

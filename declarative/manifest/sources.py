@@ -21,6 +21,8 @@ LARGEST = 8 * 1024 * 1024
 
 _SUFFIXES = (".yaml", ".yml", ".yaml.j2")
 STANDARD_INPUT = "<stdin>"
+NOT_TEXT = "encode it, as with base64"
+"""What to do about a value that is not UTF-8: manifests, plans and the engine's API hold text."""
 
 
 @record
@@ -136,6 +138,15 @@ def decode(name: str, data: bytes) -> str | Problem:
             remedy="save the file as UTF-8",
             span=Span(file=name, line=line, column=column),
         )
+
+
+def is_text(text: str) -> bool:
+    """Whether text of the process's environment or arguments was UTF-8: Python keeps other bytes as surrogates (PEP 383)."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _unreadable(name: str, error: OSError | ValueError) -> Problem:

@@ -14,7 +14,8 @@ from declarative.errors import Problem, Span
 from declarative.manifest.scope import TemplateFault
 from declarative.manifest.snippets import snippet
 from declarative.manifest.sources import Source
-from declarative.manifest.yaml_nodes import Document, Mapping, Node, Scalar, Sequence
+from declarative.manifest.written import WrittenFloat, WrittenInt
+from declarative.manifest.yaml_nodes import TEMPLATED, Document, Mapping, Node, Scalar, Sequence
 from declarative.manifest.yaml_parse import DEEPEST, MOST_NODES, has_marks
 from declarative.record import replace
 
@@ -100,11 +101,13 @@ class Renderer:
         if isinstance(value, list):
             return Sequence([self._to_node(item, at, depth + 1) for item in value], at.line, at.column, at.length)
         if isinstance(value, str):
-            return Scalar(value, at.line, at.column, value, '"', at.length)
+            return Scalar(value, at.line, at.column, value, TEMPLATED, at.length)
+        if isinstance(value, WrittenInt | WrittenFloat):
+            return Scalar(+value, at.line, at.column, str(value), TEMPLATED, at.length)  # the plus makes it plain
         number = value if isinstance(value, bool | int | float) else None
         from declarative.manifest.scalar_write import write
 
-        return Scalar(number, at.line, at.column, write(number), "", at.length)
+        return Scalar(number, at.line, at.column, write(number), TEMPLATED, at.length)
 
     def _to_mapping(self, value: dict[object, object], at: Scalar, depth: int) -> Mapping:
         mapping = Mapping({}, {}, at.line, at.column, at.length)
@@ -117,7 +120,7 @@ class Renderer:
                 raise TemplateFault(
                     f"the expression gives a mapping with the key `{key}`", "a key cannot hold a template"
                 )
-            mapping.keys[key] = Scalar(key, at.line, at.column, key, '"', at.length)
+            mapping.keys[key] = Scalar(key, at.line, at.column, key, TEMPLATED, at.length)
             mapping.items[key] = self._to_node(item, at, depth + 1)
         return mapping
 

@@ -7,6 +7,7 @@ plain slotted records.
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, TypeAlias
 
 from declarative.errors import Problem, Span
@@ -14,17 +15,23 @@ from declarative.manifest.snippets import snippet
 from declarative.record import record
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from declarative.manifest.sources import Source
 
 Plain: TypeAlias = "str | int | float | bool | None"
 """What a scalar may be."""
 
 
+TEMPLATED = "{"
+"""The style of what a template gave: how it is quoted in the text says nothing of its type."""
+
+
 @record(frozen=False, kw_only=False, eq=False)
 class Scalar:
     """A leaf. `value` is typed by the YAML 1.2 core schema; `text` is what was written (`1.10`, `0444`), without its quotes.
 
-    `style` is `""` (plain), `'`, `"`, `|` or `>`. `length` is in characters, 1 where the scalar spans lines.
+    `style` is `""` (plain), `'`, `"`, `|` or `>`, or `TEMPLATED`. `length` is in characters, 1 where the scalar spans lines.
     """
 
     value: Plain
@@ -85,13 +92,13 @@ class Document:
         return Problem(subject=subject, text=text, remedy=remedy, span=span, snippet=snippet(self.source.text, span))
 
 
-def to_plain(node: Node) -> object:
-    """Strip the positions: the node as `dict`, `list`, `str`, `int`, `float`, `bool` and None."""
+def to_plain(node: Node, leaf: Callable[[Scalar], Plain] = attrgetter("value")) -> object:
+    """Strip the positions: the node as `dict`, `list`, `str`, `int`, `float`, `bool` and None. `leaf` gives a scalar's value."""
     if isinstance(node, Scalar):
-        return node.value
+        return leaf(node)
     if isinstance(node, Sequence):
-        return [to_plain(item) for item in node.items]
-    return {key: to_plain(value) for key, value in node.items.items()}
+        return [to_plain(item, leaf) for item in node.items]
+    return {key: to_plain(value, leaf) for key, value in node.items.items()}
 
 
 def kind_of(node: Node) -> str:

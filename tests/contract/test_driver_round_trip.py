@@ -51,6 +51,8 @@ _SPECS: dict[str, ContainerSpec] = {
             Port(target=53, protocol="udp", published=20053),
             Port(target=80),
             Port(target=80, published=20080),
+            Port(target=81, host_ip="0.0.0.0"),  # noqa: S104 - of a container's port
+            Port(target=82, published=20082, host_ip="0.0.0.0"),  # noqa: S104
             Port(target=443, published=20443, host_ip="127.0.0.1"),
         )
     ),

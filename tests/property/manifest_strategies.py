@@ -248,14 +248,14 @@ def _basics() -> st.SearchStrategy[Spec]:
                 {"test": "true", "interval": "60ms"},
             ]
         ),
-        restart=st.sampled_from(["no", "always", "unless-stopped", "on-failure:3"]),
+        restart=st.sampled_from(["no", "always", "unless-stopped", "on-failure:3", "on-failure:0"]),
         labels=_LABELS,
         user=st.sampled_from(["0", "root", "nobody"]),
         working_dir=st.sampled_from(["/", "/etc", "/made/here"]),
         cap_add=st.just(["CHOWN"]),
         cap_drop=st.sampled_from([["MKNOD"], ["MKNOD", "CAP_AUDIT_WRITE"]]),
         tmpfs=st.sampled_from([["/run"], ["/run:size=64k"]]),
-        shm_size=st.sampled_from(["1m", "64m"]),
+        shm_size=st.sampled_from(["1m", "64m", 0]),
         ulimits=st.sampled_from([{"nofile": 1024}, {"nofile": {"soft": 512, "hard": 1024}}]),
         init=st.booleans(),
         tty=st.booleans(),
@@ -308,7 +308,9 @@ def _attachments(draw: st.DrawFn, number: int, around: _Around, shared: list[str
             spec = {}
     port = 20100 + 10 * number
     own = _maybe(
-        ports=st.sampled_from([[f"{port}:80"], [f"127.0.0.1:{port}:80", "81"], ["80"]]),
+        ports=st.sampled_from(
+            [[f"{port}:80"], [f"127.0.0.1:{port}:80", "81"], ["80"], [f"0.0.0.0:{port}:80", "0.0.0.0::81"]]
+        ),
         hostname=st.just("host"),
         dns=st.just(["9.9.9.9"]),
         extra_hosts=st.just(["db.local:10.0.0.5"]),

@@ -193,7 +193,7 @@ def _ports(bindings: Json) -> tuple[Port, ...]:
                 target=int(target),
                 protocol=protocol or "tcp",
                 published=int(host["HostPort"]) if host.get("HostPort", "").isdecimal() else 0,
-                host_ip="" if host.get("HostIp") == "0.0.0.0" else host.get("HostIp", ""),  # noqa: S104 - read, not bound
+                host_ip=host.get("HostIp", ""),
             )
             for host in hosts or ()
         )

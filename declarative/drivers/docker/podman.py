@@ -12,7 +12,7 @@ from declarative.record import replace
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from declarative.core.resources import ContainerSpec, Healthcheck, Mount
+    from declarative.core.resources import ContainerSpec, Healthcheck, Mount, Port
     from declarative.core.state import ContainerState, ImageConfig
     from declarative.dockerapi.client import EngineClient
     from declarative.dockerapi.wire import Json
@@ -24,6 +24,7 @@ _PROPAGATION = "rprivate"
 _WRITABLE = ("/run", "/tmp", "/var/tmp")  # noqa: S108 - paths in containers
 _CHECK = {"interval": 30_000_000_000, "timeout": 30_000_000_000, "retries": 3}
 _USUAL_POWERS = frozenset({"CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"})
+_EVERYWHERE = "0.0.0.0"  # noqa: S104 - compared, not bound to
 _NO_REGISTRY = "localhost/"
 
 
@@ -57,6 +58,7 @@ def in_docker_s_words(state: ContainerState, image: ImageConfig | None) -> Conta
         spec=replace(
             spec,
             environment=_environment(spec, applied, image.environment if image is not None else {}),
+            ports=tuple(sorted(_port(port, applied) for port in spec.ports)),
             volumes=tuple(_mount(mount, applied) for mount in spec.volumes),
             tmpfs={name: value for name, value in spec.tmpfs.items() if not _added_tmpfs(name, spec, applied)},
             cap_drop=_dropped(spec.cap_drop, applied),
@@ -92,6 +94,15 @@ def _healthcheck(check: Healthcheck | None, applied: Mapping[str, object]) -> He
         if getattr(check, name) == value and f"spec.healthcheck.{name}" not in applied
     }
     return replace(check, **silent)
+
+
+def _port(port: Port, applied: Mapping[str, object]) -> Port:
+    """Give a port as it was asked for: no address and 0.0.0.0 are one to Podman, which keeps or shows the one for the other."""
+    if port.host_ip not in {"", _EVERYWHERE}:
+        return port
+    stated = applied.get("spec.ports")
+    everywhere = replace(port, host_ip=_EVERYWHERE)
+    return everywhere if isinstance(stated, list) and str(everywhere) in stated else replace(port, host_ip="")
 
 
 def _mount(mount: Mount, applied: Mapping[str, object]) -> Mount:

@@ -20,16 +20,13 @@ if TYPE_CHECKING:
 
 SHM_SIZE = 64 << 20
 _SECOND = 1_000_000_000
-_EVERYWHERE = "0.0.0.0"  # noqa: S104 - compared, not bound to
 
 
 def merged(spec: ContainerSpec, image: ImageConfig, *, log_driver: str) -> ContainerSpec:
     """Give the spec that the engine will report of a container made of `spec` and `image`."""
     command, entrypoint = _program(spec, image)
     grace = spec.stop_grace_period
-    ports = tuple(
-        sorted(replace(port, host_ip="" if port.host_ip == _EVERYWHERE else port.host_ip) for port in spec.ports)
-    )
+    ports = tuple(sorted(spec.ports))
     return replace(
         spec,
         command=command,

@@ -248,6 +248,8 @@ def container_spec(head: Head, values: dict[str, Any]) -> ContainerSpec:
     if "env_file" in values:
         read = {name: value for pairs in values.pop("env_file") for name, value in pairs}
         values["environment"] = {**read, **values.get("environment", {})}
+    # To an engine 0 is "not stated", and it reports the size that it chose.
+    values["shm_size"] = values.get("shm_size") or None
     if head.labels:
         values["labels"] = {**head.labels, **values.get("labels", {})}
     if "network_mode" not in values:

@@ -236,7 +236,10 @@ class _SecurityOption(Shape):
             return name if value != "false" else "no-new-privileges=false"
         if name == "seccomp" and value not in {"unconfined", "builtin", ""}:
             return self._profile(value, node, reading)
-        if name not in {"seccomp", "apparmor", "label", "systempaths"} or not value:
+        if name == "systempaths":
+            text = "`systempaths` is an option of the docker command, and engines refuse it"
+            return reading.complain(node, text, "remove it, or write privileged: true, which leaves no path masked")
+        if name not in {"seccomp", "apparmor", "label"} or not value:
             return reading.complain(
                 node,
                 f"unknown security option `{node.value[:40]}`",

@@ -128,6 +128,13 @@ def test_a_port_published_twice_is_one_key() -> None:
     assert bindings == {"80/tcp": [{"HostIp": "", "HostPort": "1"}, {"HostIp": "", "HostPort": "2"}]}
 
 
+@pytest.mark.parametrize("address", ["", "0.0.0.0", "::", "127.0.0.1"])  # noqa: S104 - shown
+def test_a_port_has_the_address_that_was_asked_for(address: str) -> None:
+    ports = (Port(target=80, published=1, host_ip=address), Port(target=81, host_ip=address))
+    written = write_container(container(ports=ports), {}, {}, (1, 44))["HostConfig"]["PortBindings"]
+    assert read_container(_document(HostConfig__PortBindings=written), {}).spec.ports == ports
+
+
 def test_images_of_engines_that_write_references_out() -> None:
     documents = [
         {

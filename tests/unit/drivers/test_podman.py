@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from declarative.core.resources import ContainerSpec, Healthcheck, ImageRef, Mount, Resources
+from declarative.core.resources import ContainerSpec, Healthcheck, ImageRef, Mount, Port, Resources
 from declarative.core.state import LABEL_KIND, LABEL_NAME, LABEL_STACK, ContainerState, ImageConfig
 from declarative.drivers.docker import lock
 from declarative.drivers.docker.container_read import read_state
@@ -56,6 +56,7 @@ def test_the_rest_of_what_it_adds_is_taken_off() -> None:
             stop_signal="9",
             read_only=True,
             tmpfs={"/run": "size=1m", "/tmp": "rw,tmpcopyup", "/cache": ""},  # noqa: S108
+            ports=(Port(target=80, published=8080, host_ip="0.0.0.0"),),  # noqa: S104 - shown
             volumes=(Mount(target="/data", source="shop_data", propagation="rprivate"),),
             cap_drop=("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"),
             healthcheck=Healthcheck(test=("CMD", "true"), interval=1, timeout=30_000_000_000, retries=3),
@@ -68,6 +69,7 @@ def test_the_rest_of_what_it_adds_is_taken_off() -> None:
         stop_signal="SIGKILL",
         read_only=True,
         tmpfs={"/run": "size=1m", "/cache": ""},
+        ports=(Port(target=80, published=8080),),
         volumes=(Mount(target="/data", source="shop_data"),),
         cap_drop=("ALL",),
         healthcheck=Healthcheck(test=("CMD", "true"), interval=1),
@@ -75,17 +77,29 @@ def test_the_rest_of_what_it_adds_is_taken_off() -> None:
     )
 
 
+@pytest.mark.parametrize("shown", ["", "0.0.0.0"])  # noqa: S104 - shown
+def test_a_port_of_every_address_is_as_it_was_asked_for(shown: str) -> None:
+    ports = (Port(target=80, published=8080, host_ip=shown),)
+    for address in ("", "0.0.0.0"):  # noqa: S104 - shown
+        asked = Port(target=80, published=8080, host_ip=address)
+        state = in_docker_s_words(seen({"spec.ports": [str(asked)]}, ports=ports), None)
+        assert state.spec.ports == (asked,)
+
+
 def test_what_was_asked_for_stays() -> None:
+    published = Port(target=80, published=8080, host_ip="127.0.0.1")
     applied = {
         "spec.resources.pids": 2048,
         "spec.volumes./data": {"propagation": "rprivate"},
         "spec.healthcheck.retries": 3,
         "spec.cap_drop": ["CHOWN"],
+        "spec.ports": [str(published)],
     }
     state = seen(
         applied,
         stop_signal="SIGRTMIN+3",
         tmpfs={"/run": ""},
+        ports=(published,),
         volumes=(Mount(target="/data", source="/host", type="bind", propagation="rprivate"),),
         cap_drop=("CHOWN",),
         healthcheck=Healthcheck(test=("CMD", "true"), retries=3),

@@ -16,6 +16,7 @@ from declarative.manifest.decode_process import CAPABILITIES, COMMAND, HEALTHCHE
 from declarative.manifest.decode_scalars import Boolean, Duration, Enum, Integer, Size, Text
 from declarative.manifest.decode_secrets import environment_value
 from declarative.manifest.decode_storage import DEVICES, FILES, MOUNTS, TMPFS
+from declarative.manifest.fields.container_blocks import SECURITY
 from tests.unit.manifest.reading import FOLDER, decode
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ GOOD: list[tuple[str, Shape, Any, Any]] = [
     ("check off", HEALTHCHECK, {"disable": True, "interval": "5s"}, Healthcheck(test=("NONE",))),
     ("check of the image, other times", HEALTHCHECK, {"interval": "5s"}, Healthcheck(interval=5 * SECOND)),
     ("restart", RESTART, "on-failure:3", "on-failure:3"),
+    ("restart with zeros before", RESTART, "on-failure:03", "on-failure:3"),
+    ("restart without a limit", RESTART, "on-failure:00", "on-failure"),
     ("signal by number", SIGNAL, 9, "9"),
     ("signal by name", SIGNAL, "term", "SIGTERM"),
     ("signal with a plus", SIGNAL, "SIGRTMIN+3", "SIGRTMIN+3"),
@@ -133,6 +136,7 @@ BAD_VALUES: list[tuple[Shape, Any, str]] = [
     (HEALTHCHECK, {"test": ["CMD-SHELL", "a", "b"]}, "wrong number of words"),
     (HEALTHCHECK, {"test": []}, "begins with CMD"),
     (RESTART, "on-failure:x", "not a restart policy"),
+    (RESTART, "on-failure:\N{SUPERSCRIPT TWO}", "not a restart policy"),
     (PORTS, ["80", "80/tcp"], "here twice"),
     (PORTS, [{"target": 80, "host_ip": "localhost"}], "not an IP address"),
     (PORTS, ["5-4:5-4"], "ends before it begins"),
@@ -151,6 +155,8 @@ BAD_VALUES: list[tuple[Shape, Any, str]] = [
     (FILES, [{"target": "/a", "content": "x", "mode": "9"}], "not a file mode"),
     (FILES, [{"target": "/a", "content": {"secret": {"file": "./profile.json", "env": "A"}}}], "one source"),
     (FILES, [{"target": "/a", "content": "x"}, {"target": "/a/", "content": "y"}], "here twice"),
+    (FILES, [{"target": "/a", "content": "x", "owner": "\N{SUPERSCRIPT TWO}"}], "not an owner"),
+    (SECURITY, ["systempaths=unconfined"], "privileged: true"),
     (DEVICES, ["/dev/a:/dev/b:/dev/c"], "not a device"),
     (ULIMITS, {"nofile": {"soft": 1}}, "lacks `hard`"),
     (CAPABILITIES, ["CHWON"], "did you mean `CHOWN`"),

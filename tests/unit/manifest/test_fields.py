@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
-from declarative.core.resources import ContainerSpec, Image, Network, NetworkSpec, Volume, VolumeSpec
+from declarative.core.resources import Container, ContainerSpec, Image, Job, Network, NetworkSpec, Volume, VolumeSpec
 from declarative.manifest.decode import Field, Record, Shape
 from declarative.manifest.fields import TABLES
 from declarative.manifest.schema import _with_templates
@@ -79,6 +79,17 @@ def test_a_document_without_spec_is_a_volume_with_defaults() -> None:
     assert not problems
     assert isinstance(decoded.resource, Volume)
     assert decoded.resource.spec == VolumeSpec()
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "meant"), [("Container", 0, None), ("Job", "0m", None), ("Job", "1m", 1 << 20)]
+)
+def test_no_shm_size_is_that_of_the_engine(kind: str, size: Any, meant: int | None) -> None:
+    metadata = {"apiVersion": "declarative/v1", "kind": kind, "metadata": {"name": "web"}}
+    decoded, problems = decode_data({**metadata, "spec": {"image": "busybox", "shm_size": size}})
+    assert not problems
+    assert isinstance(decoded.resource, Container | Job)
+    assert decoded.resource.spec.shm_size == meant
 
 
 def test_labels_of_metadata_lie_under_those_of_the_spec() -> None:

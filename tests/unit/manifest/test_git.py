@@ -44,10 +44,20 @@ def test_a_repository_answers(repository: Path) -> None:
     assert tag.why == "`git.tag` is not defined: no tag points at this commit"
 
 
-def test_the_highest_of_several_tags_is_given(repository: Path) -> None:
-    for name in ("v1.9.0", "v1.10.0"):
+@pytest.mark.parametrize(
+    ("tags", "highest"),
+    [
+        (["v1.9.0", "v1.10.0"], "v1.10.0"),
+        (["v1.10.0", "v1.10.0-rc.1"], "v1.10.0"),
+        (["v1.10.0-rc.2", "v1.10.0-rc.10"], "v1.10.0-rc.10"),
+        (["v1.10.0", "zebra", "deployed-2"], "v1.10.0"),
+        (["deployed-9", "deployed-10"], "deployed-10"),
+    ],
+)
+def test_the_highest_of_several_tags_is_given(repository: Path, tags: list[str], highest: str) -> None:
+    for name in tags:
         git(repository, "tag", name)
-    assert Git(repository, ENVIRON).lookup("tag") == "v1.10.0"
+    assert Git(repository, ENVIRON).lookup("tag") == highest
 
 
 def test_a_changed_file_makes_it_dirty_and_a_new_one_does_not(repository: Path) -> None:

@@ -186,6 +186,30 @@ def test_secrets_are_not_in_the_documents_that_are_kept(tmp_path: Path) -> None:
     assert loaded.desired.containers["web"].spec.environment["A"].reveal() == "hush-hush"  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(
+    "fields",
+    ["environment: {A: {secret: {env: TOKEN}}}", "files: [{target: /a, secret: {env: TOKEN}}]"],
+)
+def test_a_secret_that_is_not_text_is_told_at_its_place(tmp_path: Path, fields: str) -> None:
+    told = faults(tmp_path, document("Container", "web", f"image: nginx\n{fields}"), environ={"TOKEN": "v\udcff"})
+    assert "the environment variable TOKEN is not UTF-8 text" in told
+    assert "stack.yaml:7:" in told
+
+
+@pytest.mark.parametrize(
+    ("field", "remedy"),
+    [
+        ("replicas: '{{ env.N }}'", "write {{ … | int }} ("),
+        ("replicas: '2'", "write it without quotes ("),
+        ("domainname: '{{ 2 }}'", "write {{ … | string }} ("),
+        ("domainname: 2", 'put it in quotes: "2" ('),
+    ],
+)
+def test_how_to_change_a_type_depends_on_who_gives_the_value(tmp_path: Path, field: str, remedy: str) -> None:
+    stack = document("Stack", "shop", "env: [N]")
+    assert remedy in faults(tmp_path, stack, document("Container", "web", f"image: nginx\n{field}"), environ={"N": "2"})
+
+
 def test_an_image_of_the_stack_named_as_a_reference_is_warned_of(tmp_path: Path) -> None:
     image = document("Image", "app", "pull: nginx\nrepository: shop/app")
     loaded = load(tmp_path, image, document("Container", "web", "image: docker.io/shop/app"))
@@ -247,7 +271,13 @@ def test_a_version_is_read_from_git(tmp_path: Path) -> None:
     assert isinstance(found, TagScheme)
     assert found.spec.version == "v1.9.2"
     assert found.spec.repository == f"{load(tmp_path, image).desired.stack}/app"
-    subprocess.run([*git, "tag", "-d", "v1.9.2"], cwd=tmp_path, check=True, capture_output=True)
+    others = ("v1.9.2-rc.1", "zebra", "2026.11.01", "2026.09.30")
+    for tag in others:
+        subprocess.run([*git, "tag", tag], cwd=tmp_path, check=True)
+    assert load(tmp_path, image, scheme).desired.schemes["app"].spec.version == "v1.9.2"
+    dated = document("TagScheme", "app", "image: app\nversion_from: {git: true}\nscheme: calver")
+    assert load(tmp_path, image, dated).desired.schemes["app"].spec.version == "2026.11.01"
+    subprocess.run([*git, "tag", "-d", "v1.9.2", *others], cwd=tmp_path, check=True, capture_output=True)
     subprocess.run([*git, "tag", "nightly"], cwd=tmp_path, check=True)
     assert "not a semantic version" in faults(tmp_path, image, scheme)
 

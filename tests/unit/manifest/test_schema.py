@@ -84,6 +84,14 @@ def test_what_does_not_fit_is_refused_by_the_decoder(number: int) -> None:
         assert problems
 
 
+@pytest.mark.parametrize("prefix", ["", "v"])
+def test_no_prefix_may_be_written(prefix: str) -> None:
+    spec = {"image": "app", "version": "1.9.2", "prefix": prefix}
+    data = {"apiVersion": "declarative/v1", "kind": "TagScheme", "metadata": {"name": "app"}, "spec": spec}
+    assert fits(data)
+    assert not decode_data(data)[1]
+
+
 STRUCTURAL: list[tuple[str, Any, str]] = [
     ("image", None, "lacks"),
     ("ports", "80", "expected"),

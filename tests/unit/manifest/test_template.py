@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
@@ -20,14 +21,14 @@ from declarative.manifest.yaml_nodes import Mapping, Scalar, to_plain
 STACK = """kind: Stack
 metadata: {name: shop}
 spec:
-  env: [HOME, EMPTY, UNSET]
+  env: [HOME, EMPTY, UNSET, BYTES]
   values:
     port: 8080
     items: [a, b]
     db: {host: local, user: root}
 ---
 """
-ENVIRON = {"HOME": "/home/me", "EMPTY": "", "PATH": "/bin"}
+ENVIRON = {"HOME": "/home/me", "EMPTY": "", "PATH": "/bin", "BYTES": os.fsdecode(b"v\xff")}
 
 
 def run(*texts: str, folder: Path = Path("/shop"), **options: Any) -> Loaded:
@@ -172,6 +173,11 @@ def test_a_set_that_cannot_be_applied_is_wrong_usage(assignment: str) -> None:
     assert f"--set {assignment}" in str(caught.value)
 
 
+def test_a_set_that_is_not_text_is_wrong_usage() -> None:
+    with pytest.raises(Usage, match="--set a: is not UTF-8 text"):
+        apply_set({}, "a=\udcff")
+
+
 def test_merge_goes_into_mappings_and_replaces_the_rest() -> None:
     assert merge({"a": {"b": 1, "c": [1]}}, {"a": {"c": [2], "d": 3}}) == {"a": {"b": 1, "c": [2], "d": 3}}
     assert merge({"a": {"b": 1}}, {"a": None}) == {"a": None}
@@ -296,6 +302,9 @@ UNDEFINED = {
         "`values.zzz` is not defined",
         "set it in the Stack's `values`, in a --values file, or with --set zzz=…",
     ),
+    "'{{ range(values.prot) }}'": ("`values.prot` is not defined", "did you mean `values.port`?"),
+    "'{{ values.prot | tojson }}'": ("`values.prot` is not defined", "did you mean `values.port`?"),
+    "'{{ {\"a\": [values.prot]} | tojson }}'": ("`values.prot` is not defined", "did you mean `values.port`?"),
     "'{{ [values.prot] }}'": ("`values.prot` is not defined", "did you mean `values.port`?"),
     "'{{ values.items | map(attribute=\"x\") }}'": ("`x` is not defined", "check what stands before the dot"),
     "'{{ stack.nam }}'": ("`stack.nam` is not defined", "did you mean `stack.name`?"),
@@ -333,6 +342,8 @@ WRONG = {
     "'{{ values.port | nofilter }}'": "no filter named 'nofilter'",
     "'{{ 1 / 0 }}'": "division by zero",
     "'{{ values.port + \"a\" }}'": "the template fails",
+    "'{{ env.BYTES }}'": "`env.BYTES` is not UTF-8 text",
+    "'{{ env.BYTES | default(1) }}'": "`env.BYTES` is not UTF-8 text",
     "'{{ git }}'": "a group of names, not a value",
     "'{{ cycler }}'": "which YAML cannot hold",
     "'{{ {1: 2} }}'": "keys are text",
@@ -440,6 +451,51 @@ for text, wanted in (("a: '{ x }'", False), ("a: '{{ 1 }}'", True)):
 """
     done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+WRITTEN = ["1.20", "007", "0x10", "0o777", "1e3", "+5", ".inf", "80", "1.5", "12e4567"]
+
+
+@pytest.mark.parametrize("text", WRITTEN)
+def test_numbers_keep_what_was_written_through_values(tmp_path: Path, text: str) -> None:
+    (tmp_path / "values.yaml").write_text(f"v: {text}\nl: [{text}]\n")
+    asks = "a: 'x:{{ values.v }}'\nb: '{{ values.l.0 }}'\nc: '{{ values.v ~ 1 }}'\nd: '{{ values.v | string }}'\n"
+    stack = f"kind: Stack\nmetadata: {{name: shop}}\nspec: {{values: {{v: {text}, l: [{text}]}}}}\n---\n"
+    for texts, options in (
+        ((stack + asks,), {}),
+        ((asks,), {"values_files": ("values.yaml",)}),
+        ((asks,), {"sets": (f"v={text}", f"l.0={text}"), "values_files": ("values.yaml",)}),
+    ):
+        loaded = run(*texts, folder=tmp_path, **options)
+        assert not loaded.problems
+        nodes = loaded.documents[0].root.items
+        assert [node.text for node in nodes.values() if isinstance(node, Scalar)] == [
+            f"x:{text}",
+            text,
+            f"{text}1",
+            text,
+        ]
+        (given, plain) = (to_plain(nodes["b"]), to_plain(run(f"a: {text}\n").documents[0].root.items["a"]))
+        assert (given, type(given)) == (plain, type(plain))
+
+
+def test_what_is_computed_of_a_written_number_is_a_plain_one() -> None:
+    for expression, text in {
+        "values.v + 1": "2.2",
+        "values.v | float": "1.2",
+        "values.v | round(1)": "1.2",
+        "'%.3f' % values.v": "1.200",
+        "values.n + 0": "7",
+        "values.n | int": "7",
+        "-values.n": "-7",
+        "'%d' % values.n": "7",
+        "[values.n, values.v] | tojson": "[7, 1.2]",
+        "range(values.n) | length": "7",
+    }.items():
+        (node,) = run(f'a: "{{{{ {expression} }}}}"\n', sets=("v=1.20", "n=007")).documents[0].root.items.values()
+        assert isinstance(node, Scalar)
+        assert node.text == text, expression
+        assert type(node.value) in {int, float, str}
 
 
 def test_numbers_keep_what_was_written_beside_templates() -> None:
