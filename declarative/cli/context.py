@@ -68,10 +68,9 @@ class Context:
 
         self.out.line(json.dumps(document, indent=2, ensure_ascii=False))
 
-    def close_screens(self) -> bool:
-        """Write what is left; whether nobody reads standard output any more."""
+    def close_screens(self) -> None:
+        """Write what is left."""
         self.out.write("")
-        return self.out.broken
 
 
 def _nowhere() -> TextIO:
