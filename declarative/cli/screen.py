@@ -29,6 +29,12 @@ class Screen:
     broken: bool = False
     fault: OSError | None = None
 
+    @property
+    def ascii_json(self) -> bool:
+        """Whether JSON is to be written in ASCII here: no other encoding than UTF-8 has a sign for every character."""
+        encoding = self.stream.encoding or "utf-8"  # a stream of text alone has none
+        return encoding.lower().replace("_", "-") not in {"utf-8", "utf8"}
+
     def write(self, text: str) -> None:
         """Write text as it is, now."""
         if self.broken:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -57,6 +58,21 @@ def test_a_full_disk_is_said_once(verb: str, form: str, tmp_path: Path) -> None:
 def test_a_full_disk_is_said_where_no_stack_is_read_too(words: str, buffered: str, tmp_path: Path) -> None:
     ended = run(f"{words} >/dev/full", tmp_path, before=buffered)
     assert (ended.returncode, ended.stderr) == (1, "error: standard output: no space left on device\n")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_json_is_json_in_every_encoding(encoding: str, tmp_path: Path) -> None:
+    words = "gr\u00fcn-\u4f60-\U0001f600"
+    (tmp_path / "s.yaml").write_text(
+        "apiVersion: declarative/v1\nkind: Container\nmetadata: {name: web}\n"
+        f"spec: {{image: busybox, environment: {{A: {words}}}}}\n", encoding="utf-8",
+    )  # fmt: skip
+    before = f"PYTHONIOENCODING={encoding} "
+    rendered = run("render -f s.yaml --stack shop -o json", tmp_path, before).stdout
+    assert json.loads(rendered)["documents"][-1]["spec"]["environment"] == {"A": words}
+    assert ("\\u00fc" in rendered) == (encoding != "utf-8")
+    ended = run("validate --log-format json -f 'gr\u00fcn.yaml'", tmp_path, before)
+    assert "gr\u00fcn.yaml" in str(json.loads(ended.stderr))
 
 
 def test_an_error_counts_though_nobody_can_be_told(tmp_path: Path) -> None:
