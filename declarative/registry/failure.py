@@ -86,7 +86,8 @@ def no_answer(question: Question, error: Exception) -> Unavailable:
     reason = redact(_reason(error))
     said = f"no proper answer to {question}: {reason}"
     if "CERTIFICATE_VERIFY_FAILED" in reason:
-        return Untrusted(question.subject, said, "put the registry's CA into certs.d/HOST/ca.crt")
+        host = question.subject.partition("/")[0]
+        return Untrusted(question.subject, said, f"put the registry's CA into /etc/docker/certs.d/{host}/ca.crt")
     return Unavailable(question.subject, said, "check the name, the network and the registry, then run again")
 
 
