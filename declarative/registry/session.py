@@ -196,7 +196,7 @@ class Session:
         except _ContentFailed as failed:
             raise failed.error from failed.error.__cause__
         except (HTTPError, OSError, ValueError) as error:  # ValueError: an address that is none
-            raise no_answer(question, error) from error
+            raise no_answer(question, error, self._certs(url)) from error
 
     def _fetch_token(self, request: TokenRequest) -> bytes:
         realm = urlsplit(request.url).hostname or ""
@@ -269,17 +269,22 @@ class Session:
         import urllib3
 
         parts = urlsplit(origin)
-        context = self._tls(parts.netloc) if parts.scheme == "https" else None
+        context = self._tls(origin) if parts.scheme == "https" else None
         if context is not None and not context.check_hostname:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the configuration says so
         settings = self._settings
         return settings.proxies.connect(origin, maxsize=settings.connections, ssl_context=context)
 
-    def _tls(self, host: str) -> ssl.SSLContext:
+    def _certs(self, url: str) -> Path | None:
+        """Give the folder for certificates of the host of a URL."""
+        host = url.partition("://")[2].partition("/")[0]
+        return self._settings.certs / host if self._settings.certs is not None else None
+
+    def _tls(self, origin: str) -> ssl.SSLContext:
         import ssl
 
         context = ssl.create_default_context()
-        folder = self._settings.certs / host if self._settings.certs is not None else None
+        folder = self._certs(origin)
         try:
             for authority in sorted(folder.glob("*.crt")) if folder else ():
                 context.load_verify_locations(authority)
@@ -287,7 +292,7 @@ class Session:
                 context.load_cert_chain(certificate, certificate.with_suffix(".key"))
         except (OSError, ssl.SSLError) as error:
             raise Invalid(str(folder), f"a certificate there cannot be read: {error}") from error
-        if host in self._settings.insecure:
+        if urlsplit(origin).netloc in self._settings.insecure:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         return context
