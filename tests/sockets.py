@@ -83,6 +83,15 @@ def stop_relay(listener: socket.socket) -> None:
     listener.close()
 
 
+def carry(inner: socket.socket, outer: socket.socket) -> None:
+    """Pass bytes both ways until both sides have ended; both are closed then."""
+    with inner, outer:
+        back = threading.Thread(target=_pump, args=(outer, inner), daemon=True)
+        back.start()
+        _pump(inner, outer)
+        back.join()
+
+
 def _accept(listener: socket.socket, connect: Callable[[], socket.socket]) -> None:
     while True:
         try:
@@ -95,15 +104,7 @@ def _accept(listener: socket.socket, connect: Callable[[], socket.socket]) -> No
         except OSError:
             inner.close()
             continue
-        threading.Thread(target=_carry, args=(inner, outer), daemon=True).start()
-
-
-def _carry(inner: socket.socket, outer: socket.socket) -> None:
-    with inner, outer:
-        back = threading.Thread(target=_pump, args=(outer, inner), daemon=True)
-        back.start()
-        _pump(inner, outer)
-        back.join()
+        threading.Thread(target=carry, args=(inner, outer), daemon=True).start()
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:

@@ -142,6 +142,11 @@ class _World:
 
     def registry(self, domain: str) -> RegistryClient:
         """Give a client for a registry."""
-        from declarative.registry.client import RegistryClient
+        from pathlib import Path
 
-        return RegistryClient(domain, credential=self.config.credential)
+        from declarative.registry.client import RegistryClient
+        from declarative.registry.proxies import Proxies
+        from declarative.registry.session import DOCKER_CERTS, Settings
+
+        settings = Settings(certs=Path(DOCKER_CERTS), proxies=Proxies.of(self._context.environ))
+        return RegistryClient(domain, credential=self.config.credential, settings=settings)

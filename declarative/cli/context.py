@@ -66,12 +66,11 @@ class Context:
         """Write the one JSON document of a run."""
         import json
 
-        self.out.line(json.dumps(document, indent=2, ensure_ascii=False))
+        self.out.line(json.dumps(document, indent=2, ensure_ascii=self.out.ascii_json))
 
-    def close_screens(self) -> bool:
-        """Write what is left; whether nobody reads standard output any more."""
+    def close_screens(self) -> None:
+        """Write what is left."""
         self.out.write("")
-        return self.out.broken
 
 
 def _nowhere() -> TextIO:

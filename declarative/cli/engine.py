@@ -39,6 +39,7 @@ DAEMON_OPTIONS = (
         "HOST[:PORT]",
         "speak to this registry without TLS, or with any certificate; may be repeated",
     ),
+    ("--registry-certs", "DIR", "certificates of registries, as (and by default) /etc/docker/certs.d"),
     ("--cgroup-parent", "NAME", "the control group that holds the containers' own"),
     ("--default-address-pool", "base=NET,size=N", "what networks without a subnet are cut from; may be repeated"),
     ("--dns", "ADDRESS", "name server of containers; may be repeated (default: the machine's)"),

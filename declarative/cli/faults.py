@@ -35,7 +35,7 @@ def show(error: DeclarativeError, context: Context) -> None:
         import json
 
         for fields in as_json(error):
-            screen.line(json.dumps({"level": "error", **fields}, ensure_ascii=False))
+            screen.line(json.dumps({"level": "error", **fields}, ensure_ascii=screen.ascii_json))
         return
     for item in leaves(error):
         screen.line(screen.paint("error: ", "red", "bold") + str(item))

@@ -27,7 +27,7 @@ class LogLines(Lines):
             processors=[
                 structlog.processors.add_log_level,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),
-                structlog.processors.JSONRenderer(ensure_ascii=False),
+                structlog.processors.JSONRenderer(ensure_ascii=screen.ascii_json),
             ],
         )
 

@@ -72,16 +72,38 @@ def overview() -> str:
 
 
 def _print(text: str) -> int:
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
+    from declarative.cli.screen import Screen
+
+    if sys.stdout is None:  # it was closed when we were started
+        return 0
+    out = Screen(stream=sys.stdout)
+    out.write(text)
+    if not out.broken:
+        return 0
+    from declarative.cli.context import Context
+
+    context = Context.of_process()
+    context.out = out
+    return _ended(0, context)
+
+
+def _ended(code: int, context: Context) -> int:
+    """Write what is left. Give the exit code: 1 where standard output could not be written, which is said here, once."""
+    context.close_screens()
+    if context.out.broken:
         _forget_stdout()
-    return 0
+    error = context.out.fault
+    if error is None:
+        return code
+    from declarative.cli.faults import show
+    from declarative.errors import Failed
+
+    show(Failed("standard output", (error.strerror or str(error)).lower()), context)
+    return 1
 
 
 def _forget_stdout() -> None:
-    """Keep the interpreter from writing to a closed pipe once more on its way out."""
+    """Keep the interpreter from writing to what takes nothing once more on its way out."""
     import os
 
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -89,12 +111,19 @@ def _forget_stdout() -> None:
 
 def _guarded(arguments: list[str]) -> int:
     from declarative.cli.context import Context
+
+    context = Context.of_process()
+    return _ended(_run(arguments, context), context)
+
+
+def _run(arguments: list[str], context: Context) -> int:
     from declarative.cli.faults import report
     from declarative.errors import DeclarativeError, Interrupted
 
-    context = Context.of_process()
     try:
         return _dispatch(arguments, context)
+    except SystemExit as end:  # argparse, after it printed the help of a verb
+        return int(end.code or 0)
     except DeclarativeError as error:
         return report(error, context, arguments)
     except KeyboardInterrupt:
@@ -105,9 +134,6 @@ def _guarded(arguments: list[str]) -> int:
         from declarative.cli.faults import crash
 
         return crash(error, context, arguments)
-    finally:
-        if context.close_screens():
-            _forget_stdout()
 
 
 def _dispatch(arguments: list[str], context: Context) -> int:

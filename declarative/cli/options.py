@@ -7,6 +7,7 @@ Groups: `add_common` (every verb that reads manifests or speaks to an engine), `
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from declarative.errors import Invalid, Usage
@@ -55,6 +56,11 @@ class Parser(argparse.ArgumentParser):
         """Format for the width of the terminal."""
         self.formatter_class = argparse.RawDescriptionHelpFormatter
         return super().format_help()
+
+    def print_help(self, file: Any = None) -> None:
+        """Print the help. What a stream does not take stays in it, and is missed when the run ends."""
+        with suppress(OSError):
+            super().print_help(file)
 
     def error(self, message: str) -> NoReturn:
         """Raise Usage for what argparse found wrong."""

@@ -69,7 +69,7 @@ def _raw(number: int) -> Iterator[None]:
 
 
 def _writer(screen: Screen) -> Callable[[bytes], None]:
-    """Write bytes to a screen as they are; a reader that went away ends nothing."""
+    """Write bytes to a screen as they are; a reader that went away, or a full disk, ends nothing."""
     binary = getattr(screen.stream, "buffer", None)
 
     def write(data: bytes) -> None:
@@ -81,8 +81,8 @@ def _writer(screen: Screen) -> Callable[[bytes], None]:
         try:
             binary.write(data)
             binary.flush()
-        except BrokenPipeError:
-            screen.broken = True
+        except OSError as error:
+            screen.lose(error)
 
     return write
 

@@ -134,7 +134,7 @@ class Engine:
 
 def _registry_settings(settings: Settings) -> RegistrySettings:
     return RegistrySettings(
-        session=SessionSettings(insecure=frozenset(settings.insecure)),
+        session=SessionSettings(insecure=frozenset(settings.insecure), certs=settings.certs, proxies=settings.proxies),
         mirrors=docker_hub_mirrors(*settings.mirrors),
     )
 

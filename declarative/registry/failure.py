@@ -15,6 +15,7 @@ from declarative.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
 # Error documents are a few hundred bytes; what is longer is some proxy's page.
 BODY_MAX = 16 * 1024
@@ -81,12 +82,13 @@ def error_of(question: Question, answer: Answer) -> DeclarativeError:
     return Failed(question.subject, said)
 
 
-def no_answer(question: Question, error: Exception) -> Unavailable:
-    """Turn a connection that was refused, cut, or too slow into an error."""
+def no_answer(question: Question, error: Exception, certs: Path | None = None) -> Unavailable:
+    """Turn a connection that was refused, cut, or too slow into an error. `certs`: where certificates of the host may be."""
     reason = redact(_reason(error))
     said = f"no proper answer to {question}: {reason}"
     if "CERTIFICATE_VERIFY_FAILED" in reason:
-        return Untrusted(question.subject, said, "put the registry's CA into certs.d/HOST/ca.crt")
+        where = f"put the registry's CA into {certs}/ca.crt, or" if certs is not None else "put the registry's CA"
+        return Untrusted(question.subject, said, f"{where} among those that this machine trusts")
     return Unavailable(question.subject, said, "check the name, the network and the registry, then run again")
 
 

@@ -6,7 +6,6 @@ with loopback hosts and those configured as insecure.
 
 from __future__ import annotations
 
-import ipaddress
 import threading
 import time
 from typing import TYPE_CHECKING, TypeAlias
@@ -17,6 +16,7 @@ from declarative.oci.reference import DEFAULT_DOMAIN
 from declarative.record import field, record
 from declarative.registry.auth import Authorizer
 from declarative.registry.failure import BODY_MAX, Answer, Question, error_of, no_answer
+from declarative.registry.proxies import Proxies, is_loopback
 
 if TYPE_CHECKING:
     import ssl
@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 # The name people write and the host that answers.
 _DOCKER_HUB_HOST = "registry-1.docker.io"
 _USER_AGENT = "declarative"
+DOCKER_CERTS = "/etc/docker/certs.d"
+"""Where Docker has the certificates of registries; see `Settings.certs`."""
 # Docker follows ten, browsers twenty; real registries need one or two.
 _REDIRECTS_MAX = 5
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -53,7 +55,7 @@ class Settings:
 
     insecure: frozenset[str] = frozenset()
     certs: Path | None = None
-    proxy: str = ""
+    proxies: Proxies = field(default_factory=Proxies)
     connect_timeout: float = 10.0
     read_timeout: float = 60.0
     connections: int = 8
@@ -194,7 +196,7 @@ class Session:
         except _ContentFailed as failed:
             raise failed.error from failed.error.__cause__
         except (HTTPError, OSError, ValueError) as error:  # ValueError: an address that is none
-            raise no_answer(question, error) from error
+            raise no_answer(question, error, self._certs(url)) from error
 
     def _fetch_token(self, request: TokenRequest) -> bytes:
         realm = urlsplit(request.url).hostname or ""
@@ -253,32 +255,36 @@ class Session:
 
     def _may_be_plain(self, host: str) -> bool:
         name = urlsplit(f"//{host}").hostname or ""
-        return host in self._settings.insecure or name in self._settings.insecure or _is_loopback(name)
+        return host in self._settings.insecure or name in self._settings.insecure or is_loopback(name)
 
     def _pool(self, url: str) -> PoolManager:
         scheme, _, rest = url.partition("://")
         origin = f"{scheme}://{rest.partition('/')[0]}"
         with self._lock:
             if origin not in self._pools:
-                self._pools[origin] = self._new_pool(urlsplit(url).netloc, secure=scheme == "https")
+                self._pools[origin] = self._new_pool(origin)
             return self._pools[origin]
 
-    def _new_pool(self, host: str, *, secure: bool) -> PoolManager:
+    def _new_pool(self, origin: str) -> PoolManager:
         import urllib3
 
-        context = self._tls(host) if secure else None
+        parts = urlsplit(origin)
+        context = self._tls(origin) if parts.scheme == "https" else None
         if context is not None and not context.check_hostname:
             urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # the configuration says so
-        size = self._settings.connections
-        if self._settings.proxy and not _is_loopback(urlsplit(f"//{host}").hostname or ""):
-            return urllib3.ProxyManager(self._settings.proxy, maxsize=size, ssl_context=context)
-        return urllib3.PoolManager(maxsize=size, ssl_context=context)
+        settings = self._settings
+        return settings.proxies.connect(origin, maxsize=settings.connections, ssl_context=context)
 
-    def _tls(self, host: str) -> ssl.SSLContext:
+    def _certs(self, url: str) -> Path | None:
+        """Give the folder for certificates of the host of a URL."""
+        host = url.partition("://")[2].partition("/")[0]
+        return self._settings.certs / host if self._settings.certs is not None else None
+
+    def _tls(self, origin: str) -> ssl.SSLContext:
         import ssl
 
         context = ssl.create_default_context()
-        folder = self._settings.certs / host if self._settings.certs is not None else None
+        folder = self._certs(origin)
         try:
             for authority in sorted(folder.glob("*.crt")) if folder else ():
                 context.load_verify_locations(authority)
@@ -286,7 +292,7 @@ class Session:
                 context.load_cert_chain(certificate, certificate.with_suffix(".key"))
         except (OSError, ssl.SSLError) as error:
             raise Invalid(str(folder), f"a certificate there cannot be read: {error}") from error
-        if host in self._settings.insecure:
+        if urlsplit(origin).netloc in self._settings.insecure:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
         return context
@@ -309,13 +315,6 @@ def _guarded(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 def _with(headers: Mapping[str, str], authorization: str | None) -> Mapping[str, str]:
     return headers if authorization is None else {**headers, "Authorization": authorization}
-
-
-def _is_loopback(name: str) -> bool:
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return name == "localhost"
 
 
 def _parse_retry_after(value: str, now: float) -> float | None:

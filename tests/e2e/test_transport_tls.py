@@ -208,7 +208,7 @@ def _on_a_port(dial: Callable[[], socket.socket]) -> Iterator[int]:
         with contextlib.suppress(OSError):
             while True:
                 made, _ = listener.accept()
-                threading.Thread(target=sockets._carry, args=(made, dial()), daemon=True).start()
+                threading.Thread(target=sockets.carry, args=(made, dial()), daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
     try:

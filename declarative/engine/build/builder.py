@@ -158,7 +158,7 @@ class Builder:
         request, context = site.request, site.context
         name = request.dockerfile
         if request.remote:
-            name = take_remote(request.remote, context, name, site.new_folder, site.stop)
+            name = take_remote(request.remote, context, name, site.new_folder, site.stop, site.parts.settings.proxies)
         else:
             context.take(body)
         content = context.content(os.fsencode(name))

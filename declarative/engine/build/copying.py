@@ -152,7 +152,15 @@ def _remote(
         choice = Choice(sources=("/",), exclude=words.all(step.exclude))
         return [(files, taking) for taking in choose(files, choice)]
     fetched = _empty_context(site, stack)
-    name = fetch_into(fetched, source, into=words.one(step.destination), checksum=checksum, voice=voice, stop=site.stop)
+    name = fetch_into(
+        fetched,
+        source,
+        into=words.one(step.destination),
+        checksum=checksum,
+        voice=voice,
+        stop=site.stop,
+        proxies=site.parts.settings.proxies,
+    )
     file = fetched.lookup(name)
     if file is None:
         raise missing(source)

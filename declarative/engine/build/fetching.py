@@ -1,7 +1,7 @@
 """Files from the web: sources of ADD, and contexts.
 
 The rule that keeps it simple: bytes go to the disk as they come, and are counted and hashed there; who waits for them can
-always stop. What an address says of user and password is never shown.
+always stop. What an address says of user and password is never shown, and told to its own host alone.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import email.utils
 import hashlib
 import os
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import unquote, urljoin, urlsplit, urlunsplit
 
 from declarative.engine.build.output import Report
 from declarative.engine.images.progress import Progress
@@ -22,11 +22,15 @@ from declarative.oci.digest import Digest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from urllib3 import BaseHTTPResponse
+
     from declarative.engine.build.context import Context
     from declarative.engine.build.output import Voice
     from declarative.engine.build.solver import Stop
+    from declarative.registry.proxies import Proxies
 
 _CONNECT_SECONDS, _READ_SECONDS = 30.0, 60.0
+_REDIRECTS = 10  # as Go's client follows
 _CHUNK = 1 << 18
 _TOLD_EVERY = 0.5
 """Seconds between two messages of progress."""
@@ -50,16 +54,13 @@ def is_url(text: str) -> bool:
 
 
 @contextmanager
-def fetching(url: str, stop: Stop) -> Iterator[Answer]:
+def fetching(url: str, stop: Stop, proxies: Proxies) -> Iterator[Answer]:
     """Ask for a URL. Failed for a refusal, Unavailable where nothing answers."""
     import urllib3  # of builds with a URL alone
 
     shown = without_user(url)
-    pool = urllib3.PoolManager(retries=urllib3.Retry(3, backoff_factor=0.5, redirect=10))
-    timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS)
     try:
-        response = pool.request("GET", url, preload_content=False, timeout=timeout, headers=_login(url))
-        try:
+        with _asking(url, proxies) as response:
             if response.status != 200:
                 raise Failed("", f"failed to GET {shown} with status {response.status} {response.reason}")
             yield Answer(
@@ -68,15 +69,34 @@ def fetching(url: str, stop: Stop) -> Iterator[Answer]:
                 modified=_time(response.headers.get("Last-Modified", "")),
                 size=int(response.headers.get("Content-Length", "0") or 0),
             )
-        finally:
-            response.close()
     except urllib3.exceptions.HTTPError as error:
         raise Unavailable("", f"failed to GET {shown}: {error}", "see whether the address is right") from error
-    finally:
-        pool.clear()
 
 
-def fetch_into(context: Context, url: str, *, into: str, checksum: str, voice: Voice, stop: Stop) -> bytes:
+@contextmanager
+def _asking(url: str, proxies: Proxies) -> Iterator[BaseHTTPResponse]:
+    """Ask for a URL, and where that is elsewhere, there: each host has its own way (`proxies`) and its own login."""
+    import urllib3
+
+    timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=_READ_SECONDS)
+    login = _login(url)
+    for _ in range(_REDIRECTS + 1):
+        with proxies.connect(url, retries=urllib3.Retry(3, backoff_factor=0.5)) as pool:
+            response = pool.request("GET", url, preload_content=False, redirect=False, timeout=timeout, headers=login)
+            with closing(response):
+                location = response.get_redirect_location()
+                if not location:
+                    yield response
+                    return
+        there = _joined(url, location)
+        login = _login(there) or (login if _origin(there) == _origin(url) else {})
+        url = there
+    raise Unavailable("", f"failed to GET {without_user(url)}: it is sent on more than {_REDIRECTS} times")
+
+
+def fetch_into(
+    context: Context, url: str, *, into: str, checksum: str, voice: Voice, stop: Stop, proxies: Proxies
+) -> bytes:
     """Fetch a file for ADD; give the name that it has in `context`. Invalid where a folder wants a name and there is none."""
     name = os.path.basename(unquote(urlsplit(url).path))  # noqa: PTH119 - of a URL
     if not name and (not into or into.endswith(("/", "/."))):
@@ -85,7 +105,7 @@ def fetch_into(context: Context, url: str, *, into: str, checksum: str, voice: V
         )
     expected = _checksum(checksum)
     hasher = hashlib.new(expected.algorithm) if expected else None
-    with fetching(url, stop) as answer:
+    with fetching(url, stop, proxies) as answer:
         pieces = _told(answer, voice.message, time.monotonic)
         path = os.fsencode(name) or b"download"
         context.add_pieces(path, _hashed(pieces, hasher.update) if hasher else pieces, _MODE, answer.modified)
@@ -107,6 +127,20 @@ def _login(url: str) -> dict[str, str]:
 
     auth = urlsplit(url).netloc.rpartition("@")[0]
     return dict(urllib3.make_headers(basic_auth=unquote(auth))) if auth else {}
+
+
+def _joined(url: str, location: str) -> str:
+    from urllib3.exceptions import LocationParseError
+
+    try:
+        return urljoin(url, location)
+    except ValueError as error:
+        raise LocationParseError(location) from error
+
+
+def _origin(url: str) -> tuple[str, str]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.netloc.rpartition("@")[2]
 
 
 def _pieces(stream: Callable[[int], Iterator[bytes]], stop: Stop) -> Iterator[bytes]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from declarative.engine.build.context import Context
     from declarative.engine.build.solver import Stop
+    from declarative.registry.proxies import Proxies
 
 _DOCKERFILE_MAX = 2 << 20
 """Bytes of a Dockerfile from the web; more is no Dockerfile."""
@@ -28,7 +29,9 @@ _ENOUGH = 1 << 10
 """Bytes by which an archive is told from a text."""
 
 
-def take_remote(remote: str, context: Context, dockerfile: str, new_folder: Callable[[], Path], stop: Stop) -> str:
+def take_remote(
+    remote: str, context: Context, dockerfile: str, new_folder: Callable[[], Path], stop: Stop, proxies: Proxies
+) -> str:
     """Fill a context from afar; give the path of the Dockerfile in it. Invalid, Failed, NotFound, Unavailable."""
     if is_repository(remote) or remote.lower().startswith("github.com/"):
         folder = new_folder()
@@ -38,7 +41,7 @@ def take_remote(remote: str, context: Context, dockerfile: str, new_folder: Call
         return dockerfile
     if not is_url(remote):
         raise Invalid("remote", f"{remote[:200]!r} is neither a URL nor a git repository", "write https://… or git://…")
-    with fetching(remote, stop) as answer:
+    with fetching(remote, stop, proxies) as answer:
         pieces = answer.pieces
         start = b""
         while len(start) < _ENOUGH and (piece := next(pieces, b"")):

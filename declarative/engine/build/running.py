@@ -164,16 +164,18 @@ class _Run:
         run = self._state.draft.run
         request = self._site.request
         short = self._id[:12]
+        user = resolve_user(root, run.user)
         env = (*self._state.scope.run_env, *mounted.env)
-        if not any(entry.startswith("HOSTNAME=") for entry in env):
-            env = (*env, f"HOSTNAME={short}")
+        said = {entry.partition("=")[0] for entry in env}
+        usual = {"HOSTNAME": short, "HOME": user.home}  # the runtime knows no HOME of a user without an account
+        env = (*env, *(f"{name}={value}" for name, value in usual.items() if name not in said))
         return Sandbox(
             id=self._id,
             rootfs=root,
             args=command.words,
             env=env,
             cwd=run.working_dir or "/",
-            user=resolve_user(root, run.user),
+            user=user,
             hostname=short,
             mounts=mounts,
             shm_size=request.shm_size,

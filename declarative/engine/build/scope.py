@@ -1,7 +1,8 @@
 """Which variables a Dockerfile sees where: header ARGs, a stage's ARGs and ENV, and those that need no ARG.
 
 The rule that keeps it simple: a scope is a value. Each ARG or ENV gives a new one; nothing else changes it. What a name means:
-ENV first, then ARG (a build argument of the client, else its default, else the header's ARG of that name).
+ENV first, then ARG (a build argument of the client, else its default, else the header's ARG of that name, else what the stage
+below said).
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ class Scope:
     """What is known at one place of a Dockerfile.
 
     `given`: the client's build arguments. `header`: ARGs before the first FROM, with the platform's. `args`: those that the
-    stage declared, "" kept and None for one without a value. `env`: the image's. `escape`: the file's escape character.
+    stage, or one that it is built on, declared, "" kept and None for one without a value. `env`: the image's. `escape`: the
+    file's escape character.
     """
 
     given: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -45,8 +47,11 @@ class Scope:
     escape: str = "\\"
 
     def stage(self, env: Iterable[str]) -> Scope:
-        """Give the scope at the start of a stage on an image with this environment."""
-        return replace(self, args={}, env=dict(entry.split("=", 1) for entry in env))
+        """Give the scope at the start of a stage on an image with this environment; ARGs are kept, as in BuildKit.
+
+        So it is the whole file's scope (without any) of a stage on an image, and the last one of a stage on a stage.
+        """
+        return replace(self, env=dict(entry.split("=", 1) for entry in env))
 
     def with_header(self, pairs: Iterable[Pair], span: Span) -> Scope:
         """Take an ARG before the first FROM in."""

@@ -90,7 +90,7 @@ class StageWork:
             )
         else:
             state = State(draft=start(RunDefaults()), scope=self._site.scope, platform=platform)
-        return replace(state, scope=self._site.scope.stage(state.draft.run.env))
+        return replace(state, scope=state.scope.stage(state.draft.run.env))
 
     def _step(self, state: State, step: c.Step) -> State:
         with ExitStack() as stack:

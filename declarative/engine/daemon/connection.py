@@ -189,7 +189,8 @@ class Connection:
         headers = self._headers(response.headers)
         content = b""
         if isinstance(response, Answer):
-            content = json.dumps(response.document, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+            text = json.dumps(response.document, ensure_ascii=False, separators=(",", ":"))
+            content = text.encode(errors="replace") + b"\n"  # one bad text of a record does not take the list with it
             headers.append((b"Content-Type", b"application/json"))
         if response.status not in {204, 304}:
             headers.append((b"Content-Length", str(len(content)).encode()))

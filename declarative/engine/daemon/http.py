@@ -7,6 +7,7 @@ router alone knows status codes of errors. Nothing here touches a socket.
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, Protocol
 
 from declarative.errors import Invalid
@@ -23,6 +24,8 @@ Json = Any
 _FALSE = frozenset({"", "0", "no", "false", "none"})
 JSON_MAX = 8 << 20
 """Bytes of a JSON body; the largest real ones, a container's configuration, have some kilobytes."""
+_HALF = re.compile("[\ud800-\udfff]")
+_MAY_HOLD_HALVES = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
 
 
 class Query:
@@ -63,7 +66,7 @@ class Query:
         if not found:
             return None
         try:
-            return json.loads(found)
+            return _parse(found.encode("utf-8", "surrogatepass"))
         except (ValueError, RecursionError):
             raise Invalid(name, f"{found[:80]!r} is no JSON") from None
 
@@ -123,7 +126,7 @@ class Request:
         if not content.strip():
             return {}
         try:
-            document = json.loads(content)
+            document = _parse(content)
         except (ValueError, RecursionError) as error:
             raise Invalid("request", f"the body is no JSON: {error}") from None
         if document is None:
@@ -221,3 +224,20 @@ class Route:
     path: str
     handler: Callable[[Engine, Request], Response]
     since: tuple[int, int] = (1, 24)
+
+
+def _parse(content: bytes) -> Json:
+    """Read JSON. Half of a surrogate pair becomes U+FFFD, as in Go's decoder: no UTF-8 can say it. ValueError, RecursionError."""
+    document = json.loads(content)
+    return _whole(document) if _MAY_HOLD_HALVES.search(content) else document
+
+
+def _whole(value: Json) -> Json:
+    match value:
+        case str():
+            return _HALF.sub("\ufffd", value)
+        case list():
+            return [_whole(each) for each in value]
+        case dict():
+            return {_whole(name): _whole(each) for name, each in value.items()}
+    return value

@@ -92,7 +92,7 @@ def import_archive(engine: Engine, request: Request) -> Response:
             chunks: Iterable[bytes] = request.body
             if source != "-":
                 send(encode({"status": f"Downloading from {without_user(source)}"}))
-                chunks = stack.enter_context(fetching(source, Stop(request.gone))).pieces
+                chunks = stack.enter_context(fetching(source, Stop(request.gone), engine.settings.proxies)).pieces
             image = import_image(
                 engine.images,
                 chunks,

@@ -35,6 +35,7 @@ _DRAIN_SECONDS = 10.0  # for requests under way when the daemon is asked to end
 def parser() -> argparse.ArgumentParser:
     """Give the options of `declarative engine serve`."""
     from declarative.dockerapi.places import DATA_ROOT, RUN_ROOT
+    from declarative.registry.session import DOCKER_CERTS
 
     made = argparse.ArgumentParser(prog="declarative engine serve", description=_DESCRIPTION, allow_abbrev=False)
     add = made.add_argument
@@ -50,6 +51,8 @@ def parser() -> argparse.ArgumentParser:
     add("--mirror", action="append", default=[], metavar="URL", help="ask this registry before Docker Hub")
     add("--insecure-registry", action="append", default=[], metavar="HOST[:PORT]",
         help="speak to this registry without TLS, or without checking its certificate")  # fmt: skip
+    add("--registry-certs", type=Path, default=Path(DOCKER_CERTS), metavar="DIR",
+        help="certificates of registries: HOST[:PORT]/ca.crt, client.cert, client.key (default: %(default)s)")  # fmt: skip
     add("--cgroup-parent", default="declarative", metavar="NAME", help="control group of the containers' own")
     add("--default-address-pool", action="append", default=[], metavar="base=NET,size=N",
         help="what networks without a subnet are cut from")  # fmt: skip
@@ -172,12 +175,15 @@ def read_settings(arguments: argparse.Namespace) -> Settings:
     from declarative.dockerapi.places import places
     from declarative.engine.paths import Paths
     from declarative.engine.settings import Settings
+    from declarative.registry.proxies import Proxies
 
     where = places(arguments.root.absolute(), arguments.run.absolute() if arguments.run else None)
     return Settings(
         paths=Paths(root=where.root, run=where.run),
         mirrors=tuple(arguments.mirror),
         insecure=tuple(arguments.insecure_registry),
+        certs=arguments.registry_certs.absolute(),
+        proxies=Proxies.of(os.environ),
         cgroup_parent=arguments.cgroup_parent.strip("/"),
         pools=tuple(_pool(text) for text in arguments.default_address_pool),
         nameservers=tuple(arguments.dns),

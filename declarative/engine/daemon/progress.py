@@ -19,7 +19,7 @@ _BAR = 50  # signs, as in moby's pkg/jsonmessage
 
 def encode(document: dict[str, Any]) -> bytes:
     """Write one line; Docker ends them so, for terminals."""
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode() + b"\r\n"
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode(errors="replace") + b"\r\n"
 
 
 def line(event: Event) -> bytes:

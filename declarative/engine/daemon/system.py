@@ -103,9 +103,9 @@ def info(engine: Engine, request: Request) -> Response:
         "NEventsListener": engine.events.listening(),
         "SystemTime": rfc3339(engine.clock()),
         "GenericResources": None,
-        "HttpProxy": "",
-        "HttpsProxy": "",
-        "NoProxy": "",
+        "HttpProxy": _masked(engine.settings.proxies.http),
+        "HttpsProxy": _masked(engine.settings.proxies.https),
+        "NoProxy": engine.settings.proxies.bypass,
         "Labels": [],
         "ExperimentalBuild": False,
         "ServerVersion": __version__,
@@ -191,6 +191,13 @@ def _registries(engine: Engine) -> dict[str, Any]:
         "IndexConfigs": {_HUB: hub, **others},
         "Mirrors": mirrors,
     }
+
+
+def _masked(url: str) -> str:
+    """Hide user and password as dockerd does."""
+    scheme, sign, rest = url.partition("://")
+    _, login, host = rest.rpartition("@")
+    return f"{scheme}{sign}xxxxx:xxxxx@{host}" if login else url
 
 
 def warnings() -> list[str]:

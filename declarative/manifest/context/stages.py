@@ -123,7 +123,8 @@ class _Stages:
         parent = self._stage_named(base)
         variables = _Variables(whole=base == "scratch")
         if parent is not None:
-            variables = _Variables(env=dict(self.known[parent].env), whole=self.known[parent].whole)
+            below = self.known[parent]
+            variables = _Variables(env=dict(below.env), args=dict(below.args), whole=below.whole)
         uses, images = ([parent], []) if parent is not None else ([], [base] if base not in ("", "scratch") else [])
         taken: list[Taken] = []
         for instruction in body:

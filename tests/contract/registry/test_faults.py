@@ -16,6 +16,7 @@ from declarative.oci import media
 from declarative.oci.digest import Digest, DigestMismatch
 from declarative.oci.reference import Reference
 from declarative.registry.client import RegistryClient
+from declarative.registry.proxies import Proxies
 from declarative.registry.retry import ONCE, RetryPolicy
 from declarative.registry.session import Settings
 from tests.contract.registry.misbehaving import Request, Script, Server, misbehave
@@ -337,7 +338,8 @@ def test_a_redirect_to_nowhere() -> None:
 
 def test_a_proxy_is_used_and_loopback_is_not_sent_there() -> None:
     with misbehave(SERVE_MANIFEST) as proxy:
-        settings = Settings(proxy=f"http://{proxy.address}", insecure=frozenset({"registry.test"}))
+        proxies = Proxies(http=f"http://{proxy.address}")
+        settings = Settings(proxies=proxies, insecure=frozenset({"registry.test"}))
         with RegistryClient("registry.test", retry=ONCE, settings=settings) as client:
             assert client.resolve(Reference.parse("registry.test/acme/web:1")) == DIGEST
         assert [one.path for one in proxy.log][-1] == "http://registry.test/v2/acme/web/manifests/1"
@@ -350,7 +352,7 @@ def test_a_proxy_is_used_and_loopback_is_not_sent_there() -> None:
 @pytest.mark.parametrize(("domain", "host"), [("docker.io", "registry-1.docker.io:443"), ("ghcr.io", "ghcr.io:443")])
 def test_everybody_else_is_spoken_to_over_tls(domain: str, host: str) -> None:
     with misbehave(answers(403)) as proxy:
-        settings = Settings(proxy=f"http://{proxy.address}")
+        settings = Settings(proxies=Proxies(https=f"http://{proxy.address}"))
         with RegistryClient(domain, retry=ONCE, settings=settings) as client, pytest.raises(Unavailable, match="403"):
             client.tags("library/redis")
         assert [(one.method, one.path) for one in proxy.log] == [("CONNECT", host)]

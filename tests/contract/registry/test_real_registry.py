@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,7 +24,6 @@ from tests.registry_server import free_port, serve_registry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
 
 USER, PASSWORD = "ada", "correct horse"
 CONFIG = json.dumps({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}}).encode()
@@ -280,7 +280,9 @@ def test_an_insecure_registry(secure: tuple[str, Path]) -> None:
 
 def test_an_unknown_ca(secure: tuple[str, Path]) -> None:
     address, _ = secure
-    with RegistryClient(address) as client, pytest.raises(Unavailable, match=r"CERTIFICATE.*certs.d") as caught:
+    settings = Settings(certs=Path("/none"))
+    text = rf"CERTIFICATE.*put the registry's CA into /none/{address}/ca.crt"
+    with RegistryClient(address, settings=settings) as client, pytest.raises(Unavailable, match=text) as caught:
         client.tags("acme/none")
     assert "0x" not in str(caught.value)
 

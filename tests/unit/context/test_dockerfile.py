@@ -132,8 +132,8 @@ def test_bodies_of_heredocs_are_no_instructions() -> None:
 def test_what_depends_on_the_base_image_is_not_judged() -> None:
     found = read("FROM python\nENV A=$PYTHON_VERSION\nCOPY $A ${DIR:-src} lib /\n")
     assert [each.path for each in found.stages[0].taken] == ["lib"]
-    whole = read("FROM scratch AS s\nENV A=x\nFROM s\nARG B=y\nCOPY $A$B$C /\n")
-    assert [each.path for each in whole.stages[1].taken] == ["xy"]
+    whole = read("FROM scratch AS s\nENV A=x\nARG D=z\nFROM s\nARG B=y\nCOPY $A$B$C$D /\n")
+    assert [each.path for each in whole.stages[1].taken] == ["xyz"]
 
 
 def test_what_depends_on_the_platform() -> None:

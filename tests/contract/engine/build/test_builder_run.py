@@ -79,6 +79,27 @@ def test_user_directory_and_variables_hold_for_a_command(made: Shop) -> None:
     assert made.content(id_, "w/who") == b"1:1 /w env arg /usr/sbin\n"
 
 
+def test_an_arg_is_known_in_stages_on_its_stage_and_part_of_their_cache_keys(made: Shop) -> None:
+    text = (
+        "FROM busybox AS a\nARG V=one\nFROM a AS b\nRUN echo v=$V > /v\n"
+        "FROM busybox\nCOPY --from=b /v /v\nRUN echo c=$V > /c\n"
+    )
+    one, _ = made.build(text)
+    two, _ = made.build(text, args={"V": "two"})
+
+    assert (made.content(one, "v"), made.content(two, "v")) == (b"v=one\n", b"v=two\n")
+    assert made.content(one, "c") == b"c=\n"
+
+
+def test_a_user_without_an_account_is_at_home_in_the_root(made: Shop) -> None:
+    id_, _ = made.build(
+        "FROM busybox\nRUN chmod 1777 /tmp\nUSER 1000\nRUN echo ${HOME-unset} > /tmp/h\n"
+        "ENV HOME=/x\nRUN echo $HOME > /tmp/i\n"
+    )
+
+    assert (made.content(id_, "tmp/h"), made.content(id_, "tmp/i")) == (b"/\n", b"/x\n")
+
+
 def test_a_user_that_is_not_there_is_named(made: Shop) -> None:
     with pytest.raises(Invalid, match="unable to find user nobodyelse"):
         made.build("FROM busybox\nUSER nobodyelse\nRUN true\n")

@@ -19,6 +19,7 @@ from declarative.engine.build.output import Voice
 from declarative.engine.build.remote import take_remote
 from declarative.engine.build.solver import Stop
 from declarative.errors import Failed, Interrupted, Invalid, NotFound, Unavailable
+from declarative.registry.proxies import Proxies
 from tests.unit.engine.build.test_context import tar
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 QUIET = Voice(lambda _: None, 1)
+DIRECT = Proxies()
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
@@ -89,7 +91,9 @@ def content(context: Context, path: str) -> bytes:
 
 def test_a_file_has_the_name_that_ends_its_path(context: Context, web: tuple[str, Path]) -> None:
     (web[1] / "a b.txt").write_text("hello")
-    name = fetch_into(context, f"{web[0]}/a%20b.txt?x=1", into="/", checksum="", voice=QUIET, stop=Stop())
+    name = fetch_into(
+        context, f"{web[0]}/a%20b.txt?x=1", into="/", checksum="", voice=QUIET, stop=Stop(), proxies=DIRECT
+    )
     file = context.lookup(name)
 
     assert name == b"a b.txt"
@@ -103,28 +107,28 @@ def test_a_checksum_is_compared(context: Context, web: tuple[str, Path]) -> None
     (web[1] / "a").write_text("hello")
     right = f"sha256:{hashlib.sha256(b'hello').hexdigest()}"
     wrong = f"sha256:{hashlib.sha256(b'other').hexdigest()}"
-    fetch_into(context, f"{web[0]}/a", into="/", checksum=right, voice=QUIET, stop=Stop())
+    fetch_into(context, f"{web[0]}/a", into="/", checksum=right, voice=QUIET, stop=Stop(), proxies=DIRECT)
 
     with pytest.raises(Invalid, match="digest mismatch"):
-        fetch_into(context, f"{web[0]}/a", into="/", checksum=wrong, voice=QUIET, stop=Stop())
+        fetch_into(context, f"{web[0]}/a", into="/", checksum=wrong, voice=QUIET, stop=Stop(), proxies=DIRECT)
 
 
 def test_a_folder_needs_a_name(context: Context, web: tuple[str, Path]) -> None:
     with pytest.raises(Invalid, match="cannot determine filename from url"):
-        fetch_into(context, f"{web[0]}/", into="/x/", checksum="", voice=QUIET, stop=Stop())
+        fetch_into(context, f"{web[0]}/", into="/x/", checksum="", voice=QUIET, stop=Stop(), proxies=DIRECT)
 
 
 def test_a_refusal_is_told_without_the_password(web: tuple[str, Path]) -> None:
     address = web[0].replace("http://", "http://me:secret@")
 
-    with pytest.raises(Failed, match="with status 404") as caught, fetching(f"{address}/nope", Stop()):
+    with pytest.raises(Failed, match="with status 404") as caught, fetching(f"{address}/nope", Stop(), DIRECT):
         pass
 
     assert "secret" not in str(caught.value)
 
 
 def test_nothing_that_answers_is_unavailable() -> None:
-    with pytest.raises(Unavailable), fetching("http://127.0.0.1:1/x", Stop()):
+    with pytest.raises(Unavailable), fetching("http://127.0.0.1:1/x", Stop(), DIRECT):
         pass
 
 
@@ -134,7 +138,7 @@ def test_a_download_stops_when_the_build_does(context: Context, web: tuple[str, 
     stop.set()
 
     with pytest.raises(Interrupted):
-        fetch_into(context, f"{web[0]}/big", into="/", checksum="", voice=QUIET, stop=stop)
+        fetch_into(context, f"{web[0]}/big", into="/", checksum="", voice=QUIET, stop=stop, proxies=DIRECT)
 
 
 def test_what_is_a_url_and_what_a_repository() -> None:
@@ -220,8 +224,8 @@ def test_a_remote_context_is_an_archive_a_dockerfile_or_a_repository(
         (f"{web[0]}/Dockerfile.txt", b"FROM b\n"),
         (repository[0], b"FROM scratch\n"),
     ):
-        assert take_remote(remote, context, "Dockerfile", folder, Stop()) == "Dockerfile"
+        assert take_remote(remote, context, "Dockerfile", folder, Stop(), DIRECT) == "Dockerfile"
         assert content(context, "Dockerfile") == expected
 
     with pytest.raises(Invalid, match="neither a URL nor a git repository"):
-        take_remote("file:///etc", context, "Dockerfile", folder, Stop())
+        take_remote("file:///etc", context, "Dockerfile", folder, Stop(), DIRECT)

@@ -39,10 +39,13 @@ def test_a_header_arg_is_unknown_in_a_stage_until_it_is_declared_there() -> None
     assert stage.with_args(pairs(A=None), HERE).expanded("[$A]", HERE) == "[1]"
 
 
-def test_a_stage_forgets_the_args_of_the_one_before() -> None:
-    first = Scope().stage(()).with_args(pairs(A="1"), HERE)
+def test_a_stage_knows_the_args_of_the_one_that_it_is_built_on() -> None:
+    below = Scope(header={"B": "header"}).stage(()).with_args(pairs(A="1", B="2"), HERE)
+    stage = below.stage(("C=3",))
 
-    assert first.stage(()).expanded("[$A]", HERE) == "[]"
+    assert stage.run_env == ("C=3", "A=1", "B=2")
+    assert stage.with_args(pairs(A=None, B=None), HERE).run_args == {"A": "1", "B": "header"}
+    assert below.stage(("A=image",)).run_args == {"B": "2"}
 
 
 def test_an_arg_with_a_default_in_the_stage_overrides_the_header() -> None:

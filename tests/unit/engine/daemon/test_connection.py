@@ -125,6 +125,13 @@ def test_an_answer_without_body_has_no_length_where_http_forbids_it(tmp_path: Pa
     assert all(b"X-B: c\r\n" in answer and b"Api-Version: 1.47\r\n" in answer for answer in found.values())
 
 
+def test_a_text_that_is_no_unicode_does_not_take_its_list_with_it(tmp_path: Path) -> None:
+    with serving(lambda *_: Answer(document=["a", "x\udcff"]), tmp_path) as served:
+        found = served.ask(_GET)
+
+    assert found.endswith(b'\r\n\r\n["a","x?"]\n')
+
+
 def test_head_has_the_length_and_not_the_body(tmp_path: Path) -> None:
     with serving(_echo, tmp_path) as served:
         found = served.ask(_GET.replace(b"GET", b"HEAD"))

@@ -40,6 +40,7 @@ def test_lines() -> None:
         "Size": 5,
     }
     assert _document(line(Said(text="Loaded image: a\u2028b"))) == {"stream": "Loaded image: a\u2028b\n"}
+    assert _document(line(Said(text="half \udcff"))) == {"stream": "half ?\n"}
 
 
 @given(st.integers(0, 2**50), st.integers(0, 2**50))

@@ -237,6 +237,21 @@ def test_json_of_a_body() -> None:
         _request(b"abcdef").read(limit=5)
 
 
+@pytest.mark.parametrize(
+    ("content", "document"),
+    [
+        (rb'{"Labels": {"a": "x\udcff"}}', {"Labels": {"a": "x\ufffd"}}),
+        (rb'{"\uD800b": ["\uDfFf\n", 1, null, true]}', {"\ufffdb": ["\ufffd\n", 1, None, True]}),
+        (b'{"a": "\xed\xb3\xbf"}', {"a": "\ufffd"}),
+        (rb'{"a": "\ud83d\ude00", "b": "\\udcff"}', {"a": "\U0001f600", "b": r"\udcff"}),
+    ],
+)
+def test_half_a_character_becomes_the_sign_for_one_that_is_lost(content: bytes, document: object) -> None:
+    assert _request(content).json() == document
+    if content.isascii():
+        assert Query({"q": (content.decode(),)}).document("q") == document
+
+
 def test_every_noun_has_routes_and_none_twice() -> None:
     routes = discover()
     named = [(route.method, route.path) for route in routes]
