@@ -329,6 +329,6 @@ def test_events_tell_what_happened(tmp_path: Path) -> None:
         found = [heard.get_nowait() for _ in range(heard.qsize())]
     assert [(event.action, event.attributes["name"]) for event in found if event] == [
         ("tag", "web:latest"),
-        ("untag", "web:latest"),
+        ("untag", str(image.id)),
         ("delete", str(image.id)),
     ]
