@@ -140,13 +140,17 @@ class _World:
 
         return registry_auth_header(self.config.credential(domain), domain)
 
-    def registry(self, domain: str) -> RegistryClient:
-        """Give a client for a registry."""
+    def registry(self, domain: str, insecure: bool) -> RegistryClient:
+        """Give a client for a registry. `insecure`: it may do without TLS, or have any certificate."""
         from pathlib import Path
 
         from declarative.registry.client import RegistryClient
         from declarative.registry.proxies import Proxies
         from declarative.registry.session import DOCKER_CERTS, Settings
 
-        settings = Settings(certs=Path(DOCKER_CERTS), proxies=Proxies.of(self._context.environ))
+        settings = Settings(
+            insecure=frozenset({domain} if insecure else ()),
+            certs=Path(DOCKER_CERTS),
+            proxies=Proxies.of(self._context.environ),
+        )
         return RegistryClient(domain, credential=self.config.credential, settings=settings)

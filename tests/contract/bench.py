@@ -283,7 +283,7 @@ def docker_bench(
     around = Surroundings(
         salt=lambda: uuid.uuid4().hex,
         open_context=open_context or inline_context,
-        registry=RegistryClient,
+        registry=lambda domain, _: RegistryClient(domain),
         buildx=None if buildx is None else dict(buildx),
     )
 

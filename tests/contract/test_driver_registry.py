@@ -165,7 +165,7 @@ def _impatient(bench: Bench, credential: Credential | None = None) -> None:
     around = Surroundings(
         salt=lambda: "00",
         auth_header=lambda domain: registry_auth_header(credential, domain),
-        registry=lambda domain: RegistryClient(domain, credential=lambda _: credential, retry=retry),
+        registry=lambda domain, _: RegistryClient(domain, credential=lambda _: credential, retry=retry),
     )
     bench.driver.close()
     bench.driver = DockerDriver(UnixEndpoint(path=str(bench.engine.socket_path)), around)

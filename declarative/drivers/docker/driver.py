@@ -41,13 +41,14 @@ class Surroundings:
     """What the driver is handed from outside: everything that reads files, environments, clocks or chance.
 
     `salt` gives fresh hex for sealing secrets. `open_context` packs a build context. `auth_header` gives X-Registry-Auth for a
-    registry's domain; `registry` a client for it. `buildx`: the environment of `docker buildx`, None where it is not installed.
+    registry's domain; `registry` a client for it, told whether the engine is content without TLS there. `buildx`: the environment
+    of `docker buildx`, None where it is not installed.
     """
 
     salt: Callable[[], str]
     open_context: Callable[[BuildSource], ContextTar] | None = None
     auth_header: Callable[[str], str] = _no_header
-    registry: Callable[[str], RegistryClient] | None = None
+    registry: Callable[[str, bool], RegistryClient] | None = None
     buildx: dict[str, str] | None = None
 
 
@@ -203,9 +204,12 @@ class DockerDriver:
     def _registry(self, domain: str) -> RegistryClient:
         if self._around.registry is None:
             raise Unsupported(domain, "this driver was made without a way to reach registries")
+        from declarative.drivers.docker import remote
+
         with self._guard:
             if domain not in self._registries:
-                self._registries[domain] = self._around.registry(domain)
+                insecure = remote.is_insecure(self.client.get_json("/info"), domain)
+                self._registries[domain] = self._around.registry(domain, insecure)
             return self._registries[domain]
 
     def observe(self, stack: str, names: Sequence[str]) -> Mapping[str, Observed]:

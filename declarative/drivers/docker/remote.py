@@ -6,9 +6,11 @@ through the engine; here only manifests move.
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import threading
 from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import urlsplit
 
 from declarative.core.state import RemoteTag
 from declarative.dockerapi.wire import quote_name
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
     from declarative.core.actions import RetagRemote, UntagRemote
     from declarative.dockerapi.client import EngineClient
+    from declarative.dockerapi.wire import Json
     from declarative.oci.digest import Digest
     from declarative.registry.client import RegistryClient, StoredManifest
 
@@ -32,6 +35,22 @@ U = TypeVar("U")
 
 WORKERS = 8
 _CONFIG_MOST = 4 << 20  # bytes of an image's config; a registry may send anything
+
+
+def is_insecure(info: Json, domain: str) -> bool:
+    """Tell whether an engine, by its `/info`, speaks to a registry without TLS or with any certificate: so do we then.
+
+    By its name, else by a block of addresses. dockerd looks a name's address up for that; we would do it from another machine.
+    """
+    config = info.get("RegistryConfig") or {}
+    named = (config.get("IndexConfigs") or {}).get(domain)
+    if named is not None:
+        return named.get("Secure") is False
+    try:
+        address = ipaddress.ip_address(urlsplit(f"//{domain}").hostname or "")
+    except ValueError:
+        return False
+    return any(address in ipaddress.ip_network(block) for block in config.get("InsecureRegistryCIDRs") or ())
 
 
 def tags_of(registries: Registries, repositories: Iterable[str]) -> dict[str, dict[str, RemoteTag]]:

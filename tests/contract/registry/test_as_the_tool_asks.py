@@ -34,7 +34,7 @@ def test_a_registry_behind_a_proxy_with_an_authority_of_its_own(
         nowhere = Screen(stream=io.StringIO())
         environ = {"HTTPS_PROXY": proxy.url, "HOME": str(tmp_path)}
         context = Context(environ=environ, folder=tmp_path, stdin=io.BytesIO(), out=nowhere, err=nowhere)
-        with _World(context).registry(name) as client:
+        with _World(context).registry(name, False) as client:
             client.upload_blob("app", Digest.of_bytes(LAYER), lambda offset: [LAYER[offset:]], size=len(LAYER))
             found = b"".join(client.open_blob("app", Digest.of_bytes(LAYER), size=len(LAYER)))
 
