@@ -63,7 +63,7 @@ class Replacement:
 
     def script(self) -> Script:
         """Replace; raises Failed, saying what became of the old container."""
-        running = yield from self._settle()
+        running, adopted = yield from self._settle()
         try:
             if isinstance(self.rollout.create, CreateContainer):
                 yield Do(action=self.rollout.create, cut=True)
@@ -72,7 +72,7 @@ class Replacement:
             else:
                 yield from self._stop_first()
         except DeclarativeError as error:
-            yield from self._undo(error, running=running)
+            yield from self._undo(error, running=running, adopted=adopted)
         yield from removal(RemoveContainer(name=self.old))
 
     def _stop_first(self) -> Script:
@@ -97,8 +97,8 @@ class Replacement:
         create = self.rollout.create
         return not isinstance(create, CreateContainer) or seen.stack == create.owner.stack
 
-    def _settle(self) -> Generator[Move, Any, bool]:
-        """Make sure that NAME is the good container and NAME.old is free; gives whether NAME runs.
+    def _settle(self) -> Generator[Move, Any, tuple[bool, bool]]:
+        """Make sure that NAME is the good container and NAME.old is free; gives whether NAME runs, and whether it is adopted.
 
         A NAME.old beside a NAME is what a killed rollout left. If NAME is well, it is the one that counts; if not, it never
         became ready, and the old one is what served last.
@@ -110,20 +110,21 @@ class Replacement:
                 raise Conflict(f"container {self.name}", problem, "rename or remove that container")
         there = seen.get(self.name)
         runs = there is not None and there.state in ("running", "paused", "restarting")
+        adopted = there is not None and not self._is_ours(there)
         if self.old not in seen:
-            return runs
+            return runs, adopted
         if there is not None and there.state == "running" and there.health in ("", "healthy"):
             yield from removal(RemoveContainer(name=self.old))
-            return True
+            return True, adopted
         if there is not None:
             yield from removal(RemoveContainer(name=self.name, volumes=True))
         yield Do(action=RenameContainer(name=self.old, to=self.name))
-        return True  # it served before, so it is started again if this rollout fails
+        return True, False  # it served before, so it is started again if this rollout fails
 
-    def _undo(self, error: DeclarativeError, *, running: bool) -> Script:
+    def _undo(self, error: DeclarativeError, *, running: bool, adopted: bool) -> Script:
         """Go back to the old container, whatever was reached, and raise `error` with what became of it."""
         try:
-            output = yield from self._bring_back(running=running)
+            output = yield from self._bring_back(running=running, adopted=adopted)
         except DeclarativeError as second:
             problem = f"{error.problem}; and the old container could not be brought back: {second}"
             remedy = f"it is kept as {self.old} where it has lost its name; apply again to go on"
@@ -131,9 +132,13 @@ class Replacement:
         problem = f"{error.problem}; the old container is back"
         raise reworded(error, problem=problem, output=output) from error
 
-    def _bring_back(self, *, running: bool) -> Generator[Move, Any, str]:
+    def _bring_back(self, *, running: bool, adopted: bool) -> Generator[Move, Any, str]:
+        """Go back, and give the last words of the new one. Who came to NAME.new or NAME.old meanwhile is left alone.
+
+        `adopted`: the old container is not ours.
+        """
         found = yield Ask(question=lambda: self.look((self.name, self.new, self.old)))
-        seen = {name: state for name, state in found.items() if self._is_ours(state)}
+        seen = {name: state for name, state in found.items() if self._is_ours(state) or (adopted and name != self.new)}
         handed_over = self.old in seen
         newcomer = self.name if handed_over and self.name in seen else self.new
         output = ""

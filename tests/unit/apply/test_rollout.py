@@ -321,3 +321,17 @@ def test_who_was_stopped_for_a_swap_of_ports_runs_again_when_that_fails(world: W
     assert world.look(swap(8080, 8081))[0].in_sync
     assert world.apply(swap(8081, 8080)).done
     assert [str(world.engine.box(name).spec.ports[0]) for name in world.names()] == ["8081:80/tcp", "8080:80/tcp"]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_an_adopted_container_comes_back_too(world: World, order: str) -> None:
+    world.apply(container("db"))
+    world.engine.create("shop-web-1", world.engine.containers["shop-db-1"].spec, {}, None, None)
+    world.engine.start("shop-web-1")
+    text = container("db") + web("sh -c exit\\u00203", order)
+
+    report = world.apply(text, adopt=frozenset({"Container/web"}))
+    assert report.exit_code == 1
+    assert world.names() == ["shop-db-1", "shop-web-1"]
+    state = world.driver.inspect("shop-web-1")
+    assert (state.owner, state.state, state.spec.command) == (None, "running", ("sleep", "9000"))
