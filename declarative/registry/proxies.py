@@ -1,4 +1,4 @@
-"""Which proxy stands before a host: HTTP_PROXY, HTTPS_PROXY and NO_PROXY, as curl, Go and Python read them.
+"""Which proxy stands before a host: HTTP_PROXY, HTTPS_PROXY and NO_PROXY, much as curl, Go and Python read them.
 
 The rule that keeps it simple: the environment is read once, at the edge; after that an address alone decides. Loopback is never
 reached by a proxy: what it would reach there is its own.
@@ -39,10 +39,18 @@ class Proxies:
         """Give the proxy before the host of a URL, "" for none."""
         parts = urlsplit(url)
         proxy = self.https if parts.scheme == "https" else self.http
-        name, host = parts.hostname or "", parts.netloc.rpartition("@")[2].lower()
+        name = parts.hostname or ""
+        host = f"{name}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
         if not proxy or is_loopback(name):
             return ""
         return "" if any(_covers(entry.strip().lower(), name, host) for entry in self.bypass.split(",")) else proxy
+
+    def environment(self) -> dict[str, str]:
+        """Give the variables for a program that is to take the same ways."""
+        if not self.http and not self.https:
+            return {}
+        bypass = ",".join(filter(None, (self.bypass, "localhost,127.0.0.0/8,::1")))
+        return {"http_proxy": self.http, "https_proxy": self.https, "no_proxy": bypass}
 
     def connect(self, url: str, **settings: Any) -> PoolManager:
         """Give what opens connections to the host of a URL. `settings` are urllib3's."""
@@ -59,9 +67,11 @@ class Proxies:
 def is_loopback(name: str) -> bool:
     """Tell whether a host's name or address is this machine's own."""
     try:
-        return ipaddress.ip_address(name).is_loopback
+        address = ipaddress.ip_address(name)
     except ValueError:
-        return name == "localhost"
+        return name.lower().rstrip(".") == "localhost"
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 def _url(text: str) -> str:

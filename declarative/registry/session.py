@@ -40,6 +40,7 @@ _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _TOKEN_MAX = 1024 * 1024
 # A connection that failed a probe is not worth waiting for as long as real content.
 _PROBE_TIMEOUT = 5.0
+_REGISTRYS_OWN = frozenset({200, 401})  # what a registry says of its API's version
 
 # A body is bytes, or a way to open the content anew: a request may have to be sent twice.
 Body: TypeAlias = "bytes | Callable[[], Iterable[bytes]] | None"
@@ -239,7 +240,10 @@ class Session:
         return f"{self._scheme}://{self._host}"
 
     def _probe(self) -> str:
-        """Ask over plain HTTP, without credentials: a port that speaks TLS says 400, or cuts the connection."""
+        """Ask over plain HTTP, without credentials: a port that speaks TLS says 400, or cuts the connection.
+
+        A proxy answers in place of a registry that it cannot reach; then TLS is tried too.
+        """
         question = self.question("", "GET", "the version of its API")
         try:
             answer = self._send(question, f"http://{self._host}/v2/", headers={}, body=None, timeout=_PROBE_TIMEOUT)
@@ -251,7 +255,13 @@ class Session:
                 raise (secure if "CERTIFICATE" in str(secure) else plain) from secure
             return "https"
         self.release(answer)
-        return "https" if answer.status == 400 else "http"
+        if answer.status in _REGISTRYS_OWN:
+            return "http"
+        try:
+            self.release(self._send(question, f"https://{self._host}/v2/", headers={}, body=None))
+        except Unavailable:
+            return "https" if answer.status == 400 else "http"
+        return "https"
 
     def _may_be_plain(self, host: str) -> bool:
         name = urlsplit(f"//{host}").hostname or ""

@@ -147,7 +147,8 @@ def _remote(
     checksum = words.one(step.checksum)
     if is_repository(source):
         folder = site.new_folder()
-        fetch_repository(source, folder, keep_git=step.keep_git_dir, checksum=checksum, stop=site.stop)
+        proxies = site.parts.settings.proxies
+        fetch_repository(source, folder, keep_git=step.keep_git_dir, checksum=checksum, stop=site.stop, proxies=proxies)
         files = stack.enter_context(ImageFiles((folder,)))
         choice = Choice(sources=("/",), exclude=words.all(step.exclude))
         return [(files, taking) for taking in choose(files, choice)]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from declarative.engine.build.solver import Stop
+    from declarative.registry.proxies import Proxies
 
 _HTTP = re.compile(r"https?://[^#?]+\.git(?:[#?].*)?", re.IGNORECASE)
 _SCP = re.compile(r"[A-Za-z0-9_.-]+@[A-Za-z0-9.-]+:[^ ]+")
@@ -58,12 +59,14 @@ def parse_repository(text: str) -> Repository:
     return Repository(address=address, ref=ref, folder=folder.strip("/"))
 
 
-def fetch_repository(text: str, folder: Path, *, keep_git: bool = False, checksum: str = "", stop: Stop) -> Repository:
+def fetch_repository(
+    text: str, folder: Path, *, keep_git: bool = False, checksum: str = "", stop: Stop, proxies: Proxies
+) -> Repository:
     """Put the files of a repository at its ref into `folder`. Failed where git fails, NotFound for a folder not in it."""
     wanted = parse_repository(text)
     tree = folder if not wanted.folder else folder.with_name(f"{folder.name}.git")
     tree.mkdir(exist_ok=True)
-    git = _Git(tree, wanted, stop)
+    git = _Git(tree, wanted, stop, proxies)
     git.run("init", "--quiet", ".")
     git.run("remote", "add", "--", "origin", wanted.address)
     if wanted.ref and _COMMIT.fullmatch(wanted.ref):
@@ -96,10 +99,11 @@ def _fetch_one(git: _Git, ref: str) -> None:
 class _Git:
     """Runs git in one folder."""
 
-    def __init__(self, folder: Path, repository: Repository, stop: Stop) -> None:
+    def __init__(self, folder: Path, repository: Repository, stop: Stop, proxies: Proxies) -> None:
         self._folder = folder
         self._repository = repository
         self._stop = stop
+        self._proxies = proxies
 
     def run(self, *arguments: str) -> str:
         environment = {
@@ -110,6 +114,7 @@ class _Git:
             "GIT_CONFIG_GLOBAL": os.devnull,  # what is fetched must not become git's settings
             "HOME": "/nonexistent",
             "LC_ALL": "C",
+            **self._proxies.environment(),
         }
         process = subprocess.Popen(
             ["git", *_SAFE, *arguments],

@@ -35,7 +35,7 @@ def take_remote(
     """Fill a context from afar; give the path of the Dockerfile in it. Invalid, Failed, NotFound, Unavailable."""
     if is_repository(remote) or remote.lower().startswith("github.com/"):
         folder = new_folder()
-        fetch_repository(remote, folder, stop=stop)
+        fetch_repository(remote, folder, stop=stop, proxies=proxies)
         with ImageFiles((folder,)) as files:
             context.take_files(files)
         return dockerfile

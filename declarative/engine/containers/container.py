@@ -172,7 +172,7 @@ class Container:
         """Replace parts of the state, and tell who waits. The caller holds `lock`."""
         state = replace(self.state, **changes)
         with self.changed:
-            if self.state.is_up and not state.is_up:
+            if self.state.is_active and not state.is_up and state.status is not self.state.status:
                 self._falls += 1
                 self.fall_code = state.exit_code
             if self.state.is_active and not state.is_active:
@@ -199,7 +199,7 @@ class Container:
 
     @property
     def falls(self) -> int:
-        """How often it has ended, whatever its policy does then; `fall_code`: its exit code then."""
+        """How often it has ended, whatever its policy does then, or was given up by that; `fall_code`: its exit code then."""
         return self._falls
 
     def plan(self, what: str, appointment: Appointment) -> None:

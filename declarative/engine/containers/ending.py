@@ -39,7 +39,8 @@ def starves(parts: Parts, id: str) -> None:  # noqa: A002 - the word of this pla
     if container is None:
         return
     with container.lock:
-        if container.state.is_up and not container.removed and not container.state.oom_killed:
+        known = container.removed or container.state.oom_killed
+        if container.state.is_up and not known and parts.runtime.starved(id):  # in this run, not in one that is over
             container.become(oom_killed=True)
             parts.records.put_state(container)
             parts.tell(container, "oom")

@@ -261,8 +261,8 @@ class ImageStore:
         """
         if self._events is not None:
             labels: Mapping[str, str] = {}
-            with suppress(DeclarativeError):  # it is a reference, or the image has just gone
-                labels = self.get(Digest.parse(actor)).config.run.labels
+            with suppress(DeclarativeError):  # it has just gone
+                labels = self.resolve(actor).config.run.labels
             self._events.publish("image", action, actor, {**labels, "name": name})
 
     def write_index(self, gone: Collection[Reference] = ()) -> None:

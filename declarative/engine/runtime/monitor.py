@@ -366,6 +366,10 @@ class Runtime:
         ):  # it has just gone, or there are no watches left: then it is told of at the end
             self._oom.add(name, self.folder(name))
 
+    def starved(self, name: str) -> bool:
+        """Tell whether the kernel killed a process of this run of a container for want of memory."""
+        return (self.folder(name) / spawn.OOM_FILE).exists()
+
     def _starves(self, name: str) -> None:
         if self.on_oom is not None:
             self.on_oom(name)

@@ -30,13 +30,15 @@ class OomWatch:
         self._call = call
         self._lock = threading.Lock()
         self._names: dict[int, str] = {}
-        self._changes = kernel.inotify()
+        self._changes = -1  # made with the first watch: a machine may have no more of them
         self._ends, self._ended = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._thread: threading.Thread | None = None
 
     def add(self, name: str, folder: Path) -> None:
-        """Watch a container that runs; its folder's removal ends that. OSError where it is gone."""
+        """Watch a container that runs; its folder's removal ends that. OSError where it is gone, or there are no watches left."""
         with self._lock:
+            if self._changes < 0:
+                self._changes = kernel.inotify()
             self._names[kernel.inotify_watch(self._changes, folder, kernel.IN_CREATE)] = name
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="out of memory", daemon=True)
@@ -50,7 +52,8 @@ class OomWatch:
         if self._thread is not None:
             self._thread.join()
         for descriptor in (self._changes, self._ends, self._ended):
-            os.close(descriptor)
+            if descriptor >= 0:
+                os.close(descriptor)
 
     def _run(self) -> None:
         poll = select.poll()

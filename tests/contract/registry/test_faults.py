@@ -349,6 +349,15 @@ def test_a_proxy_is_used_and_loopback_is_not_sent_there() -> None:
             assert server.asked() == ["HEAD /v2/acme/web/manifests/1"]
 
 
+def test_a_proxy_that_answers_for_a_registry_is_not_taken_for_it() -> None:
+    with misbehave(answers(503)) as proxy:
+        address = f"http://{proxy.address}"
+        settings = Settings(proxies=Proxies(http=address, https=address), insecure=frozenset({"registry.test"}))
+        with RegistryClient("registry.test", retry=ONCE, settings=settings) as client, pytest.raises(Unavailable):
+            client.tags("acme/web")
+        assert ("CONNECT", "registry.test:443") in [(one.method, one.path) for one in proxy.log]
+
+
 @pytest.mark.parametrize(("domain", "host"), [("docker.io", "registry-1.docker.io:443"), ("ghcr.io", "ghcr.io:443")])
 def test_everybody_else_is_spoken_to_over_tls(domain: str, host: str) -> None:
     with misbehave(answers(403)) as proxy:

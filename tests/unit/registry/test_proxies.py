@@ -44,6 +44,10 @@ def test_of_an_environment(environ: dict[str, str], proxies: Proxies) -> None:
         ("fd00::/8", "[fd00::1]", False),
         ("example.test", "me:example.test@ghcr.io", True),
         (",,", "ghcr.io", True),
+        ("ghcr.io:443", "ghcr.io", False),
+        ("ghcr.io:80", "ghcr.io", True),
+        ("", "[::ffff:127.0.0.1]", False),
+        ("", "localhost.", False),
     ],
 )
 def test_before_a_host(bypass: str, host: str, proxied: bool) -> None:
@@ -58,3 +62,9 @@ def test_a_password_is_told_to_the_proxy_and_not_shown() -> None:
 
     assert proxies.connect("http://ghcr.io").proxy_headers == {"proxy-authorization": "Basic bWU6cEBzcw=="}  # type: ignore[attr-defined]
     assert "p%40ss" not in repr(proxies)
+
+
+def test_a_program_takes_the_same_ways() -> None:
+    assert Proxies(bypass="x").environment() == {}
+    found = Proxies(https=PROXY, bypass="intern.test").environment()
+    assert found == {"http_proxy": "", "https_proxy": PROXY, "no_proxy": "intern.test,localhost,127.0.0.0/8,::1"}

@@ -127,6 +127,14 @@ def test_a_refusal_is_told_without_the_password(web: tuple[str, Path]) -> None:
     assert "secret" not in str(caught.value)
 
 
+def test_a_proxy_that_is_down_is_told_without_the_password() -> None:
+    url = "http://user:s3cret@example.test/file?x=1"
+    with pytest.raises(Unavailable) as caught, fetching(url, Stop(), Proxies(http="http://127.0.0.1:9")):
+        pass
+    assert "s3cret" not in str(caught.value)
+    assert "http://example.test/file" in str(caught.value)
+
+
 def test_nothing_that_answers_is_unavailable() -> None:
     with pytest.raises(Unavailable), fetching("http://127.0.0.1:1/x", Stop(), DIRECT):
         pass
@@ -161,7 +169,7 @@ def test_a_repository_at_its_head_at_a_tag_at_a_commit(repository: tuple[str, st
     address, first = repository
     for number, (ref, has_sub) in enumerate((("", True), ("#v1", True), ("#main", True), (f"#{first}", False))):
         folder = tmp_path / f"f{number}"
-        fetch_repository(f"{address}{ref}", folder, stop=Stop())
+        fetch_repository(f"{address}{ref}", folder, stop=Stop(), proxies=Proxies())
 
         assert (folder / "Dockerfile").is_file()
         assert (folder / "sub").is_dir() is has_sub
@@ -171,7 +179,7 @@ def test_a_repository_at_its_head_at_a_tag_at_a_commit(repository: tuple[str, st
 def test_a_folder_of_a_repository(repository: tuple[str, str], tmp_path: Path) -> None:
     folder = tmp_path / "f"
     folder.mkdir()
-    fetch_repository(f"{repository[0]}#:sub", folder, stop=Stop())
+    fetch_repository(f"{repository[0]}#:sub", folder, stop=Stop(), proxies=Proxies())
 
     assert [path.name for path in folder.iterdir()] == ["file"]
 
@@ -182,28 +190,28 @@ def test_a_folder_that_is_not_in_it_is_refused(repository: tuple[str, str], tmp_
     folder.mkdir()
 
     with pytest.raises(NotFound, match="there is no folder"):
-        fetch_repository(f"{repository[0]}#{fragment}", folder, stop=Stop())
+        fetch_repository(f"{repository[0]}#{fragment}", folder, stop=Stop(), proxies=Proxies())
 
 
 def test_its_git_folder_is_kept_on_request(repository: tuple[str, str], tmp_path: Path) -> None:
-    fetch_repository(repository[0], tmp_path / "f", keep_git=True, stop=Stop())
+    fetch_repository(repository[0], tmp_path / "f", keep_git=True, stop=Stop(), proxies=Proxies())
 
     assert (tmp_path / "f" / ".git").is_dir()
 
 
 def test_another_commit_than_its_checksum_is_refused(repository: tuple[str, str], tmp_path: Path) -> None:
     address, first = repository
-    fetch_repository(f"{address}#{first}", tmp_path / "f", checksum=first[:12], stop=Stop())
+    fetch_repository(f"{address}#{first}", tmp_path / "f", checksum=first[:12], stop=Stop(), proxies=Proxies())
 
     with pytest.raises(Invalid, match="expected checksum to match"):
-        fetch_repository(address, tmp_path / "g", checksum=first, stop=Stop())
+        fetch_repository(address, tmp_path / "g", checksum=first, stop=Stop(), proxies=Proxies())
 
 
 def test_a_repository_that_is_not_there_is_told(web: tuple[str, Path], tmp_path: Path) -> None:
     address = web[0].replace("http://", "http://me:secret@")
 
     with pytest.raises(Failed, match="failed to fetch") as caught:
-        fetch_repository(f"{address}/none.git", tmp_path / "f", stop=Stop())
+        fetch_repository(f"{address}/none.git", tmp_path / "f", stop=Stop(), proxies=Proxies())
 
     assert "secret" not in str(caught.value)
 

@@ -36,6 +36,23 @@ def container(name: str = "web", number: int = 1, **state: object) -> Container:
     )
 
 
+def test_an_end_is_counted_once_and_a_restart_that_is_given_up_too() -> None:
+    made = container(status=Status.RUNNING)
+    steps: list[tuple[Status, int, int]] = [
+        (Status.PAUSED, 0, 0),
+        (Status.RUNNING, 0, 0),
+        (Status.RESTARTING, 3, 1),
+        (Status.RUNNING, 0, 1),
+        (Status.RESTARTING, 4, 2),
+        (Status.EXITED, 4, 3),
+        (Status.REMOVING, 4, 3),
+    ]
+    for status, code, falls in steps:
+        made.become(status=status, exit_code=code)
+        assert made.falls == falls
+    assert (made.fall_code, made.exits) == (4, 1)
+
+
 @pytest.mark.parametrize(
     ("state", "words"),
     [
