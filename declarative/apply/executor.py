@@ -22,6 +22,7 @@ from declarative.apply.readiness import Never, NotYet, Vigil
 from declarative.apply.retry import attempt
 from declarative.apply.script import is_long, script_of
 from declarative.apply.trouble import about, diagnosis
+from declarative.apply.way_back import take_back, to_take_back
 from declarative.apply.workers import Workers
 from declarative.core.actions import CreateContainer, RestartContainer, StartContainer
 from declarative.errors import DeclarativeError, LockHeld, Unavailable
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from declarative.apply.events import State, Tell
     from declarative.apply.moves import Move
     from declarative.apply.stop import Stop
+    from declarative.core.actions import Action
     from declarative.core.plan import Plan, Step
     from declarative.drivers.port import Driver, Lease, Observed, Progress
 
@@ -77,8 +79,13 @@ class Executor:
     _crash: BaseException | None = None
     _last_look: LastLook = field(default_factory=LastLook)
 
+    notes: list[str] = field(default_factory=list)
+
     def run(self) -> tuple[Outcome, ...]:
-        """Execute; gives the outcome of every step, in the plan's order. Never raises for what an action raised."""
+        """Execute; gives the outcome of every step, in the plan's order. Never raises for what an action raised.
+
+        `notes` then say what became of containers that had let go of something for steps that were not done.
+        """
         one_by_one = self.parallelism == 1
         self._line = Line(free=self.parallelism, starts=self.starts, stops=self.stops, one_by_one=one_by_one)
         workers, watcher = Workers(self.parallelism + self.stops, self._inbox), Workers(1, self._inbox)
@@ -92,6 +99,7 @@ class Executor:
                 self._tell_settled()
                 if len(self._outcomes) < len(self.plan.steps):
                     self._take(workers)
+            self._take_back()
             self._look_once_more()
         finally:
             workers.close()
@@ -355,6 +363,20 @@ class Executor:
             if run.vigil is not None:
                 self._last_look.keep(run, run.vigil, now)
             self._resume(run)
+
+    def _take_back(self) -> None:
+        """Give back what was let go of for nothing; not where the lock is lost: then it is not ours to touch."""
+        for undo in reversed([undo for step in self.plan.steps for undo in to_take_back(step, self._outcomes)]):
+            if not self.stop.abandon:
+                self.notes.append(self.mask.text(take_back(undo, self._outcomes, look=self._observe, do=self._do)))
+
+    def _do(self, action: Action) -> None:
+        try:
+            self._check_lease()
+        except LockHeld as error:
+            self.stop.request(error, abandon=True)
+            raise
+        attempt(lambda: self.driver.execute(action, lambda _: None), tell=self.tell, stop=self.stop)
 
     def _look_once_more(self) -> None:
         """Fail the steps that got ready before others did and have not stayed so."""

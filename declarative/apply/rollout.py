@@ -129,7 +129,8 @@ class Replacement:
             problem = f"{error.problem}; and the old container could not be brought back: {second}"
             remedy = f"it is kept as {self.old} where it has lost its name; apply again to go on"
             raise reworded(error, problem=problem, remedy=remedy) from error
-        problem = f"{error.problem}; the old container is back"
+        back = "the old container is back" if running else "the old container is kept, stopped as it was"
+        problem = f"{error.problem}; {back}"
         raise reworded(error, problem=problem, output=output) from error
 
     def _bring_back(self, *, running: bool, adopted: bool) -> Generator[Move, Any, str]:
@@ -151,8 +152,6 @@ class Replacement:
             yield Do(action=RenameContainer(name=self.old, to=self.name))
         if running:
             yield Do(action=StartContainer(name=self.name))
-        for name in self.rollout.aside:
-            yield Do(action=StartContainer(name=name))
         return output
 
 

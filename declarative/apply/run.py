@@ -153,6 +153,7 @@ class _Apply:
         )
         outcomes = executor.run()
         self.outcomes += outcomes
+        self.notes |= dict.fromkeys(executor.notes)
         return all(outcome.state == "done" for outcome in outcomes)
 
     def _remember(self, current: Plan) -> None:
@@ -260,12 +261,12 @@ def _needs_look(current: Plan, policy: Policy) -> bool:
 
 
 def _started_again(outcome: Outcome) -> bool:
-    """Whether a step started a container that there was already: an old one that came back, or one that had stopped."""
+    """Whether a step started a container that there was already: an old one that came back, or one that was or had stopped."""
     step = outcome.step
     if outcome.state == "skipped" or (step.rollout is not None and outcome.state == "done"):
         return False
     starts = any(isinstance(action, (StartContainer, RestartContainer)) for action in step.actions)
-    return step.rollout is not None or (starts and step.verb in ("start", "update"))
+    return bool(step.rollout or step.undo) or (starts and step.verb in ("start", "update"))
 
 
 def _unacknowledged(current: Plan, options: ApplyOptions) -> bool:

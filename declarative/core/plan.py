@@ -14,7 +14,7 @@ from declarative.record import field, record
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from declarative.core.actions import Action
+    from declarative.core.actions import Action, ConnectNetwork, StartContainer
     from declarative.core.resources import Kind, Update
 
 Verb = Literal[
@@ -52,14 +52,12 @@ class Change:
 class Rollout:
     """How a `replace` step goes: the old container runs as `name`; `create` makes the new one beside it as NAME.new.
 
-    The new one takes the name over; the old one is kept as NAME.old until the new one is ready, and else comes back. `aside`:
-    other containers that were stopped to make room for the new one; they run again if the old one comes back.
+    The new one takes the name over; the old one is kept as NAME.old until the new one is ready, and else comes back.
     """
 
     name: str
     create: Action
     update: Update
-    aside: tuple[str, ...] = ()
 
 
 @record
@@ -73,9 +71,22 @@ class Await:
 
 
 @record
+class Undo:
+    """How a container gets back what it let go of for others, once all steps have ended and its own ones are not done.
+
+    `own` and `takers` are ids of steps; of the latter each with what it takes: "port 80/tcp". Who is done and runs keeps it.
+    """
+
+    action: StartContainer | ConnectNetwork
+    own: tuple[int, ...]
+    takers: Mapping[int, str]
+
+
+@record
 class Step:
     """One action on one resource. `actions` are executed in their order; then `rollout` or `awaits`, if there are any.
 
+    `undo`: where the step only makes room for others, what takes it back (see `apply.way_back`).
     `touches` are the objects ("Container/web-1", "Tag/app:1") whose state the step was planned on: what a saved plan
     compares before it is applied.
     """
@@ -93,6 +104,7 @@ class Step:
     rollout: Rollout | None = None
     awaits: tuple[Await, ...] = ()
     touches: tuple[str, ...] = ()
+    undo: tuple[Undo, ...] = ()
 
     @property
     def label(self) -> str:

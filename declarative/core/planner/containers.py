@@ -263,7 +263,7 @@ class ContainerPlanner:
         needs += [f"container:{name}" for name in shared(container.spec, self._draft.desired)]
         return tuple(needs)
 
-    def _taken(self, verdict: Verdict) -> dict[str, str]:
+    def _taken(self, verdict: Verdict) -> dict[str, tuple[str, ...]]:
         """Name who holds a port or an address that this replica will have; not itself, under any of its names."""
         names = {verdict.name, *((verdict.state.name,) if verdict.state is not None else ())}
         own = {name + suffix for name in names for suffix in ("", SUFFIX_NEW, SUFFIX_OLD)}

@@ -18,7 +18,7 @@ from declarative.record import field, record, replace
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from declarative.core.plan import Policy
+    from declarative.core.plan import Policy, Undo
     from declarative.core.resources import Desired
     from declarative.core.state import Actual
 
@@ -29,7 +29,7 @@ class _Entry:
     resource: str  # "Container/web", what --target names
     needs: frozenset[str]
     after: frozenset[str]
-    takes: Mapping[str, str]
+    takes: Mapping[str, tuple[str, ...]]
     deletes: bool
 
 
@@ -58,10 +58,10 @@ class Draft:
         provides: Iterable[str] = (),
         needs: Iterable[str] = (),
         after: Iterable[str] = (),
-        takes: Mapping[str, str] | None = None,
+        takes: Mapping[str, tuple[str, ...]] | None = None,
         deletes: bool = False,
     ) -> None:
-        """Add a step; its `id` and `needs` are given by `finish`.
+        """Add a step; its `id` and `needs` are given by `finish`, which also puts ids for the numbers of entries in its `undo`.
 
         `needs`: what it cannot do without. `after`: what it must not overtake, where that is planned too. `takes`: running
         containers that hold what it will hold, and what that is (see `handover`); it comes after their steps. `deletes`: it
@@ -100,7 +100,12 @@ class Draft:
         order = _order(edges)
         ids = {at: number for number, at in enumerate(order, start=1)}
         steps = tuple(
-            replace(self.entries[at].step, id=ids[at], needs=tuple(sorted(ids[need] for need in edges[at])))
+            replace(
+                self.entries[at].step,
+                id=ids[at],
+                needs=tuple(sorted(ids[need] for need in edges[at])),
+                undo=tuple(_numbered(undo, ids) for undo in self.entries[at].step.undo),
+            )
             for at in order
         )
         return Plan(
@@ -180,6 +185,11 @@ def _concerned(step: Step) -> Iterator[str]:
     for name in step.touches:
         if name.startswith("Tag/"):
             yield f"Version/{name.removeprefix('Tag/')}"
+
+
+def _numbered(undo: Undo, ids: Mapping[int, int]) -> Undo:
+    takers = {ids[at]: what for at, what in undo.takers.items()}
+    return replace(undo, own=tuple(ids[at] for at in undo.own), takers=takers)
 
 
 def _before(entry: _Entry) -> Iterable[str]:

@@ -1,15 +1,16 @@
 """Host ports and fixed addresses that go from one container to another: who has one lets go of it before another takes it.
 
 The rule that keeps it simple: a step says which running containers it takes something from, and which one it frees (`freed`).
-Only where such steps wait for each other in a circle, as two that swap their ports do, a holder is made to let go beforehand.
+Only where such steps wait for each other in a circle, as two that swap their ports do, a holder is made to let go beforehand,
+as late as can be; the step that does it says how it is taken back, if the holder's own step does not come to be done.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from declarative.core.actions import DisconnectNetwork, StopContainer
-from declarative.core.plan import Step
+from declarative.core.actions import ConnectNetwork, DisconnectNetwork, StartContainer, StopContainer
+from declarative.core.plan import Step, Undo
 from declarative.core.planner.inplace import networks_of
 from declarative.errors import Conflict
 from declarative.record import field, record, replace
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
 _EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
 _LIVING = ("running", "paused", "restarting")
-# What a container is made of. A holder is not stopped before all that is there: to fetch it takes time, and may fail.
-_MATERIAL = ("image:", "pulled:", "ref:", "tags:", "network:", "volume:")
 
 
 def meet(one: str, other: str) -> bool:
@@ -58,18 +57,18 @@ class Holders:
                 found.addresses.setdefault(place, []).append(name)
         return found
 
-    def taken(self, spec: ContainerSpec, own: Collection[str]) -> dict[str, str]:
-        """Give the containers, save `own`, that hold what `spec` asks for; each with the first thing: "port 80/tcp"."""
-        found: dict[str, str] = {}
+    def taken(self, spec: ContainerSpec, own: Collection[str]) -> dict[str, tuple[str, ...]]:
+        """Give the containers, save `own`, that hold what `spec` asks for; each with all of that: "port 80/tcp"."""
+        found: dict[str, list[str]] = {}
         for port in spec.ports:
             for address, name in self.ports.get((port.published, port.protocol), ()):
                 if name not in own and meet(address, port.host_ip):
-                    found.setdefault(name, f"port {port.published}/{port.protocol}")
+                    found.setdefault(name, []).append(f"port {port.published}/{port.protocol}")
         for network, address in _addresses(spec):
             for name in self.addresses.get((network, address), ()):
                 if name not in own:
-                    found.setdefault(name, f"address {address} on {network}")
-        return found
+                    found.setdefault(name, []).append(f"address {address} on {network}")
+        return {name: tuple(things) for name, things in found.items()}
 
 
 def _addresses(spec: ContainerSpec) -> Iterator[tuple[str, str]]:
@@ -86,7 +85,7 @@ class _Handover:
     taker: int
     holder: int
     container: str
-    what: str
+    what: tuple[str, ...]
 
 
 def order_handovers(draft: Draft) -> None:
@@ -120,7 +119,7 @@ def _handovers(draft: Draft, chosen: Collection[int]) -> Iterator[_Handover]:
 
 def _refuse(draft: Draft, handover: _Handover) -> None:
     taker, holder = draft.entries[handover.taker], draft.entries[handover.holder]
-    problem = f"{handover.what} is held by the container {handover.container!r}, which the targets leave alone"
+    problem = f"{handover.what[0]} is held by the container {handover.container!r}, which the targets leave alone"
     draft.problems.append(Conflict(taker.resource, problem, f"add --target {holder.resource}", taker.step.source))
 
 
@@ -170,18 +169,18 @@ def _circle(missing: Mapping[int, set[int]]) -> list[tuple[int, int]]:
 
 
 def _let_go(draft: Draft, handovers: list[_Handover]) -> None:
-    """Have a holder let go before its own step, with nothing between that and what its takers wait for."""
+    """Have a holder let go before its own step, once nothing is between that and its takers that need not be."""
     first = handovers[0]
     container, aside = first.container, f"aside:{first.container}"
     holder, taker = draft.entries[first.holder], draft.entries[first.taker]
-    needs = {name for each in handovers for name in draft.entries[each.taker].needs if name.startswith(_MATERIAL)}
+    takers, holders = {each.taker for each in handovers}, {each.holder for each in handovers}
     networks = _changed_networks(draft, holder.step, container)
-    for at in {each.taker for each in handovers}:
+    for at in takers:
         entry = draft.entries[at]
         takes = {name: what for name, what in entry.takes.items() if name != container}
-        step = entry.step if networks else _with_aside(entry.step, container)
-        draft.entries[at] = replace(entry, step=step, takes=takes, needs=entry.needs | {aside})
-    for at in {each.holder for each in handovers}:
+        draft.entries[at] = replace(entry, takes=takes)
+    needs = _earlier(draft, takers | holders)
+    for at in takers | holders:
         draft.entries[at] = replace(draft.entries[at], needs=draft.entries[at].needs | {aside})
     draft.add(
         Step(
@@ -189,11 +188,12 @@ def _let_go(draft: Draft, handovers: list[_Handover]) -> None:
             verb="update" if networks else "stop",
             kind=holder.step.kind,
             name=container,
-            cause=f"{first.what} goes to {taker.step.label}",
+            cause=f"{first.what[0]} goes to {taker.step.label}",
             source=holder.step.source,
             actions=tuple(DisconnectNetwork(container=container, network=network) for network in networks)
             or (StopContainer(name=container),),
             touches=(f"Container/{container}",),
+            undo=_undo(draft, handovers, networks),
         ),
         resource=holder.resource,
         provides=(aside,),
@@ -201,11 +201,37 @@ def _let_go(draft: Draft, handovers: list[_Handover]) -> None:
     )
 
 
-def _with_aside(step: Step, container: str) -> Step:
-    """Have a replacement that fails start again who was stopped for it."""
-    if step.rollout is None:
-        return step
-    return replace(step, rollout=replace(step.rollout, aside=(*step.rollout.aside, container)))
+def _earlier(draft: Draft, waiting: Collection[int]) -> set[str]:
+    """Name what these entries need that comes without any of them: before all that is there, nobody has to let go."""
+    edges = draft.edges()
+    later = set(waiting)
+    dependants: dict[int, list[int]] = {}
+    for at, before in edges.items():
+        for need in before:
+            dependants.setdefault(need, []).append(at)
+    queue = list(waiting)
+    while queue:
+        new = set(dependants.get(queue.pop(), ())) - later
+        later |= new
+        queue += new
+    names = {name for at in waiting for name in draft.entries[at].needs}
+    return {name for name in names if later.isdisjoint(draft.providing((name,)))}
+
+
+def _undo(draft: Draft, handovers: list[_Handover], networks: list[str]) -> tuple[Undo, ...]:
+    """Say how the holder gets back what it lets go of; for each network by itself."""
+    container, own = handovers[0].container, tuple(sorted({each.holder for each in handovers}))
+    if not networks:
+        takers = {each.taker: each.what[0] for each in handovers}
+        return (Undo(action=StartContainer(name=container), own=own, takers=takers),)
+    there = draft.actual.containers[container].spec.networks
+    undo = []
+    for network in networks:
+        action = ConnectNetwork(container=container, network=network, attachment=there[network])
+        end = f" on {network}"
+        takers = {each.taker: what for each in handovers for what in each.what if what.endswith(end)}
+        undo.append(Undo(action=action, own=own, takers=takers))
+    return tuple(undo)
 
 
 def _changed_networks(draft: Draft, step: Step, container: str) -> list[str]:
