@@ -163,7 +163,7 @@ class Draft:
         return tuple(problem for problem in self.problems if problem.subject in subjects)
 
     def _check_targets(self) -> None:
-        if not self.policy.targets:
+        if not self.policy.targets or self.policy.unknown_ok:
             return
         known = known_resources(self.desired) | {entry.resource for entry in self.entries}
         for target in sorted(self.policy.targets - known):

@@ -12,6 +12,7 @@ from declarative.apply.history import KEPT, forget_all, pick, within
 from declarative.apply.manifests import files_of, read_back
 from declarative.core.actions import WriteRevision
 from declarative.core.plan import Policy
+from declarative.core.planner.refusal import Refused
 from declarative.drivers.memory import MemoryDriver
 from declarative.drivers.memory.life import Program
 from declarative.errors import Conflict, Failed, Invalid, NotFound
@@ -291,6 +292,17 @@ def test_of_what_was_applied_to_targets_alone_nothing_else_is_brought_back(world
     assert within(Policy(), revision).targets == WEB
     with pytest.raises(Conflict, match="only Container/web was applied"):
         within(Policy(targets=frozenset({"Container/db"})), revision)
+
+
+def test_a_target_that_left_the_manifests_is_removed_and_that_is_an_entry(world: World) -> None:
+    world.apply(container("a") + container("old"))
+    old = frozenset({"Container/old"})
+    report = world.apply(container("a"), targets=old)
+
+    assert (report.exit_code, report.revision, world.names()) == (0, 2, ["shop-a-1"])
+    assert set(world.driver.revisions("shop")[-1].objects) == {"Container/shop-a-1", "Network/shop_default"}
+    with pytest.raises(Refused, match="no such resource to target"):
+        world.apply(container("a"), targets=old)
 
 
 def test_a_whole_apply_that_finds_all_done_by_targets_is_an_entry(world: World) -> None:
