@@ -239,6 +239,8 @@ class Judge:
         for name in sorted(shared(verdict.wanted.container.spec, self._draft.desired)):
             owner = self._verdicts[name][0]
             if owner.fate in _NEW_ID and verdict.fate not in _NEW_ID:
+                if verdict.fate == "keep":
+                    verdict.origin = owner.origin
                 verdict.fate, verdict.cause = "replace", f"shares a namespace with {name}, which gets a new container"
                 return True
             if owner.starts and verdict.fate in ("keep", "update") and not verdict.starts:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from declarative.apply.events import StepEnded, StepStarted
-from declarative.apply.history import KEPT, forget_all, pick, within
+from declarative.apply.history import KEPT, forget_all, holds, pick, within
 from declarative.apply.manifests import files_of, read_back
 from declarative.core.actions import WriteRevision
 from declarative.core.plan import Policy
@@ -312,3 +312,16 @@ def test_a_whole_apply_that_finds_all_done_by_targets_is_an_entry(world: World) 
     assert world.apply(text).revision == 0
 
     assert [revision.targets for revision in world.driver.revisions("shop")] == [WEB, frozenset()]
+
+
+def test_what_follows_a_container_that_was_removed_by_hand_is_no_change_of_ours(world: World) -> None:
+    text = container("web") + container("side", more="network_mode: 'container:web'")
+    world.apply(text)
+    world.engine.remove("shop-web-1", volumes=True)
+    plan, _ = world.look(text)
+
+    assert [(step.verb, step.origin) for step in plan.steps if step.verb != "wait"] == [
+        ("create", "drift"),
+        ("replace", "drift"),
+    ]
+    assert holds(plan)
