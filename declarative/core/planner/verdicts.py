@@ -106,7 +106,7 @@ class Judge:
     def _judge(self, wanted: Wanted, index: int) -> Verdict:
         container = wanted.container
         name = container.engine_name(self._draft.desired.stack, index)
-        self._draft.objects[f"Container/{name}"] = ""
+        self._draft.claim(f"Container/{container.name}", f"Container/{name}")
         state = self._current(container, index, name)
         verdict = Verdict(wanted=wanted, index=index, name=name, state=state, fate="keep")
         holder = self._draft.actual.containers.get(name)
