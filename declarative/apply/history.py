@@ -27,7 +27,7 @@ from declarative.record import record, replace
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from declarative.core.plan import Plan, Policy
+    from declarative.core.plan import Plan, Policy, Step
     from declarative.core.state import Actual
     from declarative.drivers.port import Driver, Progress
 
@@ -161,9 +161,18 @@ def pick(driver: Driver, stack: str, number: int | None, is_here: Callable[[Revi
 def holds(plan: Plan) -> bool:
     """Whether a revision is what is here, by a plan that would bring it back.
 
-    That containers stopped or fell ill does not count: a release that does so is what people want to undo.
+    Only what an apply that failed half way can have made counts. That an object is missing, or was made anew by others, is
+    their doing; that containers stopped or fell ill is what people want to undo.
     """
-    return all(step.verb in ("start", "wait") for step in plan.steps)
+    return all(step.verb in ("start", "wait") or _by_hand(step) for step in plan.steps)
+
+
+def _by_hand(step: Step) -> bool:
+    """Whether no apply of ours made what a step mends.
+
+    Of an update in place and of a moved tag nobody can tell: who made it is noted only once an apply is done.
+    """
+    return step.origin == "drift" and step.verb not in ("update", "tag", "push")
 
 
 def within(policy: Policy, revision: Revision) -> Policy:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from declarative.apply.events import Note, Outcome, Planned, silent
@@ -18,7 +19,7 @@ from declarative.core.actions import RestartContainer, StartContainer
 from declarative.core.plan import Plan, Policy
 from declarative.core.planner import plan
 from declarative.errors import DeclarativeError
-from declarative.record import field, record
+from declarative.record import field, record, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -107,8 +108,10 @@ class _Apply:
     def run(self) -> Report:
         """Plan and execute until nothing is left to do, then record."""
         options = self.options
+        policy = options.policy
         for number in range(1, ROUNDS + 1):
-            current, actual = options.insist(lambda: look(self.desired, self.driver, options.policy))
+            current, actual = options.insist(partial(look, self.desired, self.driver, policy))
+            policy = replace(policy, unknown_ok=True)  # a target that left the manifests is gone when we look again
             self.notes |= dict.fromkeys(current.notes)
             if number == 1 and options.check is not None:
                 options.check(current, actual)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 HELP = (
     "Undo an apply: bring back the revision before the last one, or --to N. `declarative history` lists them.\n"
-    "After an apply that failed half way it is the last one: a revision is an apply that was done."
+    "After an apply that failed half way it is the last one: a revision is an apply that was done. That an object\n"
+    "is missing does not make it half way. A last revision that cannot be read or planned here any more is left, too."
 )
 
 
@@ -41,9 +42,18 @@ def run(args: Args, context: Context) -> int:
     from declarative.cli.connection import open_driver
     from declarative.cli.history import stack_of
     from declarative.cli.opening import policy_of
+    from declarative.errors import DeclarativeError, Interrupted, Unavailable
+    from declarative.record import replace
 
     def is_here(revision: Revision) -> bool:
-        return holds(look(_read(driver, stack, revision, args, context).desired, driver, policy_of(args))[0])
+        """Say so as well of what cannot be read or planned any more: that is no reason to stay with it."""
+        try:
+            desired = _read(driver, stack, revision, args, context).desired
+            return holds(look(desired, driver, replace(policy_of(args), unknown_ok=True))[0])
+        except (Unavailable, Interrupted):
+            raise
+        except DeclarativeError:
+            return True
 
     stack, engine = stack_of(args, context)
     driver = open_driver(args, context, engine=engine, read_only=True)

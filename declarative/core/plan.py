@@ -164,6 +164,7 @@ class Policy:
     """What the person allows and asks. `targets`: "Kind/name"; empty for all."""
 
     targets: frozenset[str] = frozenset()
+    unknown_ok: bool = False  # a target that nothing is known of is no mistake: it may have been removed since
     allow_deletes: int | None = None
     delete_volumes: bool = False
     allow_retag: bool = False

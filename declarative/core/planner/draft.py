@@ -48,6 +48,7 @@ class Draft:
     notes: list[str] = field(default_factory=list)
     deferred: list[str] = field(default_factory=list)
     objects: dict[str, str] = field(default_factory=dict)
+    claims: dict[str, list[str]] = field(default_factory=dict)
     updates: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def add(
@@ -80,6 +81,11 @@ class Draft:
             )
         )
 
+    def claim(self, resource: str, name: str, content: str = "") -> None:
+        """Note that a resource has the object `name` (see Revision.objects) once the plan is done."""
+        self.objects[name] = content
+        self.claims.setdefault(resource, []).append(name)
+
     def provided(self, name: str) -> bool:
         """Whether a step of this plan brings `name` about."""
         return name in self.providers
@@ -97,6 +103,7 @@ class Draft:
             raise Refused(problems)
         edges = self.edges()
         left = {name for at, entry in enumerate(self.entries) if at not in edges for name in _concerned(entry.step)}
+        left |= {name for problem in self.problems for name in self.claims.get(problem.subject, ())}
         order = _order(edges)
         ids = {at: number for number, at in enumerate(order, start=1)}
         steps = tuple(
@@ -168,7 +175,7 @@ class Draft:
         return tuple(problem for problem in self.problems if problem.subject in subjects)
 
     def _check_targets(self) -> None:
-        if not self.policy.targets:
+        if not self.policy.targets or self.policy.unknown_ok:
             return
         known = known_resources(self.desired) | {entry.resource for entry in self.entries}
         for target in sorted(self.policy.targets - known):

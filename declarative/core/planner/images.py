@@ -113,7 +113,7 @@ class ImagePlanner:
         if not made_with_names:
             self._add_tags(image, outcome)
         for ref in image.spec.references:
-            self._draft.objects[f"Tag/{familiar(ref)}"] = outcome.id or ""
+            self._draft.claim(f"Image/{image.name}", f"Tag/{familiar(ref)}", outcome.id or "")
         return outcome
 
     def _plan_build(self, image: Image, source: BuildSource) -> ImageOutcome:

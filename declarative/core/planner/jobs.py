@@ -45,7 +45,7 @@ def _plan_job(
     owner = Owner(stack=draft.desired.stack, kind="Job", name=job.name, index=1)
     state = draft.actual.containers.get(name)
     done = _fingerprint(draft, job, flat, target)
-    draft.objects[f"Job/{name}"] = done
+    draft.claim(f"Job/{job.name}", f"Job/{name}", done)
     if state is not None and state.owner != owner:
         remedy = "rename or remove it, or choose another container_name"
         problem = f"there is a container {name!r} that is not this job's"

@@ -85,6 +85,7 @@ def _prune_networks(draft: Draft, containers: list[str]) -> None:
             problem = f"is to be removed, but other containers are on it: {', '.join(strangers)}"
             remedy = f"disconnect them (docker network disconnect {name} NAME)"
             draft.problems.append(Conflict(f"Network/{owner.name}", problem, remedy))
+            draft.claim(f"Network/{owner.name}", f"Network/{name}")
             continue
         staying = [other for other in attached if other not in containers]
         leaving = [other for other in containers if name in draft.actual.containers[other].spec.networks]

@@ -58,6 +58,7 @@ class TagPlanner:
                 self._plan(scheme)
             except DeclarativeError as error:
                 place = scheme.places.at("spec.version")
+                self._leave(scheme)
                 self._draft.problems.append(
                     type(error)(f"TagScheme/{scheme.name}", f"{error.subject} {error.problem}", error.remedy, place)
                 )
@@ -96,6 +97,7 @@ class TagPlanner:
         version = spec.version or self._version_of(scheme, outcome)
         if not version:
             self._draft.deferred.append(f"TagScheme/{scheme.name}: its version is a label of an image yet to be made")
+            self._leave(scheme)
             return
         rules = self._rules(scheme)
         remote = self._draft.actual.registry.get(repository_of(spec.repository), {}) if spec.push else {}
@@ -114,10 +116,19 @@ class TagPlanner:
 
     def _refuse(self, scheme: TagScheme, outcome: Outcome) -> None:
         place = scheme.places.at("spec.version")
+        self._leave(scheme)
         self._draft.problems += [
             type(error)(f"TagScheme/{scheme.name}", f"{error.subject} {error.problem}", error.remedy, place)
             for error in outcome.errors
         ]
+
+    def _leave(self, scheme: TagScheme) -> None:
+        """Let the versions of a scheme about which nothing is decided be what the last revision had."""
+        revision = self._draft.actual.revision
+        prefix = f"Version/{repository_of(scheme.spec.repository)}:"
+        for name, content in (revision.objects if revision is not None else {}).items():
+            if name.startswith(prefix):
+                self._draft.objects.setdefault(name, content)
 
     def _version_of(self, scheme: TagScheme, outcome: ImageOutcome) -> str:
         """Read the version from the label of an image that is there; "" while there is none yet."""
@@ -152,8 +163,10 @@ class TagPlanner:
                 self._after[reference] = outcome.id
         for move in here.moves:
             self._after.setdefault(familiar(f"{repository}:{move.tag}"), move.after)
-        for reference, content in self._after.items():
-            self._draft.objects[f"Version/{reference}"] = content or ""
+        own = [*tags_of(rules, version), *(move.tag for move in here.moves)]
+        for reference in dict.fromkeys(familiar(f"{repository}:{tag}") for tag in own):
+            if reference in self._after:
+                self._draft.claim(f"TagScheme/{scheme.name}", f"Version/{reference}", self._after[reference] or "")
         for tag, _ in here.held:
             held = familiar(f"{repository}:{tag}")
             if held in self._draft.actual.references:

@@ -40,7 +40,7 @@ def plan_networks(draft: Draft) -> None:
         if network.spec.external:
             _check_external(draft, "Network", network.name, name, network.places.at("spec"), there=state is not None)
             continue
-        draft.objects[f"Network/{name}"] = ""
+        draft.claim(f"Network/{network.name}", f"Network/{name}")
         flat = canonical.network(network.spec)
         create = CreateNetwork(name=name, spec=network.spec, owner=_owner(draft, "Network", network.name), applied=flat)
         if state is None:
@@ -136,7 +136,7 @@ def plan_volumes(draft: Draft) -> set[str]:
         if volume.spec.external:
             _check_external(draft, "Volume", volume.name, name, volume.places.at("spec"), there=state is not None)
             continue
-        draft.objects[f"Volume/{name}"] = ""
+        draft.claim(f"Volume/{volume.name}", f"Volume/{name}")
         flat = canonical.volume(volume.spec)
         create = CreateVolume(name=name, spec=volume.spec, owner=_owner(draft, "Volume", volume.name), applied=flat)
         if state is None:

@@ -106,7 +106,7 @@ class Judge:
     def _judge(self, wanted: Wanted, index: int) -> Verdict:
         container = wanted.container
         name = container.engine_name(self._draft.desired.stack, index)
-        self._draft.objects[f"Container/{name}"] = ""
+        self._draft.claim(f"Container/{container.name}", f"Container/{name}")
         state = self._current(container, index, name)
         verdict = Verdict(wanted=wanted, index=index, name=name, state=state, fate="keep")
         holder = self._draft.actual.containers.get(name)
@@ -239,6 +239,8 @@ class Judge:
         for name in sorted(shared(verdict.wanted.container.spec, self._draft.desired)):
             owner = self._verdicts[name][0]
             if owner.fate in _NEW_ID and verdict.fate not in _NEW_ID:
+                if verdict.fate == "keep":
+                    verdict.origin = owner.origin
                 verdict.fate, verdict.cause = "replace", f"shares a namespace with {name}, which gets a new container"
                 return True
             if owner.starts and verdict.fate in ("keep", "update") and not verdict.starts:

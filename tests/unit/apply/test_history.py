@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from declarative.apply.events import StepEnded, StepStarted
-from declarative.apply.history import KEPT, forget_all, pick, within
+from declarative.apply.history import KEPT, forget_all, holds, pick, within
 from declarative.apply.manifests import files_of, read_back
+from declarative.apply.run import apply
 from declarative.core.actions import WriteRevision
 from declarative.core.plan import Policy
+from declarative.core.planner.refusal import Refused
 from declarative.drivers.memory import MemoryDriver
 from declarative.drivers.memory.life import Program
 from declarative.errors import Conflict, Failed, Invalid, NotFound
-from declarative.manifest.load import LoadOptions
+from declarative.manifest.load import LoadOptions, load_stack
 from tests.unit.apply.world import HEAD, container, job
 
 if TYPE_CHECKING:
@@ -293,6 +296,17 @@ def test_of_what_was_applied_to_targets_alone_nothing_else_is_brought_back(world
         within(Policy(targets=frozenset({"Container/db"})), revision)
 
 
+def test_a_target_that_left_the_manifests_is_removed_and_that_is_an_entry(world: World) -> None:
+    world.apply(container("a") + container("old"))
+    old = frozenset({"Container/old"})
+    report = world.apply(container("a"), targets=old)
+
+    assert (report.exit_code, report.revision, world.names()) == (0, 2, ["shop-a-1"])
+    assert set(world.driver.revisions("shop")[-1].objects) == {"Container/shop-a-1", "Network/shop_default"}
+    with pytest.raises(Refused, match="no such resource to target"):
+        world.apply(container("a"), targets=old)
+
+
 def test_a_whole_apply_that_finds_all_done_by_targets_is_an_entry(world: World) -> None:
     text = container("web")
     world.apply(text, targets=WEB)
@@ -300,3 +314,63 @@ def test_a_whole_apply_that_finds_all_done_by_targets_is_an_entry(world: World) 
     assert world.apply(text).revision == 0
 
     assert [revision.targets for revision in world.driver.revisions("shop")] == [WEB, frozenset()]
+
+
+def test_what_follows_a_container_that_was_removed_by_hand_is_no_change_of_ours(world: World) -> None:
+    text = container("web") + container("side", more="network_mode: 'container:web'")
+    world.apply(text)
+    world.engine.remove("shop-web-1", volumes=True)
+    plan, _ = world.look(text)
+
+    assert [(step.verb, step.origin) for step in plan.steps if step.verb != "wait"] == [
+        ("create", "drift"),
+        ("replace", "drift"),
+    ]
+    assert holds(plan)
+
+
+def apply_other(world: World, text: str) -> None:
+    """Apply manifests as the stack `other`."""
+    options = LoadOptions(working_folder=world.folder, stack="other", stdin=io.BytesIO(text.encode()))
+    assert apply(load_stack(["-"], options).desired, world.driver, world.options()).done
+
+
+def test_what_is_somebody_elses_is_not_claimed_by_an_apply_of_targets(world: World) -> None:
+    world.apply(container("a"))
+    apply_other(world, container("b", more="container_name: shop-b-1"))
+    changed = container("a", "sleep 9001") + container("b")
+    world.apply(changed, targets=frozenset({"Container/a"}))
+    assert "Container/shop-b-1" not in world.driver.revisions("shop")[-1].objects
+    world.engine.remove("shop-b-1", volumes=True)
+
+    assert not world.look(changed)[0].drifted
+
+
+@pytest.mark.parametrize(
+    ("document", "name"),
+    [
+        ("kind: Network\nmetadata: {name: x}\nspec: {name: theirs}", "Network/theirs"),
+        ("kind: Volume\nmetadata: {name: x}\nspec: {name: theirs}", "Volume/theirs"),
+        (job("x", "true", more="container_name: theirs").removeprefix("---\n" + HEAD), "Job/theirs"),
+    ],
+)
+def test_neither_are_networks_volumes_and_jobs_of_others(world: World, document: str, name: str) -> None:
+    apply_other(world, f"---\n{HEAD}{document}\n")
+    world.apply(f"{container('web')}---\n{HEAD}{document}\n", targets=WEB)
+
+    assert name not in world.driver.revisions("shop")[-1].objects
+
+
+def test_versions_of_a_scheme_that_targets_left_with_its_problem_stay_what_they_were(world: World) -> None:
+    world.apply(container("web") + image("1.0.0"))
+    first = world.driver.revisions("shop")[-1].objects
+    refused = image("1.0.0").replace("LABEL v=", "LABEL w=")
+    with pytest.raises(Refused, match="published already, with other content"):
+        world.apply(refused + container("web", "sleep 9001"))
+    world.apply(container("web", "sleep 9001") + refused, targets=WEB)
+    second = world.driver.revisions("shop")[-1].objects
+
+    assert second["Container/shop-web-1"] == ""
+    versions = {name: content for name, content in first.items() if name.startswith("Version/")}
+    assert versions
+    assert versions.items() <= second.items()

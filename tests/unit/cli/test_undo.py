@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+
+from declarative.drivers.memory import MemoryDriver
+from declarative.errors import Unavailable
+from tests.unit.cli.console import Console
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.unit.cli.console import Console, Opened
+    from tests.unit.cli.console import Opened
 
 CONTAINER = """\
 ---
@@ -99,3 +104,102 @@ def test_an_apply_of_a_target_is_undone_without_what_was_never_applied(
     assert commands(opened) == {"shop-web-1": "sleep 9001", "shop-db-1": "sleep 9001"}
     assert console("rollout", "undo", "--stack", "shop", "--to", "2").code == 0
     assert commands(opened) == {"shop-web-1": "sleep 9002", "shop-db-1": "sleep 9001"}
+
+
+def test_half_an_apply_is_what_was_changed_in_it_whoever_came_before(
+    console: Console, opened: Opened, apply: Callable[..., int]
+) -> None:
+    assert apply(db="sleep 9001", web="sleep 9001") == 0
+    assert apply(db="sleep 9002", web="sleep 9002") == 0
+    assert apply(db="sleep 9003", web="false") == 1
+    assert commands(opened) == {"shop-db-1": "sleep 9003", "shop-web-1": "sleep 9002"}
+
+    assert console("rollout", "undo", "--stack", "shop").out.startswith("shop: back to revision 2\n")
+    assert commands(opened) == {"shop-db-1": "sleep 9002", "shop-web-1": "sleep 9002"}
+
+
+def test_half_an_apply_that_changed_something_in_place_is_undone(
+    console: Console, opened: Opened, tmp_path: Path
+) -> None:
+    def apply(restart: str, command: str) -> int:
+        db = CONTAINER.replace("NAME", "db").replace("COMMAND", "[sleep, '1']").replace("NEEDS", "")
+        web = CONTAINER.replace("NAME", "web").replace("COMMAND", command).replace("NEEDS", "db")
+        (tmp_path / "stack.yaml").write_text(db.replace("busybox,", f"busybox, restart: {restart},") + web)
+        return console("apply", "--stack", "shop").code
+
+    assert apply("always", "[sleep, '9001']") == 0
+    assert apply("always", "[sleep, '9002']") == 0
+    assert apply("unless-stopped", "['false']") == 1
+    assert opened.engine.containers["shop-db-1"].spec.restart == "unless-stopped"
+
+    assert console("rollout", "undo", "--stack", "shop").out.startswith("shop: back to revision 2\n")
+    assert opened.engine.containers["shop-db-1"].spec.restart == "always"
+
+
+def test_what_was_removed_by_hand_does_not_keep_a_bad_release(
+    console: Console, opened: Opened, apply: Callable[..., int]
+) -> None:
+    assert apply(web="sleep 9001", db="sleep 9001") == 0
+    assert apply(web="sleep 9002", db="sleep 9001") == 0
+    opened.engine.remove("shop-db-1", volumes=True)
+
+    assert console("rollout", "undo", "--stack", "shop").out.startswith("shop: back to revision 1\n")
+    assert commands(opened) == {"shop-web-1": "sleep 9001", "shop-db-1": "sleep 9001"}
+
+
+def test_what_the_last_apply_removed_comes_back_alone(
+    console: Console, opened: Opened, apply: Callable[..., int]
+) -> None:
+    assert apply(db="sleep 9001", web="sleep 9001") == 0
+    assert apply(db="sleep 9002") == 0
+    ran = console("rollout", "undo", "--stack", "shop", "--target", "Container/web")
+
+    assert (ran.code, ran.out.splitlines()[0]) == (0, "shop: back to revision 1"), ran.err
+    assert commands(opened)["shop-web-1"] == "sleep 9001"
+
+
+def test_a_last_revision_whose_secret_is_not_here_is_left(
+    console: Console, opened: Opened, apply: Callable[..., int], tmp_path: Path
+) -> None:
+    assert apply(web="sleep 9001") == 0
+    secret = "environment: {P: {secret: {env: TOKEN}}}, command"
+    (tmp_path / "stack.yaml").write_text((tmp_path / "stack.yaml").read_text().replace("command", secret))
+    assert console("apply", "--stack", "shop").code == 0
+    elsewhere = Console(folder=tmp_path, environ={"HOME": str(tmp_path)})
+    ran = elsewhere("rollout", "undo", "--stack", "shop")
+
+    assert (ran.code, ran.out.splitlines()[0]) == (0, "shop: back to revision 1"), ran.err
+    assert not opened.engine.containers["shop-web-1"].spec.environment
+
+
+@pytest.mark.usefixtures("opened")
+def test_a_last_revision_that_was_built_of_a_folder_that_is_gone_is_left(
+    console: Console, apply: Callable[..., int], tmp_path: Path
+) -> None:
+    assert apply(web="sleep 9001") == 0
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "Dockerfile").write_text("FROM busybox\n")
+    image = "apiVersion: declarative/v1\nkind: Image\nmetadata: {name: app}\nspec: {build: {context: source}}\n"
+    (tmp_path / "stack.yaml").write_text((tmp_path / "stack.yaml").read_text() + "---\n" + image)
+    assert console("apply", "--stack", "shop").code == 0
+    shutil.rmtree(source)
+    ran = console("rollout", "undo", "--stack", "shop")
+
+    assert (ran.code, ran.out.splitlines()[0]) == (0, "shop: back to revision 1"), ran.err
+
+
+@pytest.mark.usefixtures("opened")
+def test_an_engine_that_does_not_answer_is_no_revision_that_cannot_be_read(
+    console: Console, apply: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(*_: object) -> None:
+        raise Unavailable("the engine", "does not answer")
+
+    assert apply(web="sleep 9001") == 0
+    assert apply(web="sleep 9002") == 0
+    monkeypatch.setattr(MemoryDriver, "snapshot", silent)
+    ran = console("rollout", "undo", "--stack", "shop")
+
+    assert (ran.code, ran.out) == (1, "")
+    assert "does not answer" in ran.err
