@@ -43,7 +43,8 @@ def write(client: EngineClient, action: WriteRevision, prepared: str = "") -> No
             tag(client, prepared, reference)
             return
     _load(client, action, reference)
-    sweep(client, action.stack)  # what had this number
+    with suppress(DeclarativeError):  # what had this number; else the next lock sweeps it
+        sweep(client, action.stack)
 
 
 def prepare(client: EngineClient, action: WriteRevision) -> str:
