@@ -18,7 +18,7 @@ from declarative.drivers.docker.image_read import history_repository, read_image
 from declarative.drivers.docker.images import TAR, path_of, tag, untag
 from declarative.drivers.docker.labels import KIND_HISTORY, owned_labels
 from declarative.drivers.docker.podman import in_docker_s_names, is_podman
-from declarative.errors import Invalid, NotFound
+from declarative.errors import DeclarativeError, Invalid, NotFound
 
 if TYPE_CHECKING:
     import tarfile
