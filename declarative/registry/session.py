@@ -255,12 +255,13 @@ class Session:
                 raise (secure if "CERTIFICATE" in str(secure) else plain) from secure
             return "https"
         self.release(answer)
-        if answer.status in _REGISTRYS_OWN:
-            return "http"
+        guess = "https" if answer.status == 400 else "http"
+        if answer.status in _REGISTRYS_OWN or not self._settings.proxies.find(f"http://{self._host}/"):
+            return guess
         try:
             self.release(self._send(question, f"https://{self._host}/v2/", headers={}, body=None))
         except Unavailable:
-            return "https" if answer.status == 400 else "http"
+            return guess
         return "https"
 
     def _may_be_plain(self, host: str) -> bool:
