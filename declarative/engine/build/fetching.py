@@ -82,9 +82,8 @@ def _asking(url: str, proxies: Proxies) -> Iterator[BaseHTTPResponse]:
     login = _login(url)
     for _ in range(_REDIRECTS + 1):
         with proxies.connect(url, retries=urllib3.Retry(3, backoff_factor=0.5)) as pool:
-            bare = without_user(
-                url
-            )  # the login is a header: a proxy is told the whole address, and so is who reads an error
+            # the login is a header: a proxy is told the whole address, and so is who reads an error
+            bare = without_user(url)
             response = pool.request("GET", bare, preload_content=False, redirect=False, timeout=timeout, headers=login)
             with closing(response):
                 location = response.get_redirect_location()

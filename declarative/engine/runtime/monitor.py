@@ -361,9 +361,8 @@ class Runtime:
                 return
             self._watched.add(name)
         self._watch.add(descriptor, lambda: self._over(name))
-        with contextlib.suppress(
-            OSError
-        ):  # it has just gone, or there are no watches left: then it is told of at the end
+        # where it has just gone, or there are no watches left, it is told of at the end
+        with contextlib.suppress(OSError):
             self._oom.add(name, self.folder(name))
 
     def starved(self, name: str) -> bool:
