@@ -9,12 +9,11 @@ from __future__ import annotations
 import contextlib
 import http.client
 import socket
-import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from tests.sockets import carry
+from tests.sockets import carry, serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,11 +68,5 @@ class ForwardProxy(ThreadingHTTPServer):
 
 @contextlib.contextmanager
 def serve_proxy() -> Iterator[ForwardProxy]:
-    with ForwardProxy() as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with ForwardProxy() as server, serving(server):
+        yield server

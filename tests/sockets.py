@@ -16,9 +16,22 @@ from typing import TYPE_CHECKING
 from tests import sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import socketserver
+    from collections.abc import Callable, Iterator
 
 _CHUNK = 65536
+
+
+@contextlib.contextmanager
+def serving(server: socketserver.BaseServer) -> Iterator[None]:
+    """Have a server answer in a thread, until the block ends, however it does; the caller closes the server."""
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
 
 
 def connect_unix(path: str, *, seconds: float = 120) -> socket.socket:

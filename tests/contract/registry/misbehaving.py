@@ -10,10 +10,11 @@ import contextlib
 import json
 import socket
 import struct
-import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, TypeAlias
+
+from tests.sockets import serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -109,11 +110,5 @@ def misbehave(script: Script) -> Iterator[Server]:
         else:
             script(request)
 
-    with Server(with_probe) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()
+    with Server(with_probe) as server, serving(server):
+        yield server

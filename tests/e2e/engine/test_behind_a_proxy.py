@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.server
-import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from tests.e2e.engine.clients import IMAGE, Daemon
 from tests.embedded import EmbeddedEngine
 from tests.forward_proxy import serve_proxy
 from tests.registry_server import serve_registry
+from tests.sockets import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,12 +74,10 @@ def test_what_add_fetches_comes_by_the_proxy_but_from_loopback(
     (tmp_path / "web").mkdir()
     (tmp_path / "web/file").write_text("fetched")
     handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path / "web"))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,)).start()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, serving(server):
         port = server.server_port
         lines = f"ADD http://web.test:{port}/file /far\nADD http://127.0.0.1:{port}/file /near\n"
         daemon.docker("build", "-t", "fetched", "-", stdin=f"FROM {IMAGE}\n{lines}")
-        server.shutdown()
 
     assert proxy.asked == [f"GET http://web.test:{port}/file"]
     assert daemon.run("fetched", "cat", "/far", "/near") == "fetchedfetched"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +10,7 @@ from declarative.dockerapi.transport import UnixEndpoint
 from declarative.drivers.docker import DockerDriver, Surroundings
 from declarative.drivers.docker.remote import is_insecure
 from declarative.registry.client import RegistryClient
+from tests.sockets import serving
 from tests.unit.drivers.world import World
 
 if TYPE_CHECKING:
@@ -54,16 +54,12 @@ def test_the_client_of_a_registry_is_made_by_it(tmp_path: Path, monkeypatch: pyt
         made[domain] = insecure
         return RegistryClient(domain)
 
-    with World(str(tmp_path / "engine.sock")) as world:
+    with World(str(tmp_path / "engine.sock")) as world, serving(world):
         monkeypatch.setattr(world, "answer", lambda _: INFO)
-        thread = threading.Thread(target=world.serve_forever, args=(0.01,))
-        thread.start()
         around = Surroundings(salt=lambda: "00", registry=registry)
         driver = DockerDriver(UnixEndpoint(path=str(tmp_path / "engine.sock")), around)
         for domain in ("lab.test:5000", "ghcr.io", "ghcr.io"):
             driver._registry(domain)
         driver.close()
-        world.shutdown()
-        thread.join()
 
     assert made == {"lab.test:5000": True, "ghcr.io": False}
