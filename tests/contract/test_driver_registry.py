@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from declarative.registry.client import RegistryClient
 from declarative.registry.credentials import Credential, registry_auth_header
 from declarative.registry.retry import RetryPolicy
 from tests.registry_server import free_port, serve_registry
+from tests.sockets import serving
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -137,25 +137,19 @@ class _Sick(BaseHTTPRequestHandler):
 @pytest.mark.parametrize("status", [500, 503, 429])
 def test_a_registry_in_trouble_is_unavailable_and_not_empty(real_bench: Bench, status: int) -> None:
     handler = type("Sick", (_Sick,), {"status": status})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, serving(server):
         port = server.server_address[1]
         real_bench.reach(port)
         _impatient(real_bench)
         repository = f"127.0.0.1:{port}/{real_bench.stack}/app"
-        try:
-            for ask in (
-                lambda: real_bench.look(repositories=frozenset({repository})),
-                lambda: real_bench.look(refresh=frozenset({f"{repository}:1"})),
-                lambda: real_bench.do(do.PullImage(reference=f"{repository}:1")),
-                lambda: real_bench.do(do.RetagRemote(repository=repository, source="1", tag="2")),
-            ):
-                with pytest.raises(Unavailable):
-                    ask()
-        finally:
-            server.shutdown()
-            thread.join()
+        for ask in (
+            lambda: real_bench.look(repositories=frozenset({repository})),
+            lambda: real_bench.look(refresh=frozenset({f"{repository}:1"})),
+            lambda: real_bench.do(do.PullImage(reference=f"{repository}:1")),
+            lambda: real_bench.do(do.RetagRemote(repository=repository, source="1", tag="2")),
+        ):
+            with pytest.raises(Unavailable):
+                ask()
 
 
 def _impatient(bench: Bench, credential: Credential | None = None) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.sockets import serving
 from tests.unit.cli.console import Console
 from tests.unit.drivers.world import World
 
@@ -24,11 +24,8 @@ LIST = "/containers/json?all=1"
 def _served(path: Path) -> Iterator[World]:
     with World(str(path)) as server:
         server.containers = []
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
+        with serving(server):
+            yield server
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from declarative.dockerapi.transport import UnixEndpoint
 from declarative.drivers.docker import DockerDriver, Surroundings, snapshot
 from declarative.drivers.docker.ahead import FRESH_SECONDS, Ahead
 from declarative.errors import Failed
+from tests.sockets import serving
 from tests.unit.drivers.world import World, listed
 
 if TYPE_CHECKING:
@@ -24,13 +24,9 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
-    with World(str(tmp_path / "s")) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with World(str(tmp_path / "s")) as server, serving(server):
         yield server
         server.slow.set()
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture

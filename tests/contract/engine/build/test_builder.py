@@ -24,6 +24,7 @@ from declarative.errors import DeclarativeError, Failed, Interrupted, Invalid
 from declarative.oci.platform import Platform
 from declarative.oci.reference import Reference
 from tests.contract.engine.build.builders import Said, Shop, archive
+from tests.sockets import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,13 +49,9 @@ def web(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """Serve a folder; give its address and the folder."""
     root = tmp_path / "web"
     root.mkdir()
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=str(root)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", root
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    handler = partial(_Handler, directory=str(root))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, serving(server):
+        yield f"http://127.0.0.1:{server.server_port}", root
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import http.server
 import subprocess
-import threading
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from declarative.engine.build.remote import take_remote
 from declarative.engine.build.solver import Stop
 from declarative.errors import Failed, Interrupted, Invalid, NotFound, Unavailable
 from declarative.registry.proxies import Proxies
+from tests.sockets import serving
 from tests.unit.engine.build.test_context import tar
 
 if TYPE_CHECKING:
@@ -40,13 +40,9 @@ def web(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """Serve a folder; give its address and the folder."""
     root = tmp_path / "web"
     root.mkdir()
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=str(root)))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", root
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    handler = partial(_Handler, directory=str(root))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, serving(server):
+        yield f"http://127.0.0.1:{server.server_port}", root
 
 
 @pytest.fixture
