@@ -17,7 +17,7 @@ from declarative.record import replace
 if TYPE_CHECKING:
     from declarative.engine.containers.container import Container, State
     from declarative.engine.containers.parts import Parts
-    from declarative.engine.runtime.monitor import Exit
+    from declarative.engine.runtime.bundle import Exit
 
 RESTART = "restart"
 _SECOND = 1_000_000_000

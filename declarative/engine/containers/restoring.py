@@ -25,7 +25,7 @@ from declarative.engine.containers.health import plan_of
 from declarative.engine.containers.life import Status
 from declarative.engine.containers.parts import ROOTFS, UPPER
 from declarative.engine.runtime import rootfs
-from declarative.engine.runtime.monitor import Exit
+from declarative.engine.runtime.bundle import Exit
 from declarative.errors import DeclarativeError
 
 if TYPE_CHECKING:

@@ -13,14 +13,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import threading
-import time
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
 from declarative.engine.runtime import cgroups, spawn, spec, streams
+from declarative.engine.runtime.bundle import Bundle, Exit
 from declarative.engine.runtime.grace import Grace
 from declarative.engine.runtime.hub import Hub
 from declarative.engine.runtime.limits import limits
@@ -33,7 +32,7 @@ from declarative.engine.runtime.seccomp import this_machine
 from declarative.engine.runtime.sessions import Prepared, Session, start_session, sweep_sessions
 from declarative.engine.runtime.usage import Usage, usage
 from declarative.engine.runtime.watch import Watch
-from declarative.errors import Conflict, Failed, NotFound, Unsupported
+from declarative.errors import Failed, NotFound, Unsupported
 from declarative.record import record, replace
 
 if TYPE_CHECKING:
@@ -41,29 +40,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from declarative.engine.paths import Paths
-    from declarative.engine.runtime.hub import Input
     from declarative.engine.runtime.sandbox import Process, Resources, Sandbox
     from declarative.engine.runtime.streams import Attachment
 
 Status = Literal["absent", "created", "running", "paused", "stopped"]
-_LOST_FILE = "lost"
 _PATIENCE_SECONDS = 10.0
-LOST = 137
-"""The exit code of a process whose monitor was killed: we kill what is left of it."""
-
-
-@record
-class Exit:
-    """How a process ended: its code (128 + the signal where one ended it), when (nanoseconds since 1970).
-
-    `oom`: the kernel killed a process of it for want of memory. `lost`: the monitor was killed, so the code is not known.
-    """
-
-    id: str
-    code: int
-    at: int
-    oom: bool = False
-    lost: bool = False
 
 
 @record
@@ -122,6 +103,9 @@ class Runtime:
         """Give the folder of a container's bundle and monitor."""
         return self._paths.bundles / name
 
+    def _bundle(self, name: str) -> Bundle:
+        return Bundle(name=name, folder=self.folder(name), cgroups=self.cgroups)
+
     def expect_process(self, seconds: float) -> None:
         """Be ready for processes that may be made within so many seconds; returns at once. See `grace`."""
         self._grace.expect(seconds)
@@ -134,18 +118,13 @@ class Runtime:
         """
         oci = self._oci_for(sandbox, stdin=stdin)
         document = self._document(oci, sandbox)
-        folder = self.folder(sandbox.id)
+        bundle = self._bundle(sandbox.id)
+        bundle.make()
         try:
-            folder.mkdir(mode=0o700)
-        except FileExistsError:
-            raise Conflict(sandbox.id, "the runtime has such a container", "delete it first") from None
-        try:
-            (folder / "cgroup").write_text(sandbox.cgroup)
-            (folder / "config.json").write_text(document)
-            (folder / "input").write_text("none" if not stdin else "open" if leave_stdin_open else "once")
+            bundle.fill(document, sandbox.cgroup, "none" if not stdin else "open" if leave_stdin_open else "once")
             monitor = spawn.Monitor(
                 name=sandbox.id,
-                folder=folder,
+                folder=bundle.folder,
                 log=log,
                 stdin=stdin,
                 leave_stdin_open=leave_stdin_open,
@@ -169,18 +148,13 @@ class Runtime:
 
     def start(self, name: str) -> None:
         """Let a created container run its program. NotFound where none waits."""
-        self._runtime_of(name).let_go(name, lambda: self._has_monitor(name) and self._read_exit(name) is None)
+        bundle = self._bundle(name)
+        self._runtime_of(name).let_go(name, lambda: bundle.has_monitor() and bundle.exit() is None)
 
     def attach(self, name: str) -> Attachment:
         """Connect to a container's streams; before `start`, nothing is missed. NotFound where it has ended."""
-        folder = self.folder(name)
-        try:
-            kind = (folder / "input").read_text()
-        except OSError:
-            kind = ""
-        if kind not in {"none", "once", "open"}:
-            raise NotFound(name, "the runtime has no such container")
-        return self._hub.attach(folder, cast("Input", kind))
+        bundle = self._bundle(name)
+        return self._hub.attach(bundle.folder, bundle.input())
 
     def resize(self, name: str, rows: int, columns: int) -> None:
         """Set the size of a container's terminal."""
@@ -196,16 +170,16 @@ class Runtime:
 
     def state(self, name: str) -> State:
         """Give what the container is now."""
-        folder = self.folder(name)
-        if not folder.exists():
+        bundle = self._bundle(name)
+        if not bundle.exists():
             return State(id=name, status="absent")
-        ended = self._read_exit(name)
-        if ended is not None or not self._has_monitor(name):
-            return State(id=name, status="stopped", exit=ended or self._read_exit(name) or self._lost(name))
-        pid = _number(folder / spawn.PROCESS_FILE)
+        ended = bundle.exit()
+        if ended is not None or not bundle.has_monitor():
+            return State(id=name, status="stopped", exit=ended or bundle.exit() or bundle.lose())
+        pid = bundle.pid()
         if self._runtime_of(name).is_waiting(name):
             return State(id=name, status="created", pid=pid)
-        paused = self.cgroups.is_frozen(self._group(name))
+        paused = self.cgroups.is_frozen(bundle.group())
         return State(id=name, status="paused" if paused else "running", pid=pid)
 
     def adopt(self) -> tuple[State, ...]:
@@ -239,9 +213,9 @@ class Runtime:
     def kill(self, name: str, number: int = signal.SIGKILL, *, everyone: bool = False) -> None:
         """Send a signal to a container's first process, or to every process in it. NotFound where it does not run."""
         if everyone:
-            self.cgroups.kill(self._group(name), number)
+            self.cgroups.kill(self._bundle(name).group(), number)
             return
-        descriptor = self._process(name)
+        descriptor = self._bundle(name).open_process()
         try:
             signal.pidfd_send_signal(descriptor, number)
         except ProcessLookupError:
@@ -251,11 +225,11 @@ class Runtime:
 
     def pause(self, name: str) -> None:
         """Stop every process of a container where it is."""
-        self.cgroups.freeze(self._group(name), frozen=True)
+        self.cgroups.freeze(self._bundle(name).group(), frozen=True)
 
     def resume(self, name: str) -> None:
         """Let a paused container go on."""
-        self.cgroups.freeze(self._group(name), frozen=False)
+        self.cgroups.freeze(self._bundle(name).group(), frozen=False)
 
     def update(self, name: str, resources: Resources) -> None:
         """Change a container's limits; what is 0 or "" stays as it is. Failed, in the runtime's words, where they are refused."""
@@ -267,15 +241,15 @@ class Runtime:
             reason = complaint.decode("utf-8", "replace").strip()
             raise Failed("", f"Cannot update container {name}: {reason}")
         if resources.pids < 0:  # crun does not know it
-            self.cgroups.let_fork(self._group(name))
+            self.cgroups.let_fork(self._bundle(name).group())
 
     def pids(self, name: str) -> tuple[int, ...]:
         """Give the machine's ids of every process in a container."""
-        return self.cgroups.pids(self._group(name))
+        return self.cgroups.pids(self._bundle(name).group())
 
     def usage(self, name: str) -> Usage:
         """Give what a container uses now."""
-        return usage(self.cgroups, self._group(name))
+        return usage(self.cgroups, self._bundle(name).group())
 
     def prepare_exec(self, name: str, session: str) -> Prepared | None:
         """Prepare for one more process without a terminal in a running container; None where nothing can be prepared."""
@@ -300,18 +274,18 @@ class Runtime:
 
     def delete(self, name: str) -> None:
         """End whatever is left of a container and remove all that the runtime has of it. Nothing where there is nothing."""
-        folder = self.folder(name)
-        if not folder.exists():
+        bundle = self._bundle(name)
+        if not bundle.exists():
             return
         self.rotation.remove(name)
         with contextlib.suppress(NotFound):  # it came so far as to have a group
-            group = self._group(name)
-            if self._has_monitor(name) or self.cgroups.pids(group):
-                self._end(name, group)
+            group = bundle.group()
+            if bundle.has_monitor() or self.cgroups.pids(group):
+                self._end(bundle, group)
             self.cgroups.remove(group)
-        self._hub.forget(folder)
+        self._hub.forget(bundle.folder)
         self._runtime_of(name).forget(name)
-        shutil.rmtree(folder, ignore_errors=True)
+        bundle.remove()
 
     def _oci_for(self, sandbox: Sandbox, *, stdin: bool) -> OciRuntime:
         """Give the runtime for a new container. Unsupported where none will do."""
@@ -335,25 +309,19 @@ class Runtime:
         is_root = (sandbox.user.uid, sandbox.user.gid) == (0, 0)
         return "" if is_root or stdin or sandbox.terminal else "a user that is not root"
 
-    def _end(self, name: str, group: str) -> None:
-        self._observe(name)
+    def _end(self, bundle: Bundle, group: str) -> None:
+        self._observe(bundle.name)
         self.cgroups.kill(group)
         with contextlib.suppress(NotFound):
-            self.kill(name)
-        if not self._wait(name, _PATIENCE_SECONDS) or self._has_monitor(name):
-            raise Failed(name, "its monitor does not end")
+            self.kill(bundle.name)
+        if not self._wait(bundle.name, _PATIENCE_SECONDS) or bundle.has_monitor():
+            raise Failed(bundle.name, "its monitor does not end")
 
     def _observe(self, name: str) -> None:
         """Watch a container's monitor, if it is there."""
-        pid = _number(self.folder(name) / spawn.MONITOR_FILE)
-        if not pid:
-            return
-        try:
-            descriptor = os.pidfd_open(pid)
-        except ProcessLookupError:
-            return
-        if not self._has_monitor(name):
-            os.close(descriptor)
+        folder = self.folder(name)
+        descriptor = spawn.open_monitor(folder)
+        if descriptor < 0:
             return
         with self._ended:
             if name in self._watched:
@@ -363,75 +331,28 @@ class Runtime:
         self._watch.add(descriptor, lambda: self._over(name))
         # where it has just gone, or there are no watches left, it is told of at the end
         with contextlib.suppress(OSError):
-            self._oom.add(name, self.folder(name))
+            self._oom.add(name, folder)
 
     def starved(self, name: str) -> bool:
         """Tell whether the kernel killed a process of this run of a container for want of memory."""
-        return (self.folder(name) / spawn.OOM_FILE).exists()
+        return self._bundle(name).starved()
 
     def _starves(self, name: str) -> None:
         if self.on_oom is not None:
             self.on_oom(name)
 
     def _over(self, name: str) -> None:
-        ended = self._read_exit(name) or self._lost(name)
+        bundle = self._bundle(name)
+        ended = bundle.exit() or bundle.lose()
         with self._ended:
             self._watched.discard(name)
             self._ended.notify_all()
         if self.on_exit is not None:
             self.on_exit(ended)
 
-    def _read_exit(self, name: str) -> Exit | None:
-        folder = self.folder(name)
-        try:
-            with (folder / spawn.EXIT_FILE).open("rb") as file:
-                text, at = file.read(), os.fstat(file.fileno()).st_mtime_ns
-        except OSError:
-            return None
-        lost = (folder / _LOST_FILE).exists()
-        oom = (folder / spawn.OOM_FILE).exists()
-        if not oom:  # a monitor may hear of the end before it hears of the reason
-            with contextlib.suppress(NotFound, Failed):
-                oom = self.cgroups.was_out_of_memory(self._group(name))
-        return Exit(id=name, code=int(text or b"0"), at=at, oom=oom, lost=lost)
-
-    def _lost(self, name: str) -> Exit:
-        """Put an end to a container whose monitor was killed: nobody reads its output or will know its code."""
-        with contextlib.suppress(OSError, NotFound):  # it may be removed at this moment
-            self.cgroups.kill(self._group(name))
-            (self.folder(name) / _LOST_FILE).touch()
-            (self.folder(name) / spawn.EXIT_FILE).write_text(str(LOST))
-        return self._read_exit(name) or Exit(id=name, code=LOST, at=time.time_ns(), lost=True)
-
-    def _has_monitor(self, name: str) -> bool:
-        """Tell whether the monitor runs. Its number may be another process's by now; its working folder cannot be."""
-        pid = _number(self.folder(name) / spawn.MONITOR_FILE)
-        return bool(pid) and spawn.works_in(pid, self.folder(name))
-
-    def _process(self, name: str) -> int:
-        """Give a descriptor of the first process. It is the right one if the monitor, its parent, lives after it was opened."""
-        pid = _number(self.folder(name) / spawn.PROCESS_FILE)
-        try:
-            descriptor = os.pidfd_open(pid) if pid else -1
-        except ProcessLookupError:
-            descriptor = -1
-        if descriptor < 0:
-            raise NotFound(name, "its process has ended")
-        if not self._has_monitor(name) or self._read_exit(name) is not None:
-            os.close(descriptor)
-            raise NotFound(name, "its process has ended")
-        return descriptor
-
     def _runtime_of(self, name: str) -> OciRuntime:
         """Give the OCI runtime that has made a container: a daemon before this one may have had another."""
         return next((found for found in self._runtimes if found.state(name).exists()), self.oci)
-
-    def _group(self, name: str) -> str:
-        """Give the container's control group. NotFound where there is no container, or it came not so far as to have one."""
-        with contextlib.suppress(OSError):
-            if group := (self.folder(name) / "cgroup").read_text():  # empty where its writer was killed over it
-                return group
-        raise NotFound(name, "the runtime has no such container")
 
 
 def _with_targets(sandbox: Sandbox) -> Sandbox:
@@ -440,10 +361,3 @@ def _with_targets(sandbox: Sandbox) -> Sandbox:
         sandbox,
         mounts=tuple(replace(mount, target=resolve_in_root(sandbox.rootfs, mount.target)) for mount in sandbox.mounts),
     )
-
-
-def _number(path: Path) -> int:
-    try:
-        return int(path.read_bytes())
-    except (OSError, ValueError):
-        return 0

@@ -222,7 +222,7 @@ def _start_monitored(oci: OciRuntime, hub: Hub, name: str, folder: Path, process
             attachment.close()
         raise
     _set_oom_score(pid, process)
-    return Session(folder, pid, attachments[0], _monitor(folder))
+    return Session(folder, pid, attachments[0], spawn.open_monitor(folder))
 
 
 def _set_oom_score(pid: int, process: Process) -> None:
@@ -277,16 +277,3 @@ def _wait(keeper: int, timeout: float | None) -> bool:
     poll = select.poll()
     poll.register(keeper, select.POLLIN)
     return bool(poll.poll(None if timeout is None else timeout * 1000))
-
-
-def _monitor(folder: Path) -> int:
-    """Give a descriptor of the monitor's process, -1 where it has ended already."""
-    try:
-        pid = int((folder / spawn.MONITOR_FILE).read_bytes())
-        descriptor = os.pidfd_open(pid)
-    except (OSError, ValueError):
-        return -1
-    if not spawn.works_in(pid, folder):
-        os.close(descriptor)
-        return -1
-    return descriptor

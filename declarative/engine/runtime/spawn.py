@@ -154,6 +154,27 @@ def _arguments(runtime: OciRuntime, monitor: Monitor) -> list[str]:
     return given
 
 
+def read_pid(file: Path) -> int:
+    """Give the process id that was written into a file, 0 where there is none."""
+    try:
+        return int(file.read_bytes())
+    except (OSError, ValueError):
+        return 0
+
+
+def open_monitor(folder: Path) -> int:
+    """Give a descriptor of the monitor that works in a folder, -1 where it has ended or there never was one."""
+    pid = read_pid(folder / MONITOR_FILE)
+    try:
+        descriptor = os.pidfd_open(pid) if pid else -1
+    except ProcessLookupError:
+        return -1
+    if descriptor >= 0 and not works_in(pid, folder):
+        os.close(descriptor)
+        return -1
+    return descriptor
+
+
 def works_in(pid: int, folder: Path) -> bool:
     """Tell whether a process that is no zombie has this working folder."""
     try:

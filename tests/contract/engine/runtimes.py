@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from declarative.engine.paths import Paths
 from declarative.engine.runtime import rootfs
-from declarative.engine.runtime.monitor import Exit, Runtime
+from declarative.engine.runtime.monitor import Runtime
 from declarative.engine.runtime.sandbox import Process, Sandbox
 from tests import base_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from declarative.engine.runtime.bundle import Exit
 
 ENVIRONMENT = ("PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME=/root")
 _GRACE_SECONDS = 3.0
