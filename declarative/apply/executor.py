@@ -8,40 +8,35 @@ observation in one call serves all steps that are due for a look.
 from __future__ import annotations
 
 import threading
-import time
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from declarative.apply.events import Outcome, StepEnded, StepProgress, StepStarted, StepWaits, Stopping
+from declarative.apply.events import Outcome, StepEnded, StepStarted, StepWaits, Stopping
 from declarative.apply.last_look import LastLook
 from declarative.apply.line import Line, Run
-from declarative.apply.masking import Mask
 from declarative.apply.moves import Ask, Do, Pause, Wait
 from declarative.apply.readiness import Never, NotYet, Vigil
-from declarative.apply.retry import attempt
 from declarative.apply.script import is_long, script_of
 from declarative.apply.trouble import about, diagnosis
 from declarative.apply.way_back import take_back, to_take_back
 from declarative.apply.workers import Workers
-from declarative.core.actions import CreateContainer, RestartContainer, StartContainer
-from declarative.errors import DeclarativeError, LockHeld, Unavailable
-from declarative.record import field, record, replace
+from declarative.core.actions import CreateContainer
+from declarative.errors import DeclarativeError, LockHeld
+from declarative.record import field, record
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
+    from declarative.apply.calls import Calls
     from declarative.apply.events import State, Tell
-    from declarative.apply.moves import Move
     from declarative.apply.stop import Stop
-    from declarative.core.actions import Action
     from declarative.core.plan import Plan, Step
-    from declarative.drivers.port import Driver, Lease, Observed, Progress
+    from declarative.drivers.port import Observed
 
 DEFAULT_PARALLELISM = 8
 FIRST_LOOK = 0.05  # seconds between two observations: at first, and at most
 LAST_LOOK = 0.5
-CHECK_SECONDS = 1.0
 _WAKE: Any = (None, None, None)  # a message that only says: look around
 
 
@@ -55,31 +50,25 @@ class Executor:
     """
 
     plan: Plan
-    driver: Driver
-    lease: Lease
+    calls: Calls
     tell: Tell
     stop: Stop
-    mask: Mask = field(default_factory=Mask)
     parallelism: int = DEFAULT_PARALLELISM
     starts: int = DEFAULT_PARALLELISM
     stops: int = DEFAULT_PARALLELISM
-    clock: Callable[[], float] = time.monotonic
     settled: Callable[[], None] | None = None
+    notes: list[str] = field(default_factory=list)
     _settling: threading.Thread | None = None
     _outcomes: dict[int, Outcome] = field(default_factory=dict)
     _runs: list[Run] = field(default_factory=list)
     _line: Line = field(default_factory=lambda: Line(free=0, starts=0, stops=0))
     _inbox: SimpleQueue[tuple[Run | None, Any, BaseException | None]] = field(default_factory=SimpleQueue)
     _ended_at: dict[int, float] = field(default_factory=dict)
-    _fresh: dict[str, float] = field(default_factory=dict)
     _moved: bool = True  # a step has ended since steps were last looked at
     _looking: bool = False
-    _checked: float = float("-inf")
     _stopped: bool = False
     _crash: BaseException | None = None
     _last_look: LastLook = field(default_factory=LastLook)
-
-    notes: list[str] = field(default_factory=list)
 
     def run(self) -> tuple[Outcome, ...]:
         """Execute; gives the outcome of every step, in the plan's order. Never raises for what an action raised.
@@ -130,8 +119,8 @@ class Executor:
     def _start(self, step: Step) -> None:
         run = Run(
             step=step,
-            script=script_of(step, self.driver, self.plan.stack, pause=self._delay(step)),
-            begun=self.clock(),
+            script=script_of(step, self.calls.driver, self.plan.stack, pause=self._delay(step)),
+            begun=self.calls.clock(),
         )
         self._runs.append(run)
         self._resume(run, started=True)
@@ -141,7 +130,7 @@ class Executor:
         if step.rollout is None or not step.rollout.update.delay:
             return 0.0
         last = max((self._ended_at[need] for need in step.needs if self._is_sibling(need, step)), default=None)
-        return 0.0 if last is None else max(0.0, last + step.rollout.update.delay / 1e9 - self.clock())
+        return 0.0 if last is None else max(0.0, last + step.rollout.update.delay / 1e9 - self.calls.clock())
 
     def _is_sibling(self, need: int, step: Step) -> bool:
         before = self._outcomes[need].step.rollout
@@ -167,11 +156,8 @@ class Executor:
         except StopIteration:
             self._finish(run, "done")
         except DeclarativeError as failure:
-            self._finish(
-                run,
-                "interrupted" if self._is_stop(run, failure) else "failed",
-                self.mask.error(about(run.step, failure)),
-            )
+            state: State = "interrupted" if self._is_stop(run, failure) else "failed"
+            self._finish(run, state, self._worded(run.step, failure))
         except Exception as failure:  # noqa: BLE001 - a fault of ours: the others end in good order, then it is raised
             self._crashed(failure)
             self._finish(run, "failed")
@@ -194,8 +180,8 @@ class Executor:
                     self._line.push_in(run)
             case Wait(awaits=awaits):
                 self._line.release(run)
-                run.vigil = Vigil(awaits=awaits, begun=self.clock(), fresh=self._fresh)
-                run.interval, run.look_at = FIRST_LOOK, self.clock()
+                run.vigil = Vigil(awaits=awaits, begun=self.calls.clock(), fresh=self.calls.fresh)
+                run.interval, run.look_at = FIRST_LOOK, self.calls.clock()
                 if started:
                     run.begun_moves = True
                     self.tell(StepStarted(step=run.step))
@@ -203,23 +189,26 @@ class Executor:
                     self._resume(run, error=self.stop.error)
             case Pause(seconds=seconds):
                 self._line.release(run)
-                run.until = self.clock() + seconds
+                run.until = self.calls.clock() + seconds
                 if self.stop.requested:
                     self._resume(run, error=self.stop.error)
 
     def _finish(self, run: Run, state: State, error: DeclarativeError | None = None) -> None:
         self._line.release(run)
         self._runs.remove(run)
-        self._end(run.step, state, seconds=self.clock() - run.begun, error=error)
+        self._end(run.step, state, seconds=self.calls.clock() - run.begun, error=error)
 
     def _end(
         self, step: Step, state: State, *, seconds: float = 0.0, error: DeclarativeError | None = None, because: int = 0
     ) -> None:
         outcome = Outcome(step=step, state=state, seconds=seconds, error=error, because=because)
         self._outcomes[step.id] = outcome
-        self._ended_at[step.id] = self.clock()
+        self._ended_at[step.id] = self.calls.clock()
         self._moved = True
         self.tell(StepEnded(outcome=outcome))
+
+    def _worded(self, step: Step, error: DeclarativeError) -> DeclarativeError:
+        return self.calls.mask.error(about(step, error))
 
     # ---- calls
 
@@ -232,51 +221,7 @@ class Executor:
 
     def _submit(self, workers: Workers, run: Run) -> None:
         move = run.move
-
-        def call() -> Any:
-            try:
-                return attempt(lambda: self._make(run, move), tell=self.tell, stop=self.stop)
-            except Unavailable:
-                self._stop_if_gone(run.step)
-                raise
-
-        workers.submit(run, call)
-
-    def _stop_if_gone(self, step: Step) -> None:
-        """Where it is the engine that does not answer, and not a registry behind it, nothing else will work either."""
-        try:
-            self.driver.observe(self.plan.stack, [step.name])
-        except Unavailable as error:
-            problem = "the engine does not answer any more"
-            remedy = "see whether it runs, then apply again to go on"
-            self.stop.request(Unavailable(error.subject, problem, remedy))
-        except DeclarativeError:
-            return
-
-    def _make(self, run: Run, move: Move | None) -> Any:
-        if isinstance(move, Ask):
-            return move.question()
-        if isinstance(move, Do):
-            self._check_lease()
-            self.driver.execute(move.action, self._progress(run.step, long=is_long(move.action)))
-            if isinstance(move.action, (StartContainer, RestartContainer)):
-                self._fresh[move.action.name] = self.clock()
-        return None
-
-    def _check_lease(self) -> None:
-        """Make sure that the lock is still ours; it is a call, so once a second will do: a lock is lost after a minute."""
-        now = self.clock()
-        if now >= self._checked + CHECK_SECONDS:
-            self._checked = now  # before the call: other threads need not make it too
-            self.lease.check()
-
-    def _progress(self, step: Step, *, long: bool) -> Callable[[Progress], None]:
-        def progress(word: Progress) -> None:
-            if long:
-                self.stop.check()  # raised through the driver, which cuts the connection
-            self.tell(StepProgress(step=step, progress=replace(word, text=self.mask.text(word.text))))
-
-        return progress
+        workers.submit(run, lambda: self.calls.make(run.step, move))
 
     def _take(self, workers: Workers) -> None:
         """Wait for the next result, observation or timer, and act on it."""
@@ -284,7 +229,7 @@ class Executor:
             message = self._inbox.get(timeout=self._patience())
         except Empty:
             message = _WAKE
-        now = self.clock()
+        now = self.calls.clock()
         for run in [run for run in self._runs if isinstance(run.move, Pause) and run.until <= now]:
             self._resume(run)
         if message is _WAKE:
@@ -307,7 +252,7 @@ class Executor:
             self._finish(run, "failed")
         elif self.stop.abandon:
             run.script.close()
-            self._finish(run, "interrupted", self.mask.error(about(run.step, error)) if error else None)
+            self._finish(run, "interrupted", self._worded(run.step, error) if error else None)
         elif run.diagnosing:
             run.diagnosing = False
             self._resume(run, error=value or error)
@@ -318,25 +263,24 @@ class Executor:
         times = [run.until for run in self._runs if isinstance(run.move, Pause)]
         if not self._looking:
             times += [run.look_at for run in self._runs if run.vigil is not None]
-        return max(0.0, min(times) - self.clock()) if times else None
+        return max(0.0, min(times) - self.calls.clock()) if times else None
 
     # ---- observation
 
     def _look(self, watcher: Workers) -> None:
         """Observe the containers of every step whose time has come, in one call."""
-        now = self.clock()
+        now = self.calls.clock()
         due = [run.vigil for run in self._runs if run.vigil is not None and run.look_at <= now]
         names = sorted({name for vigil in due for name in vigil.names})
         if self._looking or not names:
             return
         self._looking = True
-
-        watcher.submit(None, lambda: (names, self._observe(names)))
+        watcher.submit(None, lambda: (names, self.calls.observe(names)))
 
     def _observed(
         self, found: tuple[list[str], Mapping[str, Observed]], error: BaseException | None, workers: Workers
     ) -> None:
-        now = self.clock()
+        now = self.calls.clock()
         if error is not None:
             for run in [run for run in self._runs if run.vigil is not None]:
                 self._resume(run, error=error)
@@ -357,7 +301,7 @@ class Executor:
         elif isinstance(answer, Never):
             run.vigil = None
             run.diagnosing = True
-            run.move = Ask(question=diagnosis(self.driver, run.step, answer))
+            run.move = Ask(question=diagnosis(self.calls.driver, run.step, answer))
             self._submit(workers, run)
         else:
             if run.vigil is not None:
@@ -368,28 +312,18 @@ class Executor:
         """Give back what was let go of for nothing; not where the lock is lost: then it is not ours to touch."""
         for undo in reversed([undo for step in self.plan.steps for undo in to_take_back(step, self._outcomes)]):
             if not self.stop.abandon:
-                self.notes.append(self.mask.text(take_back(undo, self._outcomes, look=self._observe, do=self._do)))
-
-    def _do(self, action: Action) -> None:
-        try:
-            self._check_lease()
-        except LockHeld as error:
-            self.stop.request(error, abandon=True)
-            raise
-        attempt(lambda: self.driver.execute(action, lambda _: None), tell=self.tell, stop=self.stop)
+                said = take_back(undo, self._outcomes, look=self.calls.observe, do=self.calls.do)
+                self.notes.append(self.calls.mask.text(said))
 
     def _look_once_more(self) -> None:
         """Fail the steps that got ready before others did and have not stayed so."""
         if any(outcome.state != "done" for outcome in self._outcomes.values()):
             return
         with suppress(DeclarativeError):  # of an engine that is gone we hear soon enough: the lock has to be given back
-            for run, answer in self._last_look.lost(self._observe, self.clock):
-                error = diagnosis(self.driver, run.step, answer)()
-                seconds = self.clock() - run.begun
-                self._end(run.step, "failed", seconds=seconds, error=self.mask.error(about(run.step, error)))
-
-    def _observe(self, names: Sequence[str]) -> Mapping[str, Observed]:
-        return attempt(lambda: self.driver.observe(self.plan.stack, names), tell=self.tell, stop=self.stop)
+            for run, answer in self._last_look.lost(self.calls.observe, self.calls.clock):
+                error = diagnosis(self.calls.driver, run.step, answer)()
+                seconds = self.calls.clock() - run.begun
+                self._end(run.step, "failed", seconds=seconds, error=self._worded(run.step, error))
 
     def _tell_settled(self) -> None:
         if self.settled is None or self._settling is not None or not self._runs:

@@ -139,16 +139,23 @@ class _Apply:
         return self._report(current, self._record(current, actual), complete=True)
 
     def _execute(self, current: Plan, actual: Actual, *, last: bool) -> bool:
+        from declarative.apply.calls import Calls
         from declarative.apply.executor import DEFAULT_PARALLELISM, Executor
         from declarative.apply.masking import Mask, secrets_of
 
-        executor = Executor(
-            plan=current,
+        calls = Calls(
             driver=self.driver,
             lease=self.lease,
+            stack=current.stack,
             tell=self.options.tell,
             stop=self.options.stop,
             mask=Mask(secrets_of(self.desired)),
+        )
+        executor = Executor(
+            plan=current,
+            calls=calls,
+            tell=self.options.tell,
+            stop=self.options.stop,
             parallelism=self.options.parallelism,
             starts=STARTS_PER_PROCESSOR * actual.engine.processors or DEFAULT_PARALLELISM,
             stops=STOPS,

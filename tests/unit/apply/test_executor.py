@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from declarative.apply import executor, retry
+from declarative.apply import calls, retry
 from declarative.apply.events import Outcome, StepEnded, StepStarted
 from declarative.apply.stop import Stop
 from declarative.core.actions import CreateContainer, StartContainer, StopContainer
@@ -107,12 +107,12 @@ def test_what_is_removed_is_stopped_first_and_nobody_waits_for_that(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.apply(container("web", more="replicas: 12"))
-    calls: list[tuple[str, str]] = []
+    made: list[tuple[str, str]] = []
     together = threading.Barrier(11)  # all eleven stop at the same time, though two steps at most may be busy
     execute = MemoryDriver.execute
 
     def watched(self: MemoryDriver, action: Action, progress: Callable[[Progress], None]) -> None:
-        calls.append((type(action).__name__, getattr(action, "name", "")))
+        made.append((type(action).__name__, getattr(action, "name", "")))
         if isinstance(action, StopContainer):
             together.wait(10)
         execute(self, action, progress)
@@ -123,7 +123,7 @@ def test_what_is_removed_is_stopped_first_and_nobody_waits_for_that(
     assert world.names() == ["shop-web-1"]
     for number in range(2, 13):
         name = f"shop-web-{number}"
-        assert [verb for verb, whose in calls if whose == name] == ["StopContainer", "RemoveContainer"]
+        assert [verb for verb, whose in made if whose == name] == ["StopContainer", "RemoveContainer"]
 
 
 def test_a_dependant_of_a_failed_step_never_runs_and_names_it(world: World) -> None:
@@ -314,7 +314,7 @@ def test_a_builder_that_hears_ctrl_c_too_was_interrupted_and_did_not_fail(world:
 
 
 def test_a_lost_lock_stops_everything_and_undoes_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executor, "CHECK_SECONDS", 0.0)
+    monkeypatch.setattr(calls, "CHECK_SECONDS", 0.0)
 
     def steal(call: str) -> None:
         if call.startswith("after") and call.endswith("shop-db-1"):
