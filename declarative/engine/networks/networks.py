@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 from declarative.dockerapi.places import DATA_ROOT
 from declarative.engine.networks import endpoints as places
 from declarative.engine.networks import namespaces
-from declarative.engine.networks.addresses import DEFAULT_SUPPLIES, Leases
+from declarative.engine.networks.addresses import DEFAULT_SUPPLIES
 from declarative.engine.networks.catalog import Catalog
 from declarative.engine.networks.firewall import Firewall
 from declarative.engine.networks.in_use import BRIDGE_PREFIX, InUse
 from declarative.engine.networks.later import Later
+from declarative.engine.networks.members import Members
 from declarative.engine.networks.names import Names
 from declarative.engine.networks.nftables import Nftables
 from declarative.engine.networks.publishing import Publishing
@@ -81,9 +82,7 @@ class Networks:
         tag = _tag(paths)
         self._lock = threading.RLock()
         self._db = open_attachments(paths.run, boot or boot_id())
-        self._attachments = Attachments(self._db)
-        self._containers = self._attachments.load()
-        self._leases: dict[str, Leases] = {}
+        self._members = Members(Attachments(self._db))
         self._retired: dict[tuple[str, str], str] = {}  # network and address → the end that may still be there
         self._later = Later(warn)
         self._wiring = Wiring(tag)
@@ -136,22 +135,21 @@ class Networks:
             self._in_use.end(network, at_once=True)
             self._wiring.remove_bridge(network)
             self._catalog.forget(network)
-            self._leases.pop(network.id, None)
+            self._members.forget(network.id)
         self._events.publish("network", "destroy", network.id, {"name": network.name, "type": network.driver})
         return network
 
     def endpoints(self, network_id: str) -> tuple[Endpoint, ...]:
         """Give who is in a network."""
         with self._lock:
-            rows = [endpoint for container in self._containers.values() for endpoint in container.endpoints]
-        return tuple(endpoint for endpoint in rows if endpoint.network_id == network_id)
+            return self._members.endpoints(network_id)
 
     # ---- containers
 
     def container(self, container_id: str) -> ContainerNetwork:
         """Give what a container has now: its endpoints in the order they came, and its ports. Empty for one that has nothing."""
         with self._lock:
-            return self._containers.get(container_id) or ContainerNetwork(container_id=container_id)
+            return self._members.get(container_id)
 
     def namespace(self, container_id: str) -> Path:
         """Give where a container's namespace is kept, whether or not it is open."""
@@ -205,11 +203,11 @@ class Networks:
                 container_id,
                 wanted,
                 id=self._new_id(),
-                leases=self._leases.setdefault(network.id, Leases()),
+                leases=self._members.leases(network.id),
                 others=self.endpoints(network.id),
                 own=before,
             )
-            self._record(container_id, (*before, endpoint))
+            self._members.put(container_id, (*before, endpoint))
             try:
                 if endpoint.link:
                     self._plug(network, endpoint, before)
@@ -240,7 +238,7 @@ class Networks:
         with self._lock:
             renamed = tuple(replace(endpoint, names=names) for endpoint in self.container(container_id).endpoints)
             if renamed:
-                self._record(container_id, renamed)
+                self._members.put(container_id, renamed)
             for endpoint in renamed:
                 self._name(endpoint)
 
@@ -269,7 +267,7 @@ class Networks:
             default = self._catalog.get(endpoint.network_id).options.get(OPTION_HOST_ADDRESS, "")
             taken = self._publishing.take(container_id, wanted, default, f"endpoint {called} ({endpoint.id})")
             try:
-                self._record_ports(container_id, (*self.container(container_id).ports, *taken))
+                self._members.put_ports(container_id, (*self.container(container_id).ports, *taken))
                 self._publishing.lead(container_id, places.targets(endpoints))
             except BaseException:
                 self.unpublish(container_id)
@@ -281,7 +279,7 @@ class Networks:
         with self._lock:
             self._publishing.release(container_id)
             if self.container(container_id).ports:
-                self._record_ports(container_id, ())
+                self._members.put_ports(container_id, ())
 
     # ---- the daemon's life
 
@@ -291,40 +289,38 @@ class Networks:
         `running`: the containers that run, each with a process in its namespace.
         """
         with self._lock:
-            for container_id in tuple(self._containers.keys() - running.keys()):
-                self._attachments.clear(container_id)
-                del self._containers[container_id]
+            self._members.keep(running.keys())
             for path in self._paths.namespaces.iterdir():
                 if path.name not in running:
                     namespaces.remove(path)
-            alive = [endpoint for row in self._containers.values() for endpoint in row.endpoints if endpoint.link]
+            alive = [endpoint for row in self._members.all() for endpoint in row.endpoints if endpoint.link]
             known = {network.id: network for network in self._catalog.all()}
             self._wiring.sweep(
                 [network.link for network in known.values() if network.link], [endpoint.link for endpoint in alive]
             )
             used = {endpoint.network_id: known[endpoint.network_id] for endpoint in alive}
-            for container_id, row in self._containers.items():
-                for port in self._publishing.take_again(container_id, row.ports):
+            for row in self._members.all():
+                for port in self._publishing.take_again(row.container_id, row.ports):
                     self._warn(
                         "a published port is held by another program",
-                        Conflict(container_id, f"{port.host_address}:{port.host_port}/{port.protocol}"),
+                        Conflict(row.container_id, f"{port.host_address}:{port.host_port}/{port.protocol}"),
                     )
             leads = [
                 lead
-                for container_id, row in self._containers.items()
-                for lead in self._publishing.known(container_id, places.targets(row.endpoints))
+                for row in self._members.all()
+                for lead in self._publishing.known(row.container_id, places.targets(row.endpoints))
             ]
             self._in_use.take_up(used.values(), leads)
             self._mend(alive, running)
-            for container_id, row in self._containers.items():
+            for row in self._members.all():
                 if row.ports:
-                    self._publishing.lead(container_id, places.targets(row.endpoints))
+                    self._publishing.lead(row.container_id, places.targets(row.endpoints))
 
     def close(self) -> None:
         """End with the daemon. What running containers need stays; where none runs, nothing stays."""
         with self._lock:
             self._later.close()
-            empty = not self._containers
+            empty = not self._members.all()
             self._in_use.close(erase=empty)
             self._resolver.close()
             self._publishing.close()
@@ -379,28 +375,9 @@ class Networks:
                 self._warn("the network of a container cannot be restored", error)
             self._name(endpoint)
 
-    def _record(self, container_id: str, endpoints: tuple[Endpoint, ...]) -> None:
-        self._attachments.put_all(endpoints)
-        self._containers[container_id] = replace(self.container(container_id), endpoints=endpoints)
-
-    def _record_ports(self, container_id: str, ports: tuple[PublishedPort, ...]) -> None:
-        self._attachments.put_ports(container_id, ports)
-        self._containers[container_id] = replace(self.container(container_id), ports=ports)
-
     def _forget(self, endpoint: Endpoint) -> None:
         """Give up the record of an endpoint whose link is gone or about to go."""
-        container_id = endpoint.container_id
-        self._attachments.remove(container_id, endpoint.network_id)
-        left = tuple(
-            other for other in self.container(container_id).endpoints if other.network_id != endpoint.network_id
-        )
-        row = self._containers[container_id] = replace(self.container(container_id), endpoints=left)
-        if not left and not row.ports:
-            del self._containers[container_id]
-        leases = self._leases.setdefault(endpoint.network_id, Leases())
-        for address in (endpoint.ipv4, endpoint.ipv6):
-            if address is not None:
-                leases.release(address, container_id)
+        self._members.remove(endpoint)
         network = self._catalog.get(endpoint.network_id)
         if endpoint.link and not self.endpoints(network.id):
             self._in_use.end(network)
