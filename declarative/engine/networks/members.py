@@ -47,21 +47,19 @@ class Members:
     def put(self, container_id: str, endpoints: tuple[Endpoint, ...]) -> None:
         """Record all endpoints of a container, in the order they came."""
         self._attachments.put_all(endpoints)
-        self._containers[container_id] = replace(self.get(container_id), endpoints=endpoints)
+        self._note(replace(self.get(container_id), endpoints=endpoints))
 
     def put_ports(self, container_id: str, ports: tuple[PublishedPort, ...]) -> None:
         """Record what a container publishes."""
         self._attachments.put_ports(container_id, ports)
-        self._containers[container_id] = replace(self.get(container_id), ports=ports)
+        self._note(replace(self.get(container_id), ports=ports))
 
     def remove(self, endpoint: Endpoint) -> None:
         """Forget an endpoint; its addresses are free."""
         container_id, network_id = endpoint.container_id, endpoint.network_id
         self._attachments.remove(container_id, network_id)
         left = tuple(other for other in self.get(container_id).endpoints if other.network_id != network_id)
-        row = self._containers[container_id] = replace(self.get(container_id), endpoints=left)
-        if not left and not row.ports:
-            del self._containers[container_id]
+        self._note(replace(self.get(container_id), endpoints=left))
         for address in (endpoint.ipv4, endpoint.ipv6):
             if address is not None:
                 self.leases(network_id).release(address, container_id)
@@ -75,3 +73,10 @@ class Members:
     def forget(self, network_id: str) -> None:
         """Forget a network that nobody is in."""
         self._leases.pop(network_id, None)
+
+    def _note(self, row: ContainerNetwork) -> None:
+        """Keep what a container has now; one that has nothing is not kept."""
+        if row.endpoints or row.ports:
+            self._containers[row.container_id] = row
+        else:
+            self._containers.pop(row.container_id, None)

@@ -63,7 +63,7 @@ def test_what_is_recorded_is_told_and_read_again(members: Members, db: Database)
     assert {row.container_id: row for row in again.all()} == {row.container_id: row for row in members.all()}
 
 
-def test_who_has_left_all_networks_is_forgotten_unless_ports_are_published(members: Members, db: Database) -> None:
+def test_who_has_left_all_networks_is_forgotten_once_no_port_is_published(members: Members, db: Database) -> None:
     endpoint = _endpoint("a", "front")
     members.put("a", (endpoint,))
     members.put_ports("a", (PORT,))
@@ -72,8 +72,6 @@ def test_who_has_left_all_networks_is_forgotten_unless_ports_are_published(membe
     assert members.get("a") == ContainerNetwork(container_id="a", ports=(PORT,))
 
     members.put_ports("a", ())
-    members.put("a", (endpoint,))
-    members.remove(endpoint)
     assert members.all() == Members(Attachments(db)).all() == ()
 
 
