@@ -52,20 +52,11 @@ def _plan_job(
         draft.problems.append(Conflict(f"Job/{job.name}", problem, remedy, job.places.at("")))
         return
     changes = _changes(job, flat, target, state) if state is not None else ()
-    revision = draft.actual.revision
     held = {mount.source for mount in state.spec.volumes} & recreated if state is not None else set()
-    if held or any(mount.source in recreated for mount in spec.volumes):
-        cause = "its volume is recreated"
-    elif state is None:
-        if done and revision is not None and revision.objects.get(f"Job/{name}") == done:
-            return
-        cause = "has not run" if revision is None or f"Job/{name}" not in revision.objects else "spec or image changed"
-    elif changes:
-        cause = f"{', '.join(change.path.removeprefix('spec.') for change in changes)} changed"
-    elif state.state == "exited" and state.exit_code == 0:
+    refill = held or any(mount.source in recreated for mount in spec.volumes)
+    cause = "its volume is recreated" if refill else _cause(draft, name, done, state, changes)
+    if not cause:
         return
-    else:
-        cause = _unfinished(state)
     create = CreateContainer(name=name, spec=spec, owner=owner, applied=flat)
     goes_on = state is not None and not changes and not held and state.state == "running"
     fresh = (create, StartContainer(name=name))
@@ -114,6 +105,19 @@ def _let_go(draft: Draft, job: Job, state: ContainerState, volumes: set[str], wa
         provides=(f"gone:{state.name}", freed(state.name), *(f"released:{name}" for name in sorted(volumes))),
         needs=tuple(f"network:{name}" for name in state.spec.networks if name in wanted),
     )
+
+
+def _cause(draft: Draft, name: str, done: str, state: ContainerState | None, changes: tuple[Change, ...]) -> str:
+    """Give why the job `name` has to run; "" where what it is to do is done. `done`: its fingerprint."""
+    if state is None:
+        revision = draft.actual.revision
+        before = revision.objects.get(f"Job/{name}") if revision is not None else None
+        if before is None:
+            return "has not run"
+        return "" if done and before == done else "spec or image changed"
+    if changes:
+        return f"{', '.join(change.path.removeprefix('spec.') for change in changes)} changed"
+    return "" if state.state == "exited" and state.exit_code == 0 else _unfinished(state)
 
 
 def _unfinished(state: ContainerState) -> str:
