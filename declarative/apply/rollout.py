@@ -20,8 +20,7 @@ from declarative.apply.moves import Ask, Do, Wait
 from declarative.apply.trouble import reworded
 from declarative.core.actions import CreateContainer, RemoveContainer, RenameContainer, StartContainer, StopContainer
 from declarative.core.plan import Await
-from declarative.core.state import SUFFIX_NEW, SUFFIX_OLD
-from declarative.errors import Conflict, DeclarativeError
+from declarative.errors import DeclarativeError
 from declarative.record import record
 
 if TYPE_CHECKING:
@@ -51,16 +50,6 @@ class Replacement:
         """The name that is handed over."""
         return self.rollout.name
 
-    @property
-    def new(self) -> str:
-        """The new container, until it has the name."""
-        return self.name + SUFFIX_NEW
-
-    @property
-    def old(self) -> str:
-        """The old container, once it has lost the name."""
-        return self.name + SUFFIX_OLD
-
     def script(self) -> Script:
         """Replace; raises Failed, saying what became of the old container."""
         running, adopted = yield from self._settle()
@@ -73,20 +62,20 @@ class Replacement:
                 yield from self._stop_first()
         except DeclarativeError as error:
             yield from self._undo(error, running=running, adopted=adopted)
-        yield from removal(RemoveContainer(name=self.old))
+        yield from removal(RemoveContainer(name=self.rollout.old))
 
     def _stop_first(self) -> Script:
         yield Do(action=StopContainer(name=self.name), cut=True)
-        yield Do(action=RenameContainer(name=self.name, to=self.old), cut=True)
-        yield Do(action=RenameContainer(name=self.new, to=self.name), cut=True)
+        yield Do(action=RenameContainer(name=self.name, to=self.rollout.old), cut=True)
+        yield Do(action=RenameContainer(name=self.rollout.new, to=self.name), cut=True)
         yield Do(action=StartContainer(name=self.name), cut=True)
         yield Wait(awaits=(self._ready(self.name),))
 
     def _start_first(self) -> Script:
-        yield Do(action=StartContainer(name=self.new), cut=True)
-        yield Wait(awaits=(self._ready(self.new),))
-        yield Do(action=RenameContainer(name=self.name, to=self.old), cut=True)
-        yield Do(action=RenameContainer(name=self.new, to=self.name))
+        yield Do(action=StartContainer(name=self.rollout.new), cut=True)
+        yield Wait(awaits=(self._ready(self.rollout.new),))
+        yield Do(action=RenameContainer(name=self.name, to=self.rollout.old), cut=True)
+        yield Do(action=RenameContainer(name=self.rollout.new, to=self.name))
 
     def _ready(self, name: str) -> Await:
         update = self.rollout.update
@@ -103,22 +92,21 @@ class Replacement:
         A NAME.old beside a NAME is what a killed rollout left. If NAME is well, it is the one that counts; if not, it never
         became ready, and the old one is what served last.
         """
-        seen = yield Ask(question=lambda: self.look((self.name, self.new, self.old)))
-        for name in (self.new, self.old):
+        seen = yield Ask(question=lambda: self.look((self.name, self.rollout.new, self.rollout.old)))
+        for name in (self.rollout.new, self.rollout.old):
             if name in seen and not self._is_ours(seen[name]):
-                problem = f"the replacement needs the name {name!r}, which a container has that is not ours"
-                raise Conflict(f"container {self.name}", problem, "rename or remove that container")
+                raise self.rollout.refused(f"container {self.name}", name)
         there = seen.get(self.name)
         runs = there is not None and there.state in ("running", "paused", "restarting")
         adopted = there is not None and not self._is_ours(there)
-        if self.old not in seen:
+        if self.rollout.old not in seen:
             return runs, adopted
         if there is not None and there.state == "running" and there.health in ("", "healthy"):
-            yield from removal(RemoveContainer(name=self.old))
+            yield from removal(RemoveContainer(name=self.rollout.old))
             return True, adopted
         if there is not None:
             yield from removal(RemoveContainer(name=self.name, volumes=True))
-        yield Do(action=RenameContainer(name=self.old, to=self.name))
+        yield Do(action=RenameContainer(name=self.rollout.old, to=self.name))
         return True, False  # it served before, so it is started again if this rollout fails
 
     def _undo(self, error: DeclarativeError, *, running: bool, adopted: bool) -> Script:
@@ -127,7 +115,7 @@ class Replacement:
             output = yield from self._bring_back(running=running, adopted=adopted)
         except DeclarativeError as second:
             problem = f"{error.problem}; and the old container could not be brought back: {second}"
-            remedy = f"it is kept as {self.old} where it has lost its name; apply again to go on"
+            remedy = f"it is kept as {self.rollout.old} where it has lost its name; apply again to go on"
             raise reworded(error, problem=problem, remedy=remedy) from error
         back = "the old container is back" if running else "the old container is kept, stopped as it was"
         problem = f"{error.problem}; {back}"
@@ -138,18 +126,22 @@ class Replacement:
 
         `adopted`: the old container is not ours.
         """
-        found = yield Ask(question=lambda: self.look((self.name, self.new, self.old)))
-        seen = {name: state for name, state in found.items() if self._is_ours(state) or (adopted and name != self.new)}
-        handed_over = self.old in seen
-        newcomer = self.name if handed_over and self.name in seen else self.new
+        found = yield Ask(question=lambda: self.look((self.name, self.rollout.new, self.rollout.old)))
+        seen = {
+            name: state
+            for name, state in found.items()
+            if self._is_ours(state) or (adopted and name != self.rollout.new)
+        }
+        handed_over = self.rollout.old in seen
+        newcomer = self.name if handed_over and self.name in seen else self.rollout.new
         output = ""
         if newcomer in seen:
             output = yield Ask(question=lambda: self.output(newcomer))
             yield from removal(RemoveContainer(name=newcomer, volumes=True))
-        if self.new in seen and newcomer != self.new:
-            yield from removal(RemoveContainer(name=self.new, volumes=True))
+        if self.rollout.new in seen and newcomer != self.rollout.new:
+            yield from removal(RemoveContainer(name=self.rollout.new, volumes=True))
         if handed_over:
-            yield Do(action=RenameContainer(name=self.old, to=self.name))
+            yield Do(action=RenameContainer(name=self.rollout.old, to=self.name))
         if running:
             yield Do(action=StartContainer(name=self.name))
         return output

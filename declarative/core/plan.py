@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Literal
 
+from declarative.core.state import SUFFIX_NEW, SUFFIX_OLD
+from declarative.errors import Conflict
 from declarative.record import field, record
 
 if TYPE_CHECKING:
@@ -58,6 +60,21 @@ class Rollout:
     name: str
     create: Action
     update: Update
+
+    @property
+    def new(self) -> str:
+        """The new container, until it has the name."""
+        return self.name + SUFFIX_NEW
+
+    @property
+    def old(self) -> str:
+        """The old container, once it has lost the name."""
+        return self.name + SUFFIX_OLD
+
+    def refused(self, subject: str, name: str, place: str = "") -> Conflict:
+        """Give the refusal where one of these two names is somebody else's container: it would be taken for a leftover."""
+        problem = f"the replacement needs the name {name!r}, which a container has that is not ours"
+        return Conflict(subject, problem, "rename or remove that container", place)
 
 
 @record

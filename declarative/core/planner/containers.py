@@ -117,7 +117,7 @@ class ContainerPlanner:
         if verdict.state is not None:
             provides.append(freed(verdict.state.name))
         self._check_ports(verdict)
-        self._check_names(verdict)
+        self._check_names(verdict, rollout)
         self._add(verdict, "replace", tuple(actions), rollout=rollout, provides=provides, needs=before)
         replaced.append(done)
 
@@ -287,17 +287,15 @@ class ContainerPlanner:
                 )
                 return
 
-    def _check_names(self, verdict: Verdict) -> None:
-        """Refuse a replacement where somebody else's container has a name that it needs: it would be taken for a leftover."""
+    def _check_names(self, verdict: Verdict, rollout: Rollout) -> None:
+        """Refuse a replacement where somebody else's container has a name that it needs."""
         owner = owner_of(self._draft.desired.stack, verdict.wanted, verdict.index)
         actual = self._draft.actual
         others = {name for name, state in actual.containers.items() if state.owner != owner}
         others |= {stranger.name for stranger in actual.strangers}
-        for name in sorted(others & {verdict.name + SUFFIX_NEW, verdict.name + SUFFIX_OLD}):
-            problem = f"the replacement needs the name {name!r}, which a container has that is not ours"
-            place = verdict.wanted.container.places.at("")
-            label = f"Container/{verdict.wanted.container.name}"
-            self._draft.problems.append(Conflict(label, problem, "rename or remove that container", place))
+        container = verdict.wanted.container
+        for name in sorted(others & {rollout.new, rollout.old}):
+            self._draft.problems.append(rollout.refused(f"Container/{container.name}", name, container.places.at("")))
 
 
 def _place(verdict: Verdict) -> str:
