@@ -11,7 +11,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from declarative.engine.build.files import File, join
-from declarative.engine.images.layers.entry import Kind
+from declarative.engine.images.layers.entry import KINDS, Kind
 from declarative.engine.images.layers.tree import Tree
 
 if TYPE_CHECKING:
@@ -20,14 +20,6 @@ if TYPE_CHECKING:
 
 _CHUNK = 1 << 20
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
-_KINDS = {
-    stat.S_IFREG: Kind.FILE,
-    stat.S_IFDIR: Kind.DIRECTORY,
-    stat.S_IFLNK: Kind.SYMLINK,
-    stat.S_IFCHR: Kind.CHARACTER,
-    stat.S_IFBLK: Kind.BLOCK,
-    stat.S_IFIFO: Kind.FIFO,
-}
 
 
 class ImageFiles:
@@ -61,7 +53,7 @@ class ImageFiles:
         if found is None:
             return None
         fd, status = found
-        if stat.S_IFMT(status.st_mode) not in _KINDS:
+        if stat.S_IFMT(status.st_mode) not in KINDS:
             return None  # a socket, which no layer has
         target = os.readlink(name, dir_fd=fd) if stat.S_ISLNK(status.st_mode) else b""
         return _file(path, status, target, _xattrs(fd, name))
@@ -107,7 +99,7 @@ class ImageFiles:
 
 
 def _file(path: bytes, status: os.stat_result, target: bytes, xattrs: tuple[tuple[bytes, bytes], ...]) -> File:
-    kind = _KINDS[stat.S_IFMT(status.st_mode)]
+    kind = KINDS[stat.S_IFMT(status.st_mode)]
     device = kind in (Kind.CHARACTER, Kind.BLOCK)
     return File(
         path=path,

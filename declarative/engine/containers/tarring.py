@@ -10,7 +10,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from declarative.engine.containers.mapped_entries import seen_inside
-from declarative.engine.images.layers.entry import Entry, Kind
+from declarative.engine.images.layers.entry import KINDS, Entry, Kind
 from declarative.engine.images.layers.write import END, header, padding
 
 if TYPE_CHECKING:
@@ -21,14 +21,6 @@ if TYPE_CHECKING:
 _CHUNK = 1 << 18
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-_KINDS = {
-    stat.S_IFREG: Kind.FILE,
-    stat.S_IFDIR: Kind.DIRECTORY,
-    stat.S_IFLNK: Kind.SYMLINK,
-    stat.S_IFCHR: Kind.CHARACTER,
-    stat.S_IFBLK: Kind.BLOCK,
-    stat.S_IFIFO: Kind.FIFO,
-}
 _DEPTH_MAX = 2000
 """Folders in folders; each one is open while what is in it is read, and a process may have so many files open."""
 
@@ -68,7 +60,7 @@ class _Walk:
             yield from self.file(fd, name, path + name, status, depth)
 
     def file(self, parent: int, name: bytes, path: bytes, status: os.stat_result, depth: int) -> Iterator[bytes]:
-        kind = _KINDS.get(stat.S_IFMT(status.st_mode))
+        kind = KINDS.get(stat.S_IFMT(status.st_mode))
         if kind is None:
             return  # a socket
         if kind is Kind.DIRECTORY:

@@ -10,7 +10,7 @@ import os
 import stat
 from typing import TYPE_CHECKING
 
-from declarative.engine.images.layers.entry import Entry, Kind, files_size
+from declarative.engine.images.layers.entry import KINDS, Entry, Kind, files_size
 from declarative.engine.images.layers.tree import is_opaque
 from declarative.engine.images.layers.write import END, header, padding
 from declarative.errors import Failed, Invalid
@@ -23,14 +23,6 @@ _CHUNK = 1 << 20
 _SMALL = 64 << 10
 """Bytes of a file that is read at once."""
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_KINDS = {
-    stat.S_IFREG: Kind.FILE,
-    stat.S_IFDIR: Kind.DIRECTORY,
-    stat.S_IFLNK: Kind.SYMLINK,
-    stat.S_IFCHR: Kind.CHARACTER,
-    stat.S_IFBLK: Kind.BLOCK,
-    stat.S_IFIFO: Kind.FIFO,
-}
 
 
 def layer_of(
@@ -138,7 +130,7 @@ class _Walk:
 
 def _entry(fd: int, name: bytes, path: bytes, status: os.stat_result) -> Entry:
     """Describe a file that has no bytes of its own."""
-    kind = _KINDS[stat.S_IFMT(status.st_mode)]
+    kind = KINDS[stat.S_IFMT(status.st_mode)]
     device = kind in {Kind.CHARACTER, Kind.BLOCK}
     return Entry(
         name=path + b"/" if kind is Kind.DIRECTORY else path,

@@ -5,6 +5,7 @@ The rule that keeps it simple: names are bytes exactly as the archive has them; 
 
 from __future__ import annotations
 
+import stat
 from enum import Enum
 
 from declarative.record import field, record
@@ -23,6 +24,17 @@ class Kind(Enum):
     BLOCK = "block device"
     DIRECTORY = "directory"
     FIFO = "fifo"
+
+
+KINDS = {
+    stat.S_IFREG: Kind.FILE,
+    stat.S_IFDIR: Kind.DIRECTORY,
+    stat.S_IFLNK: Kind.SYMLINK,
+    stat.S_IFCHR: Kind.CHARACTER,
+    stat.S_IFBLK: Kind.BLOCK,
+    stat.S_IFIFO: Kind.FIFO,
+}
+"""Kinds by the type that stat(2) gives a file. A socket has none: no archive can hold it."""
 
 
 @record
