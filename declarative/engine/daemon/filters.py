@@ -6,8 +6,6 @@ endpoint does not know is refused, as dockerd refuses it.
 
 from __future__ import annotations
 
-import re
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from declarative.errors import Invalid
@@ -51,67 +49,3 @@ def labels_allow(filters: Filters, labels: Mapping[str, str]) -> bool:
     if not labels_match(filters.get("label", ()), labels):
         return False
     return not any(labels_match((entry,), labels) for entry in filters.get("label!", ()))
-
-
-def pattern_matches(pattern: str, text: str) -> bool:
-    """Match as Go's path.Match does: `*` and `?` stop at slashes. Invalid for a pattern that is none."""
-    return _compiled(pattern).fullmatch(text) is not None
-
-
-@lru_cache(maxsize=256)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    made, place = "", 0
-    while place < len(pattern):
-        sign = pattern[place]
-        place += 1
-        if sign == "*":
-            made += "[^/]*"
-        elif sign == "?":
-            made += "[^/]"
-        elif sign == "[":
-            text, place = _class(pattern, place)
-            made += text
-        elif sign == "\\":
-            if place >= len(pattern):
-                raise _bad(pattern)
-            made += re.escape(pattern[place])
-            place += 1
-        else:
-            made += re.escape(sign)
-    return re.compile(made, re.DOTALL)
-
-
-def _class(pattern: str, place: int) -> tuple[str, int]:
-    """Translate a class such as `[^a-z]`, from behind its bracket on; and give the place behind it."""
-    negated = pattern[place : place + 1] == "^"
-    place += negated
-    ranges: list[str] = []
-    while True:
-        if pattern[place : place + 1] == "]" and ranges:
-            break
-        low, place = _member(pattern, place)
-        high = low
-        if pattern[place : place + 1] == "-":
-            high, place = _member(pattern, place + 1)
-        if low <= high:
-            ranges.append(f"{re.escape(low)}-{re.escape(high)}")
-        else:
-            ranges.append("")  # an empty range matches nothing, and is no error (path.Match)
-    body = "".join(ranges)
-    if not body:
-        return ("[^/]" if negated else "(?!)"), place + 1
-    return (f"(?!/)[^{body}]" if negated else f"[{body}]"), place + 1
-
-
-def _member(pattern: str, place: int) -> tuple[str, int]:
-    if place >= len(pattern) or pattern[place] in "-]":
-        raise _bad(pattern)
-    if pattern[place] == "\\":
-        place += 1
-        if place >= len(pattern):
-            raise _bad(pattern)
-    return pattern[place], place + 1
-
-
-def _bad(pattern: str) -> Invalid:
-    return Invalid("", f"invalid pattern {pattern[:80]!r}: syntax error in pattern")

@@ -15,6 +15,7 @@ from declarative.engine.daemon.image_transfer import ROUTES as TRANSFER
 from declarative.engine.daemon.image_transfer import parse_target
 from declarative.engine.daemon.times import parse_instant
 from declarative.engine.images.removing import Removal, Untagged, prune_images, remove
+from declarative.oci.matching import matches_familiar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -93,10 +94,7 @@ def _with_names_like(one: Named, patterns: Sequence[str]) -> Named:
     """Keep the names that one of the patterns matches, as a whole or without tag and digest."""
 
     def like(name: Reference) -> bool:
-        return any(
-            filtering.pattern_matches(pattern, name.familiar()) or filtering.pattern_matches(pattern, name.repository)
-            for pattern in patterns
-        )
+        return any(matches_familiar(pattern, name) for pattern in patterns)
 
     return Named(
         image=one.image,

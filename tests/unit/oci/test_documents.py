@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -22,11 +21,12 @@ from declarative.oci.documents import (
     parse_manifest,
 )
 from declarative.oci.platform import Platform
+from tests.shared_cases import load_cases
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-CASES: dict[str, Any] = json.loads((Path(__file__).parents[3].parent / "shared/cases/oci/image-spec.json").read_text())
+CASES: dict[str, Any] = load_cases("oci/image-spec.json")
 PARSERS: dict[str, Callable[[bytes], object]] = {
     "config": parse_config,
     "manifest": parse_manifest,

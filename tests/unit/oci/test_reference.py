@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,10 +10,9 @@ from declarative.errors import Invalid
 from declarative.oci import reference as grammar
 from declarative.oci.digest import Digest
 from declarative.oci.reference import Reference, parse_any
+from tests.shared_cases import load_cases
 
-CASES: dict[str, Any] = json.loads(
-    (Path(__file__).parents[3].parent / "shared/cases/reference/distribution-reference.json").read_text()
-)
+CASES: dict[str, Any] = load_cases("reference/distribution-reference.json")
 WORDS = {
     "ErrNameEmpty": "empty",
     "ErrReferenceInvalidFormat": "invalid image reference",

@@ -1,25 +1,20 @@
-"""Digests, platforms, limits and patterns."""
+"""Digests, platforms and limits."""
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from declarative.errors import Invalid
 from declarative.oci.digest import Digest, DigestMismatch
-from declarative.oci.matching import compile_pattern, matches_familiar
 from declarative.oci.platform import Platform
-from declarative.oci.reference import Reference
 from declarative.oci.ulimit import Ulimit
+from tests.shared_cases import load_cases
 
-SHARED = Path(__file__).parents[3].parent / "shared/cases"
-REFERENCES: dict[str, Any] = json.loads((SHARED / "reference/distribution-reference.json").read_text())
-UNITS: dict[str, Any] = json.loads((SHARED / "units/go-units.json").read_text())
+UNITS: dict[str, Any] = load_cases("units/go-units.json")
 EMPTY = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 
@@ -107,40 +102,6 @@ def test_ulimit(case: dict[str, Any]) -> None:
 
     assert (case["name"], case["soft"], case["hard"]) == (limit.name, limit.soft, limit.hard)
     assert limit == Ulimit.parse(str(limit))
-
-
-@pytest.mark.parametrize("case", REFERENCES["familiar_match"], ids=lambda case: case["reference"])
-def test_familiar_match(case: dict[str, Any]) -> None:
-    assert case["expected"] == matches_familiar(case["pattern"], Reference.parse(case["reference"]))
-
-
-@pytest.mark.parametrize(
-    "pattern", [case["pattern"] for case in REFERENCES["familiar_match_errors"]] + ["[", "[]a]", "a\\", "[a"]
-)
-def test_malformed_pattern(pattern: str) -> None:
-    with pytest.raises(Invalid, match="malformed pattern"):
-        compile_pattern(pattern)
-
-
-@pytest.mark.parametrize(
-    ("pattern", "text", "expected"),
-    [
-        ("*", "abc", True),
-        ("*", "a/c", False),
-        ("a?c", "abc", True),
-        ("a?c", "a/c", False),
-        ("[^a-c]", "d", True),
-        ("[^a-c]", "b", False),
-        ("[z-a]", "m", False),
-        ("\\*", "*", True),
-        ("\\*", "a", False),
-        ("[\\]]", "]", True),
-        ("a.c", "abc", False),
-        ("*" * 60 + "x", "a" * 60, False),
-    ],
-)
-def test_pattern(pattern: str, text: str, expected: bool) -> None:
-    assert expected == (compile_pattern(pattern).fullmatch(text) is not None)
 
 
 def test_imports_are_cheap() -> None:

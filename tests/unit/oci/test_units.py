@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from declarative.errors import Invalid
 from declarative.oci import units
+from tests.shared_cases import load_cases
 
-CASES: dict[str, Any] = json.loads((Path(__file__).parents[3].parent / "shared/cases/units/go-units.json").read_text())
+CASES: dict[str, Any] = load_cases("units/go-units.json")
 
 
 @pytest.mark.parametrize("case", CASES["from_human_size"], ids=lambda case: repr(case["input"]))
