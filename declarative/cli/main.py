@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from declarative.cli.context import Context
 
-EXIT_INTERRUPTED = 130
 _HELP = ("-h", "--help", "help")
 
 

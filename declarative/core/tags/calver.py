@@ -15,7 +15,6 @@ from declarative.errors import Invalid
 
 LEVELS = ("year", "month", "full", "latest")
 ALL_LEVELS = ("year", "month", "day", "full", "latest")
-FULL = "full"
 
 _DEPTH = {"day": 3, "month": 2, "year": 1}
 """Level to the number of leading parts it shows, most specific first."""

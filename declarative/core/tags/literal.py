@@ -12,7 +12,6 @@ from declarative.core.tags.version import shown
 from declarative.errors import Invalid
 
 LEVELS = ("full",)
-FULL = "full"
 
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 

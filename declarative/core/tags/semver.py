@@ -11,7 +11,6 @@ from declarative.core.tags.version import Order, Version, identifier_order
 from declarative.errors import Invalid
 
 LEVELS = ("major", "minor", "patch", "latest")
-FULL = "patch"
 
 
 def read(text: str, levels: tuple[str, ...], *, replace_build: bool) -> Release:

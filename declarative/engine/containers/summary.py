@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from declarative.engine.containers.inspect import mount_document
 from declarative.engine.containers.life import Status
 from declarative.engine.containers.network_view import Wiring, endpoints, port_list
-from declarative.engine.containers.points import VOLUME
 from declarative.oci.units import human_duration
 
 if TYPE_CHECKING:
@@ -87,8 +86,3 @@ def command_text(argv: tuple[str, ...]) -> str:
         return ""
     words = [f"'{word}'" if " " in word else word for word in argv[1:]]
     return " ".join((argv[0], *words))
-
-
-def volume_names(container: Container) -> tuple[str, ...]:
-    """Give the names of the volumes that a container has."""
-    return tuple(point.name for point in container.points if point.kind == VOLUME)

@@ -146,11 +146,7 @@ class Wire(Protocol):
         """Send. Unavailable where the client has gone."""
 
     def fileno(self) -> int:
-        """Give the socket, for select and poll. Call `receive` once first where `buffered` is true."""
-
-    @property
-    def buffered(self) -> bool:
-        """Whether bytes of the client were read already and wait in `receive`."""
+        """Give the socket, to hear by poll that the client has gone: what it sent may wait in `receive` already."""
 
 
 @record

@@ -42,8 +42,3 @@ class RawWire:
     def fileno(self) -> int:
         """Give the socket's."""
         return self._link.sock.fileno()
-
-    @property
-    def buffered(self) -> bool:
-        """Whether `receive` has bytes at once that the socket does not show."""
-        return bool(self._early) or bool(getattr(self._link, "pending", False))

@@ -191,10 +191,6 @@ class ImageRecords:
         rows = self._db.rows("SELECT holder FROM image_holders WHERE image = ? ORDER BY holder", (str(id),))
         return tuple(row["holder"] for row in rows)
 
-    def all_holders(self) -> tuple[str, ...]:
-        """Give everybody who needs an image."""
-        return tuple(row["holder"] for row in self._db.rows("SELECT DISTINCT holder FROM image_holders"))
-
     def held_chains(self) -> tuple[Digest, ...]:
         """Give the tops of the chains that holders need."""
         rows = self._db.rows("SELECT DISTINCT chain FROM image_holders WHERE chain != ''")

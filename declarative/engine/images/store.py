@@ -25,7 +25,7 @@ from declarative.oci import media
 from declarative.oci.config import parse_config
 from declarative.oci.digest import REGISTERED, Digest
 from declarative.oci.documents import Descriptor, Manifest, parse_manifest
-from declarative.oci.reference import IDENTIFIER, Reference, parse_any
+from declarative.oci.reference import Reference, parse_any
 from declarative.record import record
 
 if TYPE_CHECKING:
@@ -345,8 +345,3 @@ class ImageStore:
 
 def _missing(name: str) -> NotFound:
     return NotFound("", f"No such image: {name}")
-
-
-def is_id(text: str) -> bool:
-    """Tell whether a text is a whole image ID."""
-    return IDENTIFIER.fullmatch(text.removeprefix("sha256:")) is not None

@@ -65,11 +65,6 @@ def read_log(
         reader.close()
 
 
-def count_bytes(path: Path) -> int:
-    """Give the size of a log, all its files."""
-    return sum(file.stat().st_size for file in files(path) if file.exists())
-
-
 def files(path: Path) -> list[Path]:
     """Give the files of a log that are there, oldest first."""
     found = [path] if path.exists() else []
@@ -78,13 +73,6 @@ def files(path: Path) -> list[Path]:
         found.append(older)
         number += 1
     return found[::-1]
-
-
-def remove_log(path: Path) -> None:
-    """Remove every file of a log."""
-    with RENAMING:
-        for file in files(path):
-            file.unlink(missing_ok=True)
 
 
 def _all_there_is(reader: _Reader, encoder: Encoder) -> Iterator[bytes]:

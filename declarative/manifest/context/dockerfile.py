@@ -19,8 +19,6 @@ from declarative.record import field, record
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from declarative.oci.dockerfile.lexer import Instruction
-
 
 @record
 class Dockerfile:
@@ -28,7 +26,7 @@ class Dockerfile:
 
     `stages`: all, in order. `needed`: those that the target reaches, in order. `bases`: references of the images that
     these take anything from (FROM, COPY --from, RUN --mount from), each once, as written after expansion. `features`: what
-    needs BuildKit, in the needed stages. `global_args`: ARGs before the first FROM (the classic builder counts them as steps).
+    needs BuildKit, in the needed stages.
     """
 
     file: str
@@ -36,7 +34,6 @@ class Dockerfile:
     stages: tuple[Stage, ...] = ()
     needed: tuple[Stage, ...] = ()
     target: int = -1
-    global_args: tuple[Instruction, ...] = ()
     bases: tuple[str, ...] = ()
     features: tuple[Feature, ...] = ()
     problems: tuple[Problem, ...] = ()
@@ -84,7 +81,6 @@ def read_dockerfile(
         stages=stages,
         needed=needed,
         target=wanted,
-        global_args=source.instructions[:first],
         bases=tuple(dict.fromkeys(image for stage in needed for image in stage.images)),
         features=features_of(source, needed, args or {}),
         problems=tuple(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from declarative.engine.images.layers.entry import Entry, Kind
+from declarative.engine.images.layers.reader import members
+from declarative.engine.images.layers.source import Source
 from declarative.engine.images.layers.write import archive
 
 if TYPE_CHECKING:
@@ -32,3 +34,8 @@ def entry(case: dict[str, Any], stem: str = "") -> tuple[Entry, bytes]:
 def layer(cases: Iterable[dict[str, Any]], stem: str = "") -> bytes:
     """Give the archive of these cases."""
     return b"".join(archive(entry(case, stem) for case in cases))
+
+
+def read_all(chunks: Iterable[bytes], subject: str) -> list[tuple[Entry, bytes]]:
+    """Read a small archive: its entries, each with its stored bytes."""
+    return [(member.entry, b"".join(member.pieces())) for member in members(Source(chunks, subject))]

@@ -15,7 +15,6 @@ from declarative.engine.images.layers.apply import Whiteouts, apply_layer
 from declarative.engine.images.layers.diff import layer_of
 from declarative.engine.images.layers.entry import Entry, Kind
 from declarative.engine.images.layers.gauge import Limits
-from declarative.engine.images.layers.reader import read_all
 from declarative.engine.images.layers.write import archive, header
 from declarative.engine.images.loading import load
 from declarative.engine.images.pull import Puller
@@ -27,6 +26,7 @@ from declarative.oci.reference import Reference
 from declarative.registry.credentials import Credential
 from declarative.registry.retry import ONCE
 from tests.shared_cases import load_cases
+from tests.unit.engine.archives import read_all
 from tests.unit.engine.fake_registry import FakeRegistry, fake_registry
 from tests.unit.engine.stores import make_image, opened
 from tests.unit.engine.test_archive import docker_archive, tar

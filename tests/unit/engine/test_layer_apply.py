@@ -21,7 +21,7 @@ from declarative.engine.images.layers.gauge import Limits
 from declarative.engine.images.layers.write import archive
 from declarative.errors import Failed, Invalid
 from declarative.oci.digest import Digest
-from tests.unit.engine.archives import TIME, layer
+from tests.unit.engine.archives import TIME, layer, read_all
 
 CAPABILITY = bytes.fromhex("0100000200040000000000000000000000000000")
 
@@ -76,7 +76,6 @@ def test_everything_survives_a_round_trip(tmp_path: Path) -> None:
 
 def without_marks(made: bytes) -> bytes:
     """Give the layer as `layer_of` writes it: marks of whiteouts have no time."""
-    from declarative.engine.images.layers.reader import read_all
     from declarative.record import replace
 
     entries = read_all([made], "layer")

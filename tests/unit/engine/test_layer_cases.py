@@ -13,11 +13,10 @@ import pytest
 from declarative.engine.images.layers.apply import Whiteouts, apply_layer
 from declarative.engine.images.layers.diff import layer_of
 from declarative.engine.images.layers.entry import Entry, Kind
-from declarative.engine.images.layers.reader import read_all
 from declarative.engine.images.layers.write import archive
 from declarative.errors import Invalid
 from tests.shared_cases import load_cases
-from tests.unit.engine.archives import entry, layer
+from tests.unit.engine.archives import entry, layer, read_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

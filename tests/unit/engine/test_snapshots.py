@@ -15,10 +15,10 @@ import pytest
 from declarative.engine.images import snapshots as module
 from declarative.engine.images.layers.apply import apply_layer
 from declarative.engine.images.layers.diff import layer_of
-from declarative.engine.images.layers.reader import read_all
 from declarative.engine.images.pack import pack
 from declarative.errors import Failed, Invalid
 from declarative.oci.digest import Digest, DigestMismatch
+from tests.unit.engine.archives import read_all
 from tests.unit.engine.stores import make_image, make_layer, opened
 
 if TYPE_CHECKING:

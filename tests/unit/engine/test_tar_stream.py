@@ -19,9 +19,9 @@ from hypothesis import strategies as st
 
 from declarative.engine.images.layers.compression import detect, unpacked
 from declarative.engine.images.layers.entry import Entry, Kind
-from declarative.engine.images.layers.reader import read_all
 from declarative.engine.images.layers.write import archive, header
 from declarative.errors import Invalid
+from tests.unit.engine.archives import read_all
 
 if TYPE_CHECKING:
     import random

@@ -271,10 +271,3 @@ def _check(entry: Entry, source: Source) -> None:
 
 def _shown(entry: Entry) -> str:
     return entry.name[:80].decode(errors="backslashreplace")
-
-
-def read_all(chunks: Iterable[bytes], subject: str) -> list[tuple[Entry, bytes]]:
-    """Read a small archive into memory: its entries, each with its stored bytes."""
-    from declarative.engine.images.layers.source import Source
-
-    return [(member.entry, b"".join(member.pieces())) for member in members(Source(chunks, subject))]
