@@ -1,7 +1,7 @@
 """Content digests: the only names of content that cannot lie.
 
 The rule: a `Digest` is parsed once, at the edge; whoever holds one may trust its form. Content is trusted only after
-its bytes went through `verifying`.
+all its bytes were hashed: by `check`, or on their way, with `require` at the end.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from declarative.record import record
 
 if TYPE_CHECKING:
     import hashlib
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
 # OCI image-spec, descriptor.md, "Digests": the registered algorithms and the length of their lower-case hex.
 REGISTERED = {"sha256": 64, "sha384": 96, "sha512": 128}
@@ -85,17 +85,6 @@ class Digest:
         if found != self:
             remedy = "fetch it again; if it stays, the copy there is damaged"
             raise DigestMismatch(subject or "content", f"expected {self}, the bytes are {found}", remedy)
-
-    def verifying(self, chunks: Iterable[bytes], subject: str = "") -> Iterator[bytes]:
-        """Pass `chunks` on, and raise DigestMismatch after the last one if together they are not this content.
-
-        Nothing that came out may be published before the iterator is exhausted.
-        """
-        hasher = _hasher(self.algorithm)
-        for chunk in chunks:
-            hasher.update(chunk)
-            yield chunk
-        self.require(Digest(algorithm=self.algorithm, hex=hasher.hexdigest()), subject)
 
     def __str__(self) -> str:
         return f"{self.algorithm}:{self.hex}"

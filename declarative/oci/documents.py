@@ -103,18 +103,6 @@ def parse_index(content: bytes, media_type: str = "", subject: str = "image inde
     return document
 
 
-def parse_descriptor(content: bytes, subject: str = "descriptor") -> Descriptor:
-    """Parse a document that is one descriptor; raise Invalid."""
-    return _parse_descriptor(Node.parse(content, subject))
-
-
-def parse_layout(content: bytes, subject: str = "oci-layout") -> None:
-    """Check the marker file of an image layout (image-spec, image-layout.md, "oci-layout file"); raise Invalid."""
-    version = Node.parse(content, subject).text("imageLayoutVersion")
-    if not version.startswith("1."):
-        raise Invalid(subject, f"image layout version {version[:20]} is not known", "1.0.0 is")
-
-
 def _parse_manifest(node: Node, media_type: str) -> Manifest:
     _check_version(node)
     if node.has("manifests"):  # CVE-2021-41190: one document must not be read as both

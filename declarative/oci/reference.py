@@ -63,14 +63,6 @@ class Reference:
         """Parse by the grammar alone: nothing is defaulted, `domain` may come out empty. Raise Invalid."""
         return _parse_strict(text, shown=text)
 
-    @classmethod
-    def parse_canonical(cls, text: str) -> Reference:
-        """Parse a reference that must already be written out in full, as `docker.io/library/redis`; raise Invalid."""
-        reference = cls.parse(text)
-        if reference.canonical() != text:
-            raise Invalid(_shown(text), "the reference is not written out in full", f"write {reference.canonical()}")
-        return reference
-
     @property
     def name(self) -> str:
         """`domain/path`, as in `docker.io/library/redis`."""

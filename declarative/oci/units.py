@@ -50,12 +50,18 @@ _DURATION_PART = re.compile(r"(?P<number>[0-9]+\.?[0-9]*|\.[0-9]+)(?P<unit>[a-z\
 
 def parse_size(text: str) -> int:
     """Parse a size in bytes with k = 1024, as `--memory` and Compose do (`512m`, `1.5 GiB`); raise Invalid."""
-    return _parse_size(text, 1024)
-
-
-def parse_decimal_size(text: str) -> int:
-    """Parse a size in bytes with k = 1000, as docker reads disk sizes (`32kB`); raise Invalid."""
-    return _parse_size(text, 1000)
+    match = _SIZE.fullmatch(text) if len(text) <= _TEXT_MAX else None
+    suffix = _SUFFIX.fullmatch(match["suffix"].lower()) if match else None
+    # A blank before a suffix is allowed, a blank after one never matches; go-units allows one after a bare number too.
+    if match is None or suffix is None:
+        raise Invalid(repr(text[:_TEXT_MAX]), "not a size", "write a number and a unit, as in 512m or 1.5g")
+    factor = 1024 ** (_POWERS.index(suffix["unit"]) + 1) if suffix["unit"] else 1
+    size = _times(match["number"], factor)
+    if match["sign"] and size:
+        raise Invalid(repr(text), "a size cannot be negative")
+    if size > _INT64_MAX:
+        raise Invalid(repr(text), "larger than any size the engine can hold")
+    return size
 
 
 def format_size(size: float) -> str:
@@ -125,21 +131,6 @@ def _human_days(whole_hours: int, hours: int) -> str:
     if hours < 24 * 365 * 2:
         return f"{hours // 24 // 30} months"
     return f"{whole_hours // 24 // 365} years"
-
-
-def _parse_size(text: str, base: int) -> int:
-    match = _SIZE.fullmatch(text) if len(text) <= _TEXT_MAX else None
-    suffix = _SUFFIX.fullmatch(match["suffix"].lower()) if match else None
-    # A blank before a suffix is allowed, a blank after one never matches; go-units allows one after a bare number too.
-    if match is None or suffix is None:
-        raise Invalid(repr(text[:_TEXT_MAX]), "not a size", "write a number and a unit, as in 512m or 1.5g")
-    factor = base ** (_POWERS.index(suffix["unit"]) + 1) if suffix["unit"] else 1
-    size = _times(match["number"], factor)
-    if match["sign"] and size:
-        raise Invalid(repr(text), "a size cannot be negative")
-    if size > _INT64_MAX:
-        raise Invalid(repr(text), "larger than any size the engine can hold")
-    return size
 
 
 def _format_size(size: float, base: int, names: tuple[str, ...]) -> str:

@@ -49,7 +49,6 @@ def test_garbage_raises_invalid_only(text: str) -> None:
         Platform.parse,
         Ulimit.parse,
         units.parse_size,
-        units.parse_decimal_size,
         units.parse_duration,
         compile_pattern,
     )
@@ -72,13 +71,9 @@ def test_a_duration_prints_and_parses_back(nanoseconds: int) -> None:
 
 @given(st.integers(0, 2**63 - 1))
 def test_a_printed_size_is_right_to_four_digits(size: int) -> None:
-    for parse, write in (
-        (units.parse_size, units.format_size),
-        (units.parse_decimal_size, units.format_decimal_size),
-    ):
-        text = write(size)
-        if "E" not in text:  # go-units writes exa, and does not read it
-            assert abs(parse(text) - size) <= size * 0.0006 + 1
+    text = units.format_size(size)
+    if "E" not in text:  # go-units writes exa, and does not read it
+        assert abs(units.parse_size(text) - size) <= size * 0.0006 + 1
 
 
 @given(splits)
@@ -87,7 +82,6 @@ def test_a_digest_does_not_depend_on_the_pieces(chunks: list[bytes]) -> None:
     digest = Digest.of_bytes(whole)
 
     assert Digest.of_chunks(chunks) == digest
-    assert b"".join(digest.verifying(chunks)) == whole
 
 
 @given(st.binary(min_size=1, max_size=50), st.data())

@@ -14,10 +14,8 @@ from declarative.oci.digest import Digest
 from declarative.oci.documents import (
     Index,
     Manifest,
-    parse_descriptor,
     parse_document,
     parse_index,
-    parse_layout,
     parse_manifest,
 )
 from declarative.oci.platform import Platform
@@ -30,12 +28,10 @@ CASES: dict[str, Any] = load_cases("oci/image-spec.json")
 PARSERS: dict[str, Callable[[bytes], object]] = {
     "config": parse_config,
     "manifest": parse_manifest,
-    "descriptor": parse_descriptor,
     "index": parse_index,
-    "layout": parse_layout,
     "imageIndex": parse_index,
 }
-KINDS = ["config", "manifest", "descriptor", "index", "layout"]
+KINDS = ["config", "manifest", "index"]
 DIGEST = "sha256:" + "a" * 64
 
 

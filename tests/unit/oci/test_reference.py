@@ -54,18 +54,6 @@ def test_strict_split(case: dict[str, str]) -> None:
     assert (case["domain"], case["path"]) == (parsed.domain, parsed.path)
 
 
-@pytest.mark.parametrize("case", CASES["parse_named"], ids=lambda case: case["input"])
-def test_written_out_in_full(case: dict[str, str]) -> None:
-    if case["error"]:
-        with pytest.raises(Invalid, match="not written out in full"):
-            Reference.parse_canonical(case["input"])
-        return
-
-    parsed = Reference.parse_canonical(case["input"])
-
-    assert (case["domain"], case["path"]) == (parsed.domain, parsed.path)
-
-
 @pytest.mark.parametrize("case", CASES["with_tag"], ids=lambda case: case["combined"])
 def test_with_tag(case: dict[str, str]) -> None:
     reference = Reference.parse_strict(case["name"])

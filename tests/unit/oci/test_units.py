@@ -13,15 +13,6 @@ from tests.shared_cases import load_cases
 CASES: dict[str, Any] = load_cases("units/go-units.json")
 
 
-@pytest.mark.parametrize("case", CASES["from_human_size"], ids=lambda case: repr(case["input"]))
-def test_decimal_sizes(case: dict[str, Any]) -> None:
-    if "error" in case:
-        with pytest.raises(Invalid):
-            units.parse_decimal_size(case["input"])
-    else:
-        assert case["bytes"] == units.parse_decimal_size(case["input"])
-
-
 @pytest.mark.parametrize("case", CASES["ram_in_bytes"], ids=lambda case: repr(case["input"]))
 def test_binary_sizes(case: dict[str, Any]) -> None:
     if "error" in case:
