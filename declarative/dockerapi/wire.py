@@ -71,17 +71,3 @@ def format_time(moment: datetime) -> str:
     from datetime import UTC
 
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
-
-
-def encode_header(document: Mapping[str, Any]) -> str:
-    """Write a document for X-Registry-Auth and X-Registry-Config: JSON in URL-safe base64 with padding."""
-    import base64
-
-    return base64.urlsafe_b64encode(json.dumps(document).encode()).decode()
-
-
-def decode_header(text: str) -> Json:
-    """Read X-Docker-Container-Path-Stat and its like: JSON in base64 of either alphabet. Raises ValueError."""
-    import base64
-
-    return json.loads(base64.b64decode(text.replace("-", "+").replace("_", "/"), validate=True))

@@ -145,11 +145,6 @@ class RegistryClient:
         self._retry.call(lambda: self._put_manifest(_path(repository), _name(name), media_type, content, digest))
         return digest
 
-    def copy_tag(self, repository: str, source: Digest, tag: str) -> Digest:
-        """Let `tag` point to a manifest that the repository holds; nothing is rebuilt or re-encoded."""
-        stored = self.manifest(Reference(domain=self.domain, path=repository, digest=source))
-        return self.put_manifest(repository, tag, stored.media_type, stored.content)
-
     def delete_manifest(self, repository: str, name: str | Digest) -> bool:
         """Remove a manifest with all its tags (by digest), or a tag alone where the registry can; False if absent."""
         question = self._session.question(repository, "DELETE", f"manifest {name}")

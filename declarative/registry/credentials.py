@@ -86,12 +86,8 @@ class DockerConfig:
 
 def registry_auth_header(credential: Credential | None, domain: str) -> str:
     """Return the X-Registry-Auth value that the engine's API wants for push and pull (API 1.47, "Authentication")."""
-    return _encode(_auth_fields(credential, _server(domain)))
-
-
-def registry_config_header(credentials: Mapping[str, Credential]) -> str:
-    """Return the X-Registry-Config value that the engine's API wants for builds; keys are registry domains."""
-    return _encode({_server(domain): _auth_fields(credential) for domain, credential in credentials.items()})
+    fields = json.dumps(_auth_fields(credential, _server(domain)), separators=(",", ":"))
+    return base64.urlsafe_b64encode(fields.encode()).decode()
 
 
 def ask_helper(name: str, server: str, *, environment: Mapping[str, str] | None = None) -> Credential | None:
@@ -155,7 +151,7 @@ def _parse_auth(node: Node) -> Credential:
     )
 
 
-def _auth_fields(credential: Credential | None, server: str = "") -> dict[str, str]:
+def _auth_fields(credential: Credential | None, server: str) -> dict[str, str]:
     found = credential or Credential()
     fields = {
         "username": found.username,
@@ -165,10 +161,6 @@ def _auth_fields(credential: Credential | None, server: str = "") -> dict[str, s
         "serveraddress": server,
     }
     return {name: value for name, value in fields.items() if value}
-
-
-def _encode(fields: object) -> str:
-    return base64.urlsafe_b64encode(json.dumps(fields, separators=(",", ":")).encode()).decode()
 
 
 def _server(domain: str) -> str:

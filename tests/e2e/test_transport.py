@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import io
+import json
 import os
 import socket
 import subprocess
@@ -177,9 +179,8 @@ def test_archives_go_in_and_come_out(client: EngineClient, container: Callable[.
     name = container("true")
     content = os.urandom(2_000_000)
     client.put(f"/containers/{name}/archive", {"path": "/"}, _pieces(_tar({"put": content})))
-    stat = wire.decode_header(
-        client.head(f"/containers/{name}/archive", {"path": "/put"})["x-docker-container-path-stat"]
-    )
+    packed = client.head(f"/containers/{name}/archive", {"path": "/put"})["x-docker-container-path-stat"]
+    stat = json.loads(base64.b64decode(packed))
     assert (stat["name"], stat["size"]) == ("put", 2_000_000)
     got = b"".join(client.stream_bytes(f"/containers/{name}/archive", {"path": "/put"}))
     with tarfile.open(fileobj=io.BytesIO(got)) as archive:

@@ -64,14 +64,3 @@ def test_queries() -> None:
 def test_names_keep_what_references_are_made_of() -> None:
     assert wire.quote_name("localhost:5000/a/b:1@sha256:0f") == "localhost:5000/a/b:1@sha256:0f"
     assert wire.quote_name("a b?c#d%") == "a%20b%3Fc%23d%25"
-
-
-@given(st.dictionaries(st.text(max_size=5), st.text(max_size=30)))
-def test_header_documents_come_back(document: dict[str, str]) -> None:
-    assert wire.decode_header(wire.encode_header(document)) == document
-
-
-def test_what_is_no_header_document() -> None:
-    for text in ("*", "e30", "bm9wZQ=="):
-        with pytest.raises(ValueError, match=r"."):
-            wire.decode_header(text)

@@ -16,7 +16,6 @@ from declarative.registry.credentials import (
     DockerConfig,
     ask_helper,
     registry_auth_header,
-    registry_config_header,
 )
 
 if TYPE_CHECKING:
@@ -157,8 +156,6 @@ def test_headers_for_the_engine() -> None:
     token = registry_auth_header(Credential(identity_token="refresh"), "docker.io")
     assert json.loads(base64.urlsafe_b64decode(token)) == {"identitytoken": "refresh", "serveraddress": DOCKER_HUB_KEY}
     assert json.loads(base64.urlsafe_b64decode(registry_auth_header(None, "ghcr.io"))) == {"serveraddress": "ghcr.io"}
-    build = json.loads(base64.urlsafe_b64decode(registry_config_header({"docker.io": ADA, "ghcr.io": ADA})))
-    assert build == {host: {"username": "ada", "password": "pass:word"} for host in (DOCKER_HUB_KEY, "ghcr.io")}
 
 
 def test_secrets_do_not_print() -> None:

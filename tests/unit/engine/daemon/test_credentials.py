@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from declarative.engine.daemon.credentials import domain_of, of_config_header, of_document, of_header
-from declarative.registry.credentials import Credential, registry_auth_header, registry_config_header
+from declarative.registry.credentials import Credential, registry_auth_header
 
 
 def _packed(document: object) -> str:
@@ -42,8 +42,17 @@ def test_what_our_own_tool_sends_is_understood() -> None:
     known = Credential(username="u", password="ü?>")
 
     assert of_header({"x-registry-auth": registry_auth_header(known, "ghcr.io")}) == known
-    header = registry_config_header({"docker.io": known, "127.0.0.1:5000": known})
-    assert of_config_header({"x-registry-config": header}) == {"docker.io": known, "127.0.0.1:5000": known}
+
+
+def test_a_build_has_credentials_by_registry() -> None:
+    ada, bob = ({"username": name, "password": "p"} for name in ("ada", "bob"))
+    header = _packed({"https://index.docker.io/v1/": ada, "127.0.0.1:5000": bob})
+    found = of_config_header({"x-registry-config": header})
+
+    assert {domain: credential.username for domain, credential in found.items()} == {
+        "docker.io": "ada",
+        "127.0.0.1:5000": "bob",
+    }
 
 
 @pytest.mark.parametrize("header", ["", "!", "e30", _packed([]), _packed({"a": 5}), _packed({"a": {}})])
