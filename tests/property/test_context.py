@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from declarative.errors import Invalid
-from declarative.manifest.context.content_key import content_key, content_parts
+from declarative.manifest.context.content_key import content_parts
 from declarative.manifest.context.dockerfile import read_dockerfile
 from declarative.manifest.context.tarball import tar_stream
 from declarative.manifest.context.walk import walk
@@ -135,7 +135,7 @@ def test_keys_are_equal_exactly_when_trees_are(one: dict[str, bytes], two: dict[
     with tempfile.TemporaryDirectory() as first, tempfile.TemporaryDirectory() as second:
         plant(first, one)
         plant(second, two)
-        keys = [content_key(content_parts(dockerfile=b"", context=walk(root))) for root in (first, second)]
+        keys = [content_parts(dockerfile=b"", context=walk(root)) for root in (first, second)]
         trees = [
             [
                 (entry.path, entry.kind, Path(entry.source).read_bytes() if entry.kind == "file" else b"")

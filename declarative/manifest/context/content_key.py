@@ -11,7 +11,6 @@ top-level entry of the context (`context/src`), so that a plan can say where to 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from typing import TYPE_CHECKING
 
@@ -57,12 +56,6 @@ def content_parts(
     return parts | ({"secrets": _digest([name.encode() for name in ids])} if ids else {})
 
 
-def content_key(parts: Mapping[str, str], bases: Mapping[str, str] | None = None) -> str:
-    """Add the parts and the digests of the base images (reference → digest) up to the one key of a build, "sha256:…"."""
-    deciding = {name: value for name, value in parts.items() if name in INPUTS}
-    return _digest([*_flat(deciding), *_flat({f"base {name}": value for name, value in (bases or {}).items()})])
-
-
 def changed(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:
     """Say which inputs differ, for a person: ("dockerfile", "context (setup.py, src)"). Empty if the key is the same."""
     found: list[str] = []
@@ -71,22 +64,6 @@ def changed(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, .
             entries = _changed_entries(before, after) if name == "context" else ()
             found.append(f"{name} ({', '.join(entries)})" if entries else name)
     return tuple(found)
-
-
-def dump_parts(parts: Mapping[str, str]) -> str:
-    """Write parts as one short line for a label."""
-    return json.dumps(dict(sorted(parts.items())), separators=(",", ":"))
-
-
-def load_parts(label: str) -> dict[str, str]:
-    """Read parts from a label; {} if it is none of ours, which makes every input "changed"."""
-    try:
-        value = json.loads(label)
-    except ValueError:
-        return {}
-    if not isinstance(value, dict):
-        return {}
-    return {name: text for name, text in value.items() if isinstance(text, str)}
 
 
 def _changed_entries(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[str, ...]:
