@@ -53,7 +53,6 @@ class EngineFacts:
     """What an engine's ping tells. `api` is the version spoken; `builder` is "2" where BuildKit is the engine's default."""
 
     api: tuple[int, int]
-    engine_api: tuple[int, int]
     server: str
     os: str
     builder: str
@@ -254,7 +253,6 @@ class EngineClient:
         self._prefix = "/v{}.{}".format(*api)
         return EngineFacts(
             api=api,
-            engine_api=theirs,
             server=headers.get("server", ""),
             os=headers.get("ostype", ""),
             builder=headers.get("builder-version", ""),

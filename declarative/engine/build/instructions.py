@@ -19,7 +19,7 @@ from declarative.record import record
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from declarative.oci.dockerfile.lexer import Instruction, Source
+    from declarative.oci.dockerfile.lexer import Instruction
 
 _STAGE_NAME = re.compile(r"[a-z][a-z0-9-_.]*")
 _TARGET = ("target", "dst", "destination")
@@ -46,11 +46,6 @@ class Kind:
     flags: tuple[str, ...] = ()
     switches: tuple[str, ...] = ()
     repeated: tuple[str, ...] = ()
-
-
-def read_all(source: Source, file: str = "Dockerfile") -> tuple[c.From | c.Step, ...]:
-    """Type every instruction of a Dockerfile. Raises Invalid with file and line."""
-    return tuple(read(instruction, file) for instruction in source.instructions)
 
 
 def read(instruction: Instruction, file: str = "Dockerfile") -> c.From | c.Step:

@@ -100,12 +100,6 @@ def timestamp(entry: bytes) -> bytes:
     return _in_utc(entry[:19], entry[_OFFSET]) + entry[19:_INSTANT] + b"Z"
 
 
-def written_at(entry: bytes) -> int:
-    """Give when an entry was written, in nanoseconds since 1970. ValueError where it is no entry."""
-    seconds = datetime.fromisoformat((entry[:19] + entry[_OFFSET]).decode()).timestamp()
-    return int(seconds) * _SECOND + int(entry[20:_INSTANT])
-
-
 def is_whole(entry: bytes) -> bool:
     """Tell whether an entry ends a line."""
     return len(entry) > HEAD and entry[_FLAG] == _WHOLE

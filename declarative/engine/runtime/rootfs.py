@@ -95,16 +95,6 @@ def mount_tmpfs(target: Path, *, size: int, mode: int = 0o1777) -> None:
         raise Failed("tmpfs", f"cannot mount at {target}: {error.strerror}") from error
 
 
-def mount_bind(source: Path, target: Path, *, read_only: bool = False) -> None:
-    """Make `source` and what is mounted below it seen at `target`. Failed where the kernel refuses."""
-    try:
-        kernel.mount(source, target, "", kernel.MS_BIND | kernel.MS_REC)
-        if read_only:
-            kernel.mount("", target, "", kernel.MS_BIND | kernel.MS_REMOUNT | kernel.MS_RDONLY)
-    except OSError as error:
-        raise Failed("bind", f"cannot mount {source} at {target}: {error.strerror}") from error
-
-
 def unmount(target: Path) -> None:
     """Unmount everything at `target`, at once; what still uses it keeps it until it ends. Nothing where nothing is mounted."""
     while True:

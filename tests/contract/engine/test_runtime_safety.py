@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from declarative.engine.runtime import capabilities, mounts, rootfs, sandbox, users
+from declarative.engine.runtime import capabilities, kernel, mounts, rootfs, sandbox, users
 from declarative.engine.runtime.sandbox import Device, DeviceRule, IdMap, Mount, Namespaces, User
 from declarative.errors import Invalid, Unsupported
 
@@ -246,9 +246,7 @@ def test_binds(box: Machine) -> None:
 def test_a_shared_bind_shows_what_is_mounted_later(box: Machine) -> None:
     shared = box.folder / "propagated"
     shared.mkdir()
-    rootfs.mount_bind(shared, shared)
-    from declarative.engine.runtime import kernel
-
+    kernel.mount(shared, shared, "", kernel.MS_BIND)
     kernel.mount("", shared, "", kernel.MS_SHARED)
     (shared / "later").mkdir()
     name = box.start(box.sandbox("sleep", "1000", mounts=(mounts.bind(shared, "/data", propagation="rslave"),)))

@@ -231,7 +231,7 @@ def test_a_newer_engine_is_spoken_to_in_our_version(peer: Callable[[Script], Pee
     client = client_of(there)
     client.get_json("/info")
     assert there.requests == [b"GET /v1.47/info HTTP/1.1"]
-    assert client.facts.engine_api == (1, 99)
+    assert client.facts.api == (1, 47)
 
 
 def test_an_engine_that_is_too_old(peer: Callable[[Script], Peer]) -> None:

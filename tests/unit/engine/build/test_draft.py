@@ -7,7 +7,7 @@ import pytest
 from declarative.engine.build import commands as c
 from declarative.engine.build.changes import apply_changes
 from declarative.engine.build.draft import DEFAULT_PATH, Draft, Edit, command_run, edit, nothing_run, start
-from declarative.engine.build.instructions import read_all
+from declarative.engine.build.instructions import read
 from declarative.engine.build.scope import Scope
 from declarative.errors import Invalid
 from declarative.oci.config import HealthCheck, RunDefaults
@@ -17,7 +17,7 @@ from declarative.oci.dockerfile.lexer import lex
 def done(text: str, run: RunDefaults | None = None) -> tuple[RunDefaults, list[str]]:
     """Do the instructions of a text; give the configuration, and what each said."""
     draft, scope, said = Draft(run=run or RunDefaults()), Scope().stage((run or RunDefaults()).env), []
-    for step in read_all(lex(text.encode())):
+    for step in map(read, lex(text.encode()).instructions):
         assert not isinstance(step, c.From)
         changed: Edit = edit(draft, scope, step)
         draft, scope = changed.draft, changed.scope
@@ -100,7 +100,9 @@ def test_ports_of_a_variable_are_several() -> None:
 
 
 def test_labels_of_the_command_line_are_not_expanded() -> None:
-    label = c.Label(span=read_all(lex(b"USER x"))[0].span, pairs=(c.Pair(name="a", value='"$X"'),), literal=True)
+    label = c.Label(
+        span=read(lex(b"USER x").instructions[0]).span, pairs=(c.Pair(name="a", value='"$X"'),), literal=True
+    )
     changed = edit(Draft(), Scope().stage(("X=1",)), label)
 
     assert changed.draft.run.labels == {"a": '"$X"'}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from declarative.engine.build import commands as c
-from declarative.engine.build.instructions import read_all
+from declarative.engine.build.instructions import read
 from declarative.errors import Invalid
 from declarative.oci.dockerfile.lexer import lex
 from tests.shared_cases import load_cases
@@ -18,7 +18,7 @@ STAGED = [case for case in PARSER["parse"] if case.get("stages")]
 
 
 def typed(text: str) -> tuple[c.From | c.Step, ...]:
-    return read_all(lex(text.encode()))
+    return tuple(map(read, lex(text.encode()).instructions))
 
 
 def pairs(found: tuple[c.Pair, ...]) -> list[dict[str, Any]]:
