@@ -26,7 +26,7 @@ from declarative.engine.log import Log
 from declarative.engine.networks import networks as network_records
 from declarative.engine.networks.addresses import DEFAULT_SUPPLIES, Supply
 from declarative.engine.networks.networks import Networks
-from declarative.engine.runtime.monitor import Runtime
+from declarative.engine.runtime.runtime import Runtime
 from declarative.engine.settings import Settings
 from declarative.engine.volumes import Volumes
 from declarative.registry.session import Settings as SessionSettings

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from declarative.engine.log import Log
     from declarative.engine.networks.networks import Networks
     from declarative.engine.networks.records import Network
-    from declarative.engine.runtime.monitor import Runtime
+    from declarative.engine.runtime.runtime import Runtime
     from declarative.engine.settings import Settings
     from declarative.engine.volumes import Volumes
 

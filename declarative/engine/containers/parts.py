@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from declarative.engine.images.store import ImageStore
     from declarative.engine.log import Log
     from declarative.engine.networks.networks import Networks
-    from declarative.engine.runtime.monitor import Runtime
+    from declarative.engine.runtime.runtime import Runtime
     from declarative.engine.settings import Settings
     from declarative.engine.volumes import Volumes
 

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from declarative.engine.containers.container import Container
     from declarative.engine.containers.parts import Parts
-    from declarative.engine.runtime.monitor import State as Found
+    from declarative.engine.runtime.runtime import State as Found
 
 GONE = 255
 """The exit code of a container that was lost with its machine: nobody saw its end (Docker's)."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from declarative.engine.paths import Paths
 from declarative.engine.runtime import rootfs
-from declarative.engine.runtime.monitor import Runtime
+from declarative.engine.runtime.runtime import Runtime
 from declarative.engine.runtime.sandbox import Process, Sandbox
 from tests import base_image
 

@@ -16,8 +16,8 @@ import pytest
 from declarative.engine.paths import Paths
 from declarative.engine.runtime import logs
 from declarative.engine.runtime.logformat import Wanted
-from declarative.engine.runtime.monitor import Runtime
 from declarative.engine.runtime.rotation import Policy
+from declarative.engine.runtime.runtime import Runtime
 from declarative.engine.runtime.sandbox import Process
 from declarative.errors import NotFound
 from declarative.record import replace
@@ -35,7 +35,7 @@ _DAEMON = """
 import pickle, sys, threading, time
 from pathlib import Path
 from declarative.engine.paths import Paths
-from declarative.engine.runtime.monitor import Runtime
+from declarative.engine.runtime.runtime import Runtime
 from declarative.engine.runtime.sandbox import Process
 
 folder, only, job = Path(sys.argv[1]), sys.argv[2], sys.argv[3]

@@ -33,7 +33,7 @@ from declarative.engine.images.store import ImageStore, open_store
 from declarative.engine.networks import networks as network_records
 from declarative.engine.networks.networks import Networks
 from declarative.engine.paths import Paths
-from declarative.engine.runtime.monitor import Runtime
+from declarative.engine.runtime.runtime import Runtime
 from declarative.engine.settings import Settings
 from declarative.errors import NotFound
 from declarative.oci import media
