@@ -121,7 +121,7 @@ class Shape(ABC):
 class Field:
     """One key of a mapping in a manifest. `name`, `type` and `doc` are shown by `explain` and editors; `example` must decode.
 
-    `default` says in words what holds where the key is absent. `attribute` is the target's name of it, where that differs.
+    `default` says in words what holds where the key is absent.
     `null`: the key may be written without a value, and means then what it means when absent.
     """
 
@@ -132,12 +132,11 @@ class Field:
     required: bool = False
     default: str = ""
     since: str = "1"
-    attribute: str = ""
     null: bool = False
 
 
 class Record(Shape):
-    """A mapping with known keys. `make` gets the decoded values by attribute name, the node and the reading."""
+    """A mapping with known keys. `make` gets the decoded values by key, the node and the reading."""
 
     __slots__ = ("_known", "fields", "hints", "make", "name", "required")
 
@@ -154,7 +153,7 @@ class Record(Shape):
         self.make = make if make is not None else _as_is
         self.hints = hints or {}
         self.required = tuple(entry.name for entry in fields if entry.required)
-        self._known = {entry.name: (entry.attribute or entry.name, _decoder(entry)) for entry in fields}
+        self._known = {entry.name: _decoder(entry) for entry in fields}
 
     def decode(self, node: Node, reading: Reading) -> Any:
         """Decode every key, complain about each unknown and each missing one, then make the value."""
@@ -164,13 +163,13 @@ class Record(Shape):
         values: dict[str, Any] = {}
         known = self._known
         for key, child in node.items.items():
-            entry = known.get(key)
-            if entry is None:
+            decode = known.get(key)
+            if decode is None:
                 self._unknown(key, node, reading)
                 continue
-            value = entry[1](child, reading)
+            value = decode(child, reading)
             if value is not BAD:
-                values[entry[0]] = value
+                values[key] = value
         for name in self.required:
             if name not in node.items:
                 reading.complain(node, f"lacks `{name}`", f"add {name}: {_brief(self.field(name))}")

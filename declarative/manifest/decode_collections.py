@@ -5,7 +5,6 @@ The rule that keeps it simple: which form a value has is told by its node's type
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 from declarative.manifest.decode import BAD, Schema, Shape
@@ -188,19 +187,16 @@ class ByShape(Shape):
 class Pairs(Shape):
     """Names and texts, as a mapping or as a list of `NAME=VALUE` (Compose: list_or_dict). `item` decodes a value.
 
-    A number or truth in it counts as the text that was written. `separator` divides a list's items.
+    A number or truth in it counts as the text that was written.
     """
 
-    __slots__ = ("_match", "item", "keys", "name", "says", "separator")
+    __slots__ = ("_match", "item", "keys", "name", "says")
 
-    def __init__(
-        self, item: Shape, name: str, *, keys: str = r"[^=\s\0][^=\0]*", says: str = "", separator: str = "="
-    ) -> None:
+    def __init__(self, item: Shape, name: str, *, keys: str = r"[^=\s\0][^=\0]*", says: str = "") -> None:
         self.item = item
         self.name = name
         self.keys = keys
         self.says = says or "a name has no = and does not begin with a blank"
-        self.separator = separator
         self._match: Match = lazy_match(keys, self)
 
     def decode(self, node: Node, reading: Reading) -> Any:
@@ -227,11 +223,11 @@ class Pairs(Shape):
         values: dict[str, Any] = {}
         for child in node.items:
             if type(child) is not Scalar or type(child.value) is not str:
-                reading.wrong(child, f"NAME{self.separator}VALUE")
+                reading.wrong(child, "NAME=VALUE")
                 continue
-            key, mark, value = child.value.partition(self.separator)
+            key, mark, value = child.value.partition("=")
             if not mark:
-                way = f"write {key}{self.separator}VALUE"
+                way = f"write {key}=VALUE"
                 if isinstance(self.item, ByShape):
                     way += f", or as a map {{{key}: {{secret: {{env: {key}}}}}}} to pass a variable on"
                 reading.complain(child, f"`{key}` has no value", way)
@@ -247,7 +243,7 @@ class Pairs(Shape):
         """Give an object, or an array of strings."""
         named = {"type": "object", "additionalProperties": self.item.schema()}
         named["propertyNames"] = {"pattern": f"^(?:{self.keys})$"}
-        return {"anyOf": [named, {"type": "array", "items": {"type": "string", "pattern": re.escape(self.separator)}}]}
+        return {"anyOf": [named, {"type": "array", "items": {"type": "string", "pattern": "="}}]}
 
     def words(self) -> str:
         """Its name."""

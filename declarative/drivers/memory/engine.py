@@ -89,12 +89,11 @@ class MemoryEngine:
         *,
         clock: Callable[[], float] = lambda: 0.0,
         registry: MemoryRegistry | None = None,
-        hook: Callable[[str], None] = lambda _: None,
         processors: int = 0,
     ) -> None:
         self.clock = clock
         self.registry = registry or MemoryRegistry()
-        self.hook = hook
+        self.hook: Callable[[str], None] = lambda _: None
         self.processors = processors
         self.programs: dict[str, Program] = {}
         self.images: dict[str, Picture] = {}

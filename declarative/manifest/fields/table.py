@@ -51,7 +51,7 @@ class Head:
 
 @record
 class Table:
-    """A kind: `make` turns its head and the decoded spec (attribute → value, absent keys absent) into a resource.
+    """A kind: `make` turns its head and the decoded spec (key → value, absent keys absent) into a resource.
 
     `spec_required` is false where a document without a spec has a meaning.
     """

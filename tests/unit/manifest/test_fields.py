@@ -60,7 +60,7 @@ def test_names_are_unique_within_a_table(kind: str) -> None:
 
 
 def test_every_field_of_a_container_is_in_the_table() -> None:
-    names = {field.attribute or field.name for field in TABLES["Container"].fields}
+    names = {field.name for field in TABLES["Container"].fields}
     assert set(defaults_of(ContainerSpec)) | {"image"} <= names
 
 
