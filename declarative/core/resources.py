@@ -21,6 +21,7 @@ Kind = Literal["Image", "TagScheme", "Container", "Job", "Network", "Volume"]
 KINDS: tuple[Kind, ...] = ("Image", "TagScheme", "Container", "Job", "Network", "Volume")
 Condition = Literal["started", "healthy", "completed"]
 PullPolicy = Literal["missing", "always", "never"]
+Scheme = Literal["semver", "calver", "literal"]
 
 
 class Places(Protocol):
@@ -135,7 +136,7 @@ class TagSchemeSpec:
     repository: str
     version: str = ""
     version_label: str = ""  # read the version from this label of the image
-    scheme: Literal["semver", "calver", "literal"] = "semver"
+    scheme: Scheme = "semver"
     levels: tuple[str, ...] = ("major", "minor", "patch", "latest")
     variant: str = ""
     prefix: str = ""

@@ -14,13 +14,28 @@ from declarative.errors import Invalid
 from declarative.record import record
 
 if TYPE_CHECKING:
-    from declarative.core.resources import TagSchemeSpec
+    from collections.abc import Callable
+
+    from declarative.core.resources import Scheme, TagSchemeSpec
     from declarative.core.tags.release import Release
 
-_READ = {"semver": semver.read, "calver": calver.read, "literal": literal.read}
-_DEFAULT = {"semver": semver.LEVELS, "calver": calver.LEVELS, "literal": literal.LEVELS}
-_LEVELS = {"semver": semver.LEVELS, "calver": calver.ALL_LEVELS, "literal": literal.LEVELS}
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")  # distribution-spec, "Pulling manifests": <reference> as a tag
+
+
+@record
+class _Policy:
+    """A scheme: how it reads a version, the levels it writes where none are chosen, and all that it knows."""
+
+    read: Callable[..., Release]
+    default: tuple[str, ...]
+    levels: tuple[str, ...]
+
+
+_SCHEMES: dict[Scheme, _Policy] = {
+    "semver": _Policy(read=semver.read, default=semver.LEVELS, levels=semver.LEVELS),
+    "calver": _Policy(read=calver.read, default=calver.LEVELS, levels=calver.ALL_LEVELS),
+    "literal": _Policy(read=literal.read, default=literal.LEVELS, levels=literal.LEVELS),
+}
 
 
 @record
@@ -47,7 +62,7 @@ class Rules:
     `variant` names a family of its own: it never moves the plain tags, nor they it.
     """
 
-    scheme: Literal["semver", "calver", "literal"] = "semver"
+    scheme: Scheme = "semver"
     levels: tuple[str, ...] = ()
     variant: str = ""
     prefix: str = ""
@@ -75,14 +90,14 @@ class Rules:
         if self.scheme == "literal":
             return literal.LEVELS
         for level in self.levels:
-            if level not in _LEVELS[self.scheme]:
-                remedy = f"choose from {', '.join(_LEVELS[self.scheme])}"
+            if level not in self.possible:
+                remedy = f"choose from {', '.join(self.possible)}"
                 raise Invalid(f"level {level!r}", f"is not a level of scheme {self.scheme}", remedy)
-        return self.levels or _DEFAULT[self.scheme]
+        return self.levels or _SCHEMES[self.scheme].default
 
     def read(self, version: str) -> Release:
         """Read the version that a manifest states. Raises Invalid if the scheme cannot, or its tag would be too long."""
-        release = _READ[self.scheme](version, self.wanted, replace_build=self.build == "replace")
+        release = _SCHEMES[self.scheme].read(version, self.wanted, replace_build=self.build == "replace")
         if not _TAG.fullmatch(self.write(release.full)):
             remedy = "a tag has at most 128 letters, digits, _, . and -"
             raise Invalid(
@@ -103,14 +118,14 @@ class Rules:
             return None
         body = tag.removesuffix(suffix).removeprefix(self.prefix)
         try:
-            return _READ[self.scheme](body, self.wanted, replace_build=False)
+            return _SCHEMES[self.scheme].read(body, self.wanted, replace_build=False)
         except Invalid:
             return None
 
     def floating(self, release: Release, level: str) -> str | None:
         """Name the tag that `release` competes for on `level`, in force or not; None if it competes for none there."""
         try:
-            read = _READ[self.scheme](release.full, (level,), replace_build=False)
+            read = _SCHEMES[self.scheme].read(release.full, (level,), replace_build=False)
         except Invalid:
             return None
         return next((self.write(name.body) for name in read.floats), None)
@@ -118,4 +133,4 @@ class Rules:
     @property
     def possible(self) -> tuple[str, ...]:
         """Every level that the scheme knows."""
-        return _LEVELS[self.scheme]
+        return _SCHEMES[self.scheme].levels

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
-from declarative.core.resources import TagScheme, TagSchemeSpec
+from declarative.core.resources import Scheme, TagScheme, TagSchemeSpec
 from declarative.errors import Invalid
 from declarative.manifest.decode import Field, Record
 from declarative.manifest.decode_collections import ListOf
@@ -117,7 +117,7 @@ TAG_SCHEME = Table(
             ),
             Field(
                 name="scheme",
-                type=Enum("semver", "calver", "literal"),
+                type=Enum(*get_args(Scheme)),
                 doc="How versions are read and ordered.",
                 example="semver",
                 default="semver",
