@@ -1,4 +1,4 @@
-"""Every scene's plan, whole, as a person reads it. `DECLARATIVE_GOLDEN=write` writes the files anew: look at the difference.
+"""Every scene's plan, whole, as a person reads it. `GOLDEN=write` writes the files anew: look at the difference.
 
 Ids of images stand there as ID: they are digests of what the tests happen to build.
 """
@@ -31,7 +31,7 @@ _SCENES = (*container_scenes.SCENES, *handover_scenes.SCENES, *object_scenes.SCE
 def test_the_plan_reads(scene: Scene, tmp_path: Path) -> None:
     text = _told(scene, tmp_path)
     golden = _CASES / f"{scene.name}.txt"
-    if os.environ.get("DECLARATIVE_GOLDEN") == "write":
+    if os.environ.get("GOLDEN") == "write":
         golden.write_text(text)
     assert text == golden.read_text()
     assert not any(secret in text for secret in SECRETS.values())
