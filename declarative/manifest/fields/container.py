@@ -36,7 +36,7 @@ from declarative.manifest.fields.container_blocks import (
     UPDATE,
 )
 from declarative.manifest.fields.image import PLATFORM
-from declarative.manifest.fields.table import Head, Table, labels_field
+from declarative.manifest.fields.table import Head, Table, add_labels, labels_field
 
 if TYPE_CHECKING:
     from declarative.manifest.decode import Reading
@@ -250,8 +250,7 @@ def container_spec(head: Head, values: dict[str, Any]) -> ContainerSpec:
         values["environment"] = {**read, **values.get("environment", {})}
     # To an engine 0 is "not stated", and it reports the size that it chose.
     values["shm_size"] = values.get("shm_size") or None
-    if head.labels:
-        values["labels"] = {**head.labels, **values.get("labels", {})}
+    add_labels(head, values)
     if "network_mode" not in values:
         # Every resource is found under its own name, as services are in Compose.
         networks = values.get("networks") or {DEFAULT_NETWORK: Attachment()}

@@ -8,24 +8,14 @@ from declarative.core.resources import Network, NetworkSpec
 from declarative.manifest.decode import Field, Record
 from declarative.manifest.decode_network import ADDRESS, subnet
 from declarative.manifest.decode_scalars import Boolean, Text
-from declarative.manifest.fields.table import TEXTS, Head, Table, labels_field
+from declarative.manifest.fields.external import EXTERNAL, check_external, name_field
+from declarative.manifest.fields.table import TEXTS, Head, Table, add_labels, labels_field
 
 if TYPE_CHECKING:
     from declarative.manifest.decode import Reading
     from declarative.manifest.yaml_nodes import Mapping
 
 _SUBNET = Text("a network in CIDR form", clean=subnet)
-ENGINE_NAME = Text("a name", pattern=r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
-
-
-def check_external(values: dict[str, Any], node: Mapping, reading: Reading) -> bool:
-    """Complain about fields beside `external: true`: what is not ours is used, not described."""
-    if not values.get("external"):
-        return True
-    others = [name for name in node.items if name not in {"external", "name"}]
-    for name in others:
-        reading.complain(node.keys[name], "has no effect on what is external", "remove it, or external")
-    return not others
 
 
 def _check(values: dict[str, Any], node: Mapping, reading: Reading) -> Any:
@@ -47,8 +37,8 @@ def _check(values: dict[str, Any], node: Mapping, reading: Reading) -> Any:
 
 
 def _make(head: Head, values: dict[str, Any]) -> Network:
-    if head.labels and not values.get("external"):
-        values["labels"] = {**head.labels, **values.get("labels", {})}
+    if not values.get("external"):
+        add_labels(head, values)
     return Network(name=head.name, spec=NetworkSpec(**values), places=head.tree)
 
 
@@ -70,20 +60,8 @@ NETWORK = Table(
                 name="options", type=TEXTS, doc="The driver's options.", example={"com.docker.network.driver.mtu": 1400}
             ),
             labels_field("network"),
-            Field(
-                name="external",
-                type=Boolean(),
-                doc="It exists already and is never changed or removed.",
-                example=False,
-                default="false",
-            ),
-            Field(
-                name="name",
-                type=ENGINE_NAME,
-                doc="The engine's name.",
-                example="edge",
-                default="STACK_NAME; NAME if external",
-            ),
+            EXTERNAL,
+            name_field("edge"),
         ),
         _check,
         {

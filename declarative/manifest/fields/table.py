@@ -73,3 +73,9 @@ def labels_field(of: str) -> Field:
     return Field(
         name="labels", type=LABELS, doc=f"Labels put on the {of}, in the engine.", example={"com.example.team": "shop"}
     )
+
+
+def add_labels(head: Head, values: dict[str, Any]) -> None:
+    """Put the head's labels below those of the spec."""
+    if head.labels:
+        values["labels"] = {**head.labels, **values.get("labels", {})}

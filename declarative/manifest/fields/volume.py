@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from declarative.core.resources import Volume, VolumeSpec
 from declarative.manifest.decode import Field, Record
-from declarative.manifest.decode_scalars import Boolean, Text
-from declarative.manifest.fields.network import ENGINE_NAME, check_external
-from declarative.manifest.fields.table import TEXTS, Head, Table, labels_field
+from declarative.manifest.decode_scalars import Text
+from declarative.manifest.fields.external import EXTERNAL, check_external, name_field
+from declarative.manifest.fields.table import TEXTS, Head, Table, add_labels, labels_field
 
 if TYPE_CHECKING:
     from declarative.manifest.decode import Reading
@@ -21,8 +21,8 @@ def _check(values: dict[str, Any], node: Mapping, reading: Reading) -> Any:
 
 
 def _make(head: Head, values: dict[str, Any]) -> Volume:
-    if head.labels and not values.get("external"):
-        values["labels"] = {**head.labels, **values.get("labels", {})}
+    if not values.get("external"):
+        add_labels(head, values)
     return Volume(name=head.name, spec=VolumeSpec(**values), places=head.tree)
 
 
@@ -40,20 +40,8 @@ VOLUME = Table(
                 example={"type": "tmpfs", "device": "tmpfs"},
             ),
             labels_field("volume"),
-            Field(
-                name="external",
-                type=Boolean(),
-                doc="It exists already and is never changed or removed.",
-                example=False,
-                default="false",
-            ),
-            Field(
-                name="name",
-                type=ENGINE_NAME,
-                doc="The engine's name.",
-                example="shop-data",
-                default="STACK_NAME; NAME if external",
-            ),
+            EXTERNAL,
+            name_field("shop-data"),
         ),
         _check,
         {"driver_opts": "did you mean `options`?"},
