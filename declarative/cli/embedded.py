@@ -91,7 +91,7 @@ def answers(path: Path) -> bool:
 
 
 def running(where: Places) -> Running | None:
-    """Give who serves a data root; None for nobody."""
+    """Give who serves a data root; None for nobody. Denied."""
     try:
         fd = os.open(where.lock, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

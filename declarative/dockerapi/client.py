@@ -173,7 +173,7 @@ class EngineClient:
         return self._document(self.request(method, path, query, body=body, headers=headers))
 
     def hijack(self, path: str, query: Query | None = None, body: Json = None, *, framed: bool = True) -> Duplex:
-        """POST and take the connection over as a bare stream; `framed` unless there is a terminal."""
+        """POST and take the connection over as a bare stream; `framed` unless there is a terminal. Unavailable."""
         headers = {"Connection": "Upgrade", "Upgrade": "tcp", **_typed(body, None)}
         response = self.request("POST", path, query, body=_dumped(body), headers=headers)
         if response.head.status != 101 and response.head.framing != "close":

@@ -173,7 +173,7 @@ class Response:
             self._end(reusable=False)
 
     def read(self) -> bytes:
-        """Read the whole body, at most MAX_DOCUMENT bytes."""
+        """Read the whole body, at most MAX_DOCUMENT bytes. Unavailable where there are more."""
         parts: list[bytes] = []
         size = 0
         for piece in self.pieces():

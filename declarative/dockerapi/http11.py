@@ -79,7 +79,7 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 
 def parse_head(raw: bytes, method: str) -> Head:
-    """Read a head (without its blank line) that answers a request with `method`."""
+    """Read a head (without its blank line) that answers a request with `method`. Garbage where it is none."""
     if not _HEAD.fullmatch(raw):
         raise Garbage(f"not an HTTP/1.1 response: {raw[:60]!r}")
     first, *lines = raw.decode("latin-1").split("\r\n")

@@ -160,7 +160,7 @@ class Volumes:
         return volume
 
     def remove(self, name: str, *, force: bool = False) -> None:
-        """Remove a volume and its data. Conflict while containers refer to it; NotFound unless `force`."""
+        """Remove a volume and its data. Conflict while containers refer to it; NotFound unless `force`. Failed."""
         with self._lock:
             try:
                 volume = self.get(name)

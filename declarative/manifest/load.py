@@ -92,7 +92,7 @@ def load_stack(files: Iterable[str], options: LoadOptions, named: Callable[[str]
 
 
 def resolve_documents(rendered: Rendered, options: LoadOptions, before: Iterable[Problem] = ()) -> Loaded:
-    """Decode and resolve documents that are rendered already (from files, or from the history)."""
+    """Decode and resolve documents that are rendered already (from files, or from the history). Raises InvalidManifest, Usage."""
     found: list[Problem] = []
     if options.stack and re.fullmatch(STACK_NAME, options.stack) is None:
         raise Usage("--stack", f"`{options.stack[:60]}` is not a stack's name", STACK_NAME_SAYS)

@@ -110,7 +110,7 @@ class RegistryClient:
         return Node.parse(self._retry.call(ask), question.subject)
 
     def tags(self, repository: str) -> tuple[str, ...]:
-        """Return all tags, in the registry's order; none for a repository that the registry does not know."""
+        """Return all tags, in the registry's order; none for a repository that the registry does not know. Unavailable."""
         found: dict[str, None] = {}
         target = f"{_path(repository)}/tags/list?n={_TAGS_PER_PAGE}"
         for _ in range(_PAGES_MAX):

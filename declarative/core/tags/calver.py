@@ -26,7 +26,7 @@ _FINAL = (3, 0, "")
 
 
 def read(text: str, levels: tuple[str, ...], *, replace_build: bool) -> Release:  # noqa: ARG001 - the policies' common shape
-    """Read YYYY.MM.DD, YYYY.MM.MICRO, YY.MM.MICRO, with an optional modifier (`-rc1`) that makes it a prerelease."""
+    """Read YYYY.MM.DD, YYYY.MM.MICRO or YY.MM.MICRO; a modifier (`-rc1`) makes it a prerelease. Raises Invalid if it is none."""
     found = _GRAMMAR.fullmatch(text) if len(text) <= LONGEST else None
     if found is None:
         raise Invalid(f"version {shown(text)!r}", "is not a calendar version", "write YYYY.MM.DD or YYYY.MM.MICRO")

@@ -102,7 +102,7 @@ def tags_of(rules: Rules, version: str) -> tuple[str, ...]:
 
 
 def releases_of(rules: Rules, version: str) -> tuple[Release, ...]:
-    """Read the version of a manifest. A literal one may list several tags, split by commas or blanks."""
+    """Read the version of a manifest. A literal one may list several tags, split by commas or blanks. Invalid."""
     texts = version.replace(",", " ").split() if rules.scheme == "literal" else [version]
     if not texts:
         raise Invalid("version", "is empty", "state a version")

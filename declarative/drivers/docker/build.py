@@ -57,7 +57,7 @@ class Transcript:
 
 
 def build_labels(client: EngineClient, action: BuildImage, auth: AuthHeader, report: Report) -> dict[str, str]:
-    """Resolve the bases, pulling those that are missing, and write all labels of the image to be built."""
+    """Resolve the bases, pulling those that are missing (NotFound), and write all labels of the image to be built."""
     source = action.source
     parts = dict(source.parts)
     for base in source.bases:

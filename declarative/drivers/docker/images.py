@@ -69,7 +69,7 @@ def pull(client: EngineClient, action: PullImage, auth: AuthHeader, report: Repo
 
 
 def push(client: EngineClient, action: PushImage, auth: AuthHeader, report: Report) -> None:
-    """Push one reference, content and tag."""
+    """Push one reference, content and tag. NotFound where it is not there."""
     reference = Reference.parse(action.reference).addressed()
     layers = Layers(report)
     headers = {"X-Registry-Auth": auth(reference.domain)}

@@ -25,7 +25,7 @@ _PATIENCE = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 0.0)  # seconds between tries; 
 
 
 def create_network(client: EngineClient, action: CreateNetwork, salt: Callable[[], str]) -> None:
-    """Create a network. Names of networks are not unique to the engine, so we look first."""
+    """Create a network. Names of networks are not unique to the engine, so we look first. Conflict."""
     there = _network(client, action.name)
     if there is None:
         body = {**_network_body(action.spec), "Name": action.name, "CheckDuplicate": True}
@@ -89,7 +89,7 @@ def _miscounted(name: str, error: DeclarativeError) -> DeclarativeError:
 
 
 def create_volume(client: EngineClient, action: CreateVolume, salt: Callable[[], str]) -> None:
-    """Create a volume. The engine answers with the one that is there, if there is one: its labels tell whose it is."""
+    """Create a volume. The engine answers with the one that is there, if there is one: its labels tell whose it is. Conflict."""
     labels = {**action.spec.labels, **owned_labels(action.owner, action.applied, salt())}
     body = {"Name": action.name, "Driver": action.spec.driver or "local", "Labels": labels}
     if action.spec.options:

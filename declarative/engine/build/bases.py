@@ -83,7 +83,7 @@ class Bases:
 
 
 def stage_platform(text: str, request: BuildRequest, span: Span) -> Platform | None:
-    """Give the platform that a stage asks for; None where nobody asks."""
+    """Give the platform that a stage asks for; None where nobody asks. Invalid."""
     if not text:
         return request.platform
     try:

@@ -130,7 +130,7 @@ class Builder:
         return Ready(request=request, site=site, recipe=recipe, declared=_declared(source), warnings=warnings)
 
     def run(self, ready: Ready, sink: Callable[[Message], None]) -> Digest:
-        """Build what was prepared, and give it its names."""
+        """Build what was prepared, and give it its names. Failed where a step fails, or there is none."""
         site, request = ready.site, ready.request
         if ready.warnings:
             Voice(sink, 0).err(_gap_warning(ready.warnings).encode())

@@ -117,7 +117,7 @@ def command_words(draft: Draft, command: c.Command) -> tuple[str, ...]:
 
 
 def working_directory(before: str, path: str, span: Span) -> str:
-    """Give the absolute directory that WORKDIR means."""
+    """Give the absolute directory that WORKDIR means. Invalid."""
     if not path:
         raise Invalid("", "cannot normalize nothing", "write a path after WORKDIR", str(span))
     found = posixpath.normpath(posixpath.join(before or "/", path))

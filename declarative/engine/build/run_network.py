@@ -40,7 +40,7 @@ class RunNetwork:
         self._address = ""
 
     def mode(self, step: c.Run) -> str:
-        """Give what a RUN asks for: none, host, container:NAME, or the name of a network."""
+        """Give what a RUN asks for: none, host, container:NAME, or the name of a network. Invalid for anything else."""
         asked = self._site.request.network
         asked = BRIDGE if asked in ("", "default") else asked
         if step.network in ("", "default"):

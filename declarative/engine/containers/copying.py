@@ -61,7 +61,7 @@ class PathStat:
 def opened_root(parts: Parts, container: Container) -> Iterator[tuple[int, IdMaps]]:
     """Give the container's root as its processes see it, as an open folder; mounted for as long as it is used, if need be.
 
-    And the maps that it is seen through: of a container that runs in a user namespace; else there are none.
+    And the maps that it is seen through: of a container that runs in a user namespace; else none. NotFound where it is gone.
     """
     with container.lock:
         if container.removed:
@@ -282,7 +282,7 @@ def write_archive(
     keep_kinds: bool = False,
     as_user: bool = False,
 ) -> None:
-    """Unpack an archive into a folder of the container.
+    """Unpack an archive into a folder of the container. Denied where that is read-only or not its own; NotFound, Failed, Invalid.
 
     `keep_kinds`: no folder takes a file's place, nor the other way round. `as_user`: everything becomes the container user's.
     """

@@ -173,7 +173,7 @@ def _seccomp(security: SecurityOptions, *, privileged: bool) -> Seccomp | Mappin
 
 
 def resources_of(host: HostConfig) -> Resources:
-    """Give the limits."""
+    """Give the limits. Invalid."""
     if host.memory < 0:
         raise Invalid("", "Minimum memory limit allowed is 6MB")
     return Resources(

@@ -46,7 +46,7 @@ def start(parts: Parts, container: Container, name: str) -> bool:
 
 
 def begin(parts: Parts, container: Container) -> None:
-    """Start a container that does not run; the caller holds its lock."""
+    """Start a container that does not run; the caller holds its lock. Failed."""
     if not container.config.cmd and not container.config.entrypoint:
         raise Failed("", "No command specified")
     try:

@@ -158,7 +158,7 @@ def _descendants(parts: Parts, name: str) -> frozenset[str]:
 
 
 def changes_of(parts: Parts, container: Container) -> list[Json] | None:
-    """Give `GET /containers/NAME/changes`; null for none, as Docker does."""
+    """Give `GET /containers/NAME/changes`; null for none, as Docker does. Failed."""
     try:
         found = changes.changes(parts.folder(container) / UPPER, mounting.image_layers(parts, container))
     except OSError as error:

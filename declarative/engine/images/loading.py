@@ -100,7 +100,7 @@ class _Loading:
         return chain_ids(parse_config(self._config(found), f"{_SUBJECT}: {found.config}").diff_ids)
 
     def load(self, found: _Found) -> Image:
-        """Bring one image into the store."""
+        """Bring one image into the store. Invalid."""
         raw = self._config(found)
         diff_ids = parse_config(raw).diff_ids
         if len(found.layers) != len(diff_ids):

@@ -71,7 +71,7 @@ class Gauge:
         self._check()
 
     def entry(self, entry: Entry) -> None:
-        """Count an entry."""
+        """Count an entry. Invalid where there are too many."""
         self._entries += 1
         self._files += files_size(entry)
         if self._entries > self._limits.entries:

@@ -41,7 +41,7 @@ def real_size(records: dict[bytes, bytes], subject: str) -> int:
 
 
 def pax_map(records: Records, subject: str) -> Extents:
-    """Give the map of formats 0.0 (one record for each number) and 0.1 (all in one record)."""
+    """Give the map of formats 0.0 (one record for each number) and 0.1 (all in one record). Invalid."""
     joined = dict(records).get(b"GNU.sparse.map")
     if joined is not None:
         numbers = [_decimal(part, subject) for part in joined.split(b",")] if joined else []
@@ -55,7 +55,7 @@ def pax_map(records: Records, subject: str) -> Extents:
 
 
 def read_map(source: Source, stored: int) -> tuple[Extents, int]:
-    """Read the map of format 1.0 from the head of the file's bytes; give it, and how many bytes it took."""
+    """Read the map of format 1.0 from the head of the file's bytes; give it, and how many bytes it took. Invalid."""
     lines: list[bytes] = []
     rest = b""
     used = 0
@@ -73,7 +73,7 @@ def read_map(source: Source, stored: int) -> tuple[Extents, int]:
 
 
 def old_gnu_extents(block: bytes, source: Source, number: Callable[[bytes, Source], int]) -> tuple[Extents, int]:
-    """Read the map of a header of type S and the blocks that continue it; give it with the real size in bytes."""
+    """Read the map of a header of type S and the blocks that continue it; give it with the real size in bytes. Invalid."""
     numbers: list[int] = []
     size = number(block[483:495], source)
     table, more = block[386:482], block[482]
@@ -90,7 +90,7 @@ def old_gnu_extents(block: bytes, source: Source, number: Callable[[bytes, Sourc
 
 
 def checked_extents(entry: Entry, subject: str) -> None:
-    """Refuse a map that goes back, overlaps, leaves the file, or does not fit the stored bytes."""
+    """Refuse a map that goes back, overlaps, leaves the file, or does not fit the stored bytes. Invalid."""
     end = total = 0
     for offset, length in entry.extents or ():
         if offset < end or length < 0:
