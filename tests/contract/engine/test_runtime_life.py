@@ -120,6 +120,8 @@ def test_deleting_a_paused_container(box: Machine) -> None:
     name = box.start(box.sandbox("sleep", "1000"))
     box.runtime.pause(name)
     box.drop(name)
+    assert box.exits[0].code == 137
+    assert box.runtime.state(name).status == "absent"
 
 
 def test_deleting_a_created_container(box: Machine) -> None:

@@ -115,6 +115,7 @@ def test_unmounting_does_not_wait_and_may_be_repeated(folder: Path) -> None:
     rootfs.mount_tmpfs(merged, size=1 << 20)
     with (merged / "open").open("w") as file:
         rootfs.unmount(merged)
+        assert not rootfs.is_mounted(merged)
         file.write("still works")
     rootfs.unmount(merged)
     rootfs.unmount(folder / "not/there")

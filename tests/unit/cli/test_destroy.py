@@ -48,4 +48,7 @@ def test_where_nobody_can_answer_it_is_wrong_usage(tmp_path: Path) -> None:
 
 
 def test_nothing_to_remove_is_nothing_to_ask(tmp_path: Path) -> None:
-    _ask(Plan(stack="shop"), person(tmp_path, ""))
+    context = person(tmp_path, "")
+    _ask(Plan(stack="shop"), context)
+
+    assert context.err.stream.getvalue() == ""  # type: ignore[attr-defined]
