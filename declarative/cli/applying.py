@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
+    from declarative.apply.events import Event
     from declarative.apply.report import Report
     from declarative.apply.run import ApplyOptions
     from declarative.cli.context import Context
     from declarative.cli.options import Args
+    from declarative.cli.progress import Lines
     from declarative.core.plan import Plan, Policy
     from declarative.core.resources import Desired
     from declarative.drivers.docker import DockerDriver
@@ -64,24 +66,37 @@ class _Shower:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._screen = context.err if context.json else context.out
-        self._inner: object = None
+        self._inner: Lines | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
         if self._inner is not None:
-            self._inner.__exit__(*exc)  # type: ignore[attr-defined]
+            self._inner.__exit__(*exc)
 
-    def __call__(self, event: object) -> None:
+    def __call__(self, event: Event) -> None:
         from declarative.apply.events import Planned
-        from declarative.cli.progress import listener
 
         if self._inner is None:
             if isinstance(event, Planned) and self._screen.tty and not self._context.json:
                 _show(event.plan, self._context)
-            self._inner = listener(self._context, self._screen).__enter__()
-        self._inner(event)  # type: ignore[operator]
+            self._inner = self._lines().__enter__()
+        self._inner(event)
+
+    def _lines(self) -> Lines:
+        context, screen = self._context, self._screen
+        if screen.tty and context.log_format == "text" and not context.verbose:
+            from declarative.cli.live import Live
+
+            return Live(screen)
+        if context.log_format == "json":
+            from declarative.cli.log_lines import LogLines
+
+            return LogLines(context.err)
+        from declarative.cli.progress import Lines
+
+        return Lines(screen, verbose=bool(context.verbose))
 
 
 def _show(plan: Plan, context: Context) -> None:

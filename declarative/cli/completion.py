@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from declarative.record import record
+from declarative.cli.completion_scripts import Option, Value, VerbWords, bash, fish, zsh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from declarative.cli.context import Context
     from declarative.cli.options import Args, Parser
 
-SHELLS = ("bash", "zsh", "fish")
+SCRIPTS = {"bash": bash, "zsh": zsh, "fish": fish}
 HELP = (
     "Print the completion script of a shell.\n\n"
     "  bash   source <(declarative completion bash)      in ~/.bashrc\n"
@@ -37,50 +37,14 @@ _NAMES = {
 _ENGINES = ("auto", "docker", "embedded")
 
 
-@record
-class Value:
-    """What may be completed: fixed `words`, names to `ask` for, or `files`; nothing of these: whatever a person writes."""
-
-    words: tuple[str, ...] = ()
-    ask: str = ""
-    files: bool = False
-
-
-@record
-class Option:
-    """One option. `value` None: it takes none."""
-
-    flags: tuple[str, ...]
-    text: str
-    value: Value | None
-    repeats: bool
-
-
-@record
-class VerbWords:
-    """One verb with its options, and what stands behind it."""
-
-    name: str
-    text: str
-    options: tuple[Option, ...]
-    operand: Value
-
-
 def add_arguments(parser: Parser) -> None:
     """Add the options."""
-    parser.add_argument("shell", choices=SHELLS, help="which shell")
+    parser.add_argument("shell", choices=tuple(SCRIPTS), help="which shell")
 
 
 def run(args: Args, context: Context) -> int:
     """Print the script."""
-    from declarative.cli import completion_scripts
-
-    write = {
-        "bash": completion_scripts.bash,
-        "zsh": completion_scripts.zsh,
-        "fish": completion_scripts.fish,
-    }[args.shell]
-    context.out.write(write(verbs()))
+    context.out.write(SCRIPTS[args.shell](verbs()))
     return 0
 
 

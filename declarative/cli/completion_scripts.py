@@ -7,12 +7,39 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from declarative.cli.completion import Value
+from declarative.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from declarative.cli.completion import Option, VerbWords
+
+@record
+class Value:
+    """What may be completed: fixed `words`, names to `ask` for, or `files`; nothing of these: whatever a person writes."""
+
+    words: tuple[str, ...] = ()
+    ask: str = ""
+    files: bool = False
+
+
+@record
+class Option:
+    """One option. `value` None: it takes none."""
+
+    flags: tuple[str, ...]
+    text: str
+    value: Value | None
+    repeats: bool
+
+
+@record
+class VerbWords:
+    """One verb with its options, and what stands behind it."""
+
+    name: str
+    text: str
+    options: tuple[Option, ...]
+    operand: Value
 
 
 # ---- bash --------------------------------------------------------------------------------------------------------

@@ -12,18 +12,15 @@ from typing import TYPE_CHECKING, Self
 from declarative.apply.events import (
     Note,
     Outcome,
-    Planned,
     Retrying,
     StepEnded,
     StepProgress,
-    StepStarted,
     StepWaits,
     Stopping,
 )
 
 if TYPE_CHECKING:
     from declarative.apply.events import Event
-    from declarative.cli.context import Context
     from declarative.cli.screen import Screen
 
 _MARKS = {"done": ("✓", "green"), "failed": ("✗", "red"), "skipped": ("-", "dim"), "interrupted": ("✗", "yellow")}
@@ -81,19 +78,3 @@ class Lines:
                 return f"  {step.label}: {text}"
             case _:
                 return ""
-
-
-def listener(context: Context, screen: Screen) -> Lines:
-    """Give what shows an apply on this screen."""
-    if screen.tty and context.log_format == "text" and not context.verbose:
-        from declarative.cli.live import Live
-
-        return Live(screen)
-    if context.log_format == "json":
-        from declarative.cli.log_lines import LogLines
-
-        return LogLines(context.err)
-    return Lines(screen, verbose=bool(context.verbose))
-
-
-__all__ = ["Lines", "Planned", "StepStarted", "ended_line", "listener"]

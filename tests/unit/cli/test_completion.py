@@ -95,7 +95,7 @@ def test_an_unfinished_line_is_understood() -> None:
     assert taken([]).files == []
 
 
-@pytest.mark.parametrize("shell", completion.SHELLS)
+@pytest.mark.parametrize("shell", completion.SCRIPTS)
 def test_every_script_knows_every_verb_and_option(shell: str, console: Console) -> None:
     script = console("completion", shell).out
     found = completion.verbs()
