@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from declarative.core.plan import Policy
 from declarative.core.planner.containers import ContainerPlanner
 from declarative.core.planner.draft import Draft
-from declarative.core.planner.handover import Holders, order_handovers
+from declarative.core.planner.handover import order_handovers
+from declarative.core.planner.holders import Holders
 from declarative.core.planner.images import ImagePlanner
 from declarative.core.planner.jobs import plan_jobs
 from declarative.core.planner.prune import check_budget, plan_prune

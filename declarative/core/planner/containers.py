@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from declarative.core.actions import CreateContainer, RemoveContainer, RenameContainer, RestartContainer, StartContainer
 from declarative.core.plan import Await, Rollout, Step
-from declarative.core.planner.handover import freed, meet
+from declarative.core.planner.holders import freed, meet
 from declarative.core.planner.inplace import networks_of, update_actions
 from declarative.core.planner.names import leaves, shared
 from declarative.core.planner.verdicts import NEEDS, Judge, broken, owner_of

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from declarative.core.plan import Finding, Plan, Step
-from declarative.core.planner.handover import Holders, freed
+from declarative.core.planner.holders import Holders, freed
 from declarative.core.planner.refusal import Refused
 from declarative.errors import DeclarativeError, Invalid
 from declarative.record import field, record, replace

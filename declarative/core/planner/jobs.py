@@ -13,7 +13,7 @@ from declarative.core.actions import CreateContainer, RemoveContainer, StartCont
 from declarative.core.defaults import effective, last_applied, observed
 from declarative.core.diff import combined, differences
 from declarative.core.plan import Await, Change, Step
-from declarative.core.planner.handover import freed
+from declarative.core.planner.holders import freed
 from declarative.core.planner.names import bind, leaves, shared
 from declarative.core.state import Owner
 from declarative.errors import Conflict

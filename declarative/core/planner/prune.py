@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from declarative.core.actions import RemoveContainer, RemoveNetwork, RemoveVolume, RenameContainer, UntagImage
 from declarative.core.plan import Change, Step
-from declarative.core.planner.handover import freed
+from declarative.core.planner.holders import freed
 from declarative.core.planner.verdicts import NEEDS
 from declarative.core.state import LABEL_NAME, LABEL_STACK, SUFFIX_NEW, SUFFIX_OLD
 from declarative.errors import Conflict
