@@ -20,6 +20,7 @@ from declarative.apply.moves import Ask, Do, Wait
 from declarative.apply.trouble import reworded
 from declarative.core.actions import CreateContainer, RemoveContainer, RenameContainer, StartContainer, StopContainer
 from declarative.core.plan import Await
+from declarative.core.state import LIVING
 from declarative.errors import DeclarativeError
 from declarative.record import record
 
@@ -97,7 +98,7 @@ class Replacement:
             if name in seen and not self._is_ours(seen[name]):
                 raise self.rollout.refused(f"container {self.name}", name)
         there = seen.get(self.name)
-        runs = there is not None and there.state in ("running", "paused", "restarting")
+        runs = there is not None and there.state in LIVING
         adopted = there is not None and not self._is_ours(there)
         if self.rollout.old not in seen:
             return runs, adopted

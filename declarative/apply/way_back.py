@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from declarative.core.actions import ConnectNetwork, StartContainer
-from declarative.core.state import SUFFIX_OLD
+from declarative.core.state import LIVING, SUFFIX_OLD
 from declarative.errors import DeclarativeError
 from declarative.record import replace
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from declarative.drivers.port import Observed
 
     Look = Callable[[Sequence[str]], Mapping[str, Observed]]
-
-_LIVING = ("running", "paused", "restarting")
 
 
 def to_take_back(step: Step, outcomes: Mapping[int, Outcome]) -> tuple[Undo, ...]:
@@ -42,7 +40,7 @@ def take_back(undo: Undo, outcomes: Mapping[int, Outcome], *, look: Look, do: Ca
     try:
         seen = look((*names, old, *(step.name for step in takers.values())))
         for at, step in takers.items():
-            if step.name in seen and seen[step.name].state in _LIVING:
+            if step.name in seen and seen[step.name].state in LIVING:
                 went = f"{undo.takers[at]} went to {step.label}"
                 return f"Container/{container} {lacking}: {went}; apply again, or `declarative rollout undo`"
         if old in seen and any(outcome.state != "skipped" for outcome in own):

@@ -39,6 +39,8 @@ SUFFIX_OLD = ".old"
 SUFFIX_MAKING = ".making"
 
 RunState = Literal["created", "running", "paused", "restarting", "removing", "exited", "dead"]
+LIVING: tuple[RunState, ...] = ("running", "paused", "restarting")
+"""In which a container holds its ports and addresses."""
 Health = Literal["", "starting", "healthy", "unhealthy"]
 Canonical = Mapping[str, Any]  # path ("spec.environment.A") → JSON value, Secret or Sealed
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from declarative.core.state import LIVING
 from declarative.record import field, record
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from declarative.core.state import Actual
 
 _EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
-_LIVING = ("running", "paused", "restarting")
 
 
 def meet(one: str, other: str) -> bool:
@@ -42,7 +42,7 @@ class Holders:
         """Look at all containers that run. By name: engines list in any order."""
         found = cls()
         for name, state in sorted(actual.containers.items()):
-            if state.state not in _LIVING:
+            if state.state not in LIVING:
                 continue
             for port in state.spec.ports:
                 if port.published:

@@ -9,7 +9,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from declarative.core.state import LABEL_KIND, LABEL_MADE, LABEL_STACK, SUFFIX_MAKING, Actual, EngineInfo, Stranger
+from declarative.core.state import (
+    LABEL_KIND,
+    LABEL_MADE,
+    LABEL_STACK,
+    LIVING,
+    SUFFIX_MAKING,
+    Actual,
+    EngineInfo,
+    Stranger,
+)
 from declarative.dockerapi.wire import quote_name
 from declarative.drivers.docker.ahead import Ahead, is_owned, name_of
 from declarative.drivers.docker.container_read import read_container
@@ -141,7 +150,7 @@ def _stranger(item: Json, name: str, labels: Mapping[str, str]) -> Stranger:
     }
     return Stranger(
         name=name,
-        running=item.get("State") in {"running", "paused", "restarting"},
+        running=item.get("State") in LIVING,
         ports=tuple(sorted(ports)),
         stack=labels.get(LABEL_STACK, "") if labels.get(LABEL_KIND) in CONTAINER_KINDS else "",
     )

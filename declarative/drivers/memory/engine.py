@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from declarative.core.resources import NetworkSpec, VolumeSpec
-from declarative.core.state import ImageConfig, Owner
+from declarative.core.state import LIVING, ImageConfig, Owner
 from declarative.drivers.memory.life import Program, Run, finished, look, usual_program
 from declarative.drivers.memory.merge import limits, merged
 from declarative.drivers.memory.registry import MemoryRegistry
@@ -198,7 +198,7 @@ class MemoryEngine:
 
     def living(self, box: Box) -> bool:
         """Whether it holds its ports."""
-        return self.state(box)[0] in {"running", "paused", "restarting"}
+        return self.state(box)[0] in LIVING
 
     def start(self, name: str) -> None:
         """Start; Conflict where a port is taken, NotFound where a network is gone."""
