@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from declarative.engine.runtime import kernel
 from declarative.engine.runtime.idmaps import mapped, root_of
-from declarative.errors import Failed, Unsupported
+from declarative.errors import DeclarativeError, Failed, Unsupported
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -71,15 +71,7 @@ def mount_overlay(
         else:
             _mount(below, upper, work, target, volatile=volatile)
     except OSError as error:
-        if error.errno == errno.EINVAL and uid_maps:
-            raise Unsupported(
-                "user namespace",
-                f"kernel {os.uname().release} mounts no overlay over mapped ids",
-                "use kernel 5.19 or later, or no user namespaces",
-            ) from error
-        if error.errno == errno.ENODEV:
-            raise Unsupported("overlay", "the kernel has no overlayfs", "load it: modprobe overlay") from error
-        raise Failed("overlay", f"cannot mount at {target}: {error.strerror} ({error.filename})") from error
+        raise _refused(error, target, over_mapped=bool(uid_maps)) from error
     finally:
         if spare is not None:
             with contextlib.suppress(OSError):
@@ -141,6 +133,16 @@ def act_as(owner: tuple[int, int], act: Callable[[], None]) -> None:
     thread.join()
     if problem:
         raise problem[0]
+
+
+def _refused(error: OSError, target: Path, *, over_mapped: bool) -> DeclarativeError:
+    """Say why the kernel mounts no overlay."""
+    if error.errno == errno.EINVAL and over_mapped:
+        problem = f"kernel {os.uname().release} mounts no overlay over mapped ids"
+        return Unsupported("user namespace", problem, "use kernel 5.19 or later, or no user namespaces")
+    if error.errno == errno.ENODEV:
+        return Unsupported("overlay", "the kernel has no overlayfs", "load it: modprobe overlay")
+    return Failed("overlay", f"cannot mount at {target}: {error.strerror} ({error.filename})")
 
 
 def _unescape(point: bytes) -> bytes:
