@@ -1,4 +1,4 @@
-"""Sockets of the tests' own: an HTTP exchange over any of them, into other network namespaces, and from one to another.
+"""Sockets of the tests' own: servers for the length of a block, HTTP over any socket, into network namespaces and between them.
 
 The rule that keeps it simple: a socket belongs to the namespace it was made in, whoever uses it; so only the making is done
 in a thread that has entered, and everything after that is ordinary.
@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import http.server
 import os
 import socket
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tests import sandbox
@@ -18,6 +20,7 @@ from tests import sandbox
 if TYPE_CHECKING:
     import socketserver
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 _CHUNK = 65536
 
@@ -32,6 +35,19 @@ def serving(server: socketserver.BaseServer) -> Iterator[None]:
     finally:
         server.shutdown()
         thread.join()
+
+
+@contextlib.contextmanager
+def serving_folder(folder: Path) -> Iterator[str]:
+    """Serve a folder's files until the block ends; give its address."""
+    handler = partial(_Quiet, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, serving(server):
+        yield f"http://127.0.0.1:{server.server_port}"
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
 
 
 def connect_unix(path: str, *, seconds: float = 120) -> socket.socket:

@@ -8,12 +8,10 @@ from __future__ import annotations
 import bz2
 import gzip
 import hashlib
-import http.server
 import lzma
 import subprocess
 import threading
 import time
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -24,7 +22,7 @@ from declarative.errors import DeclarativeError, Failed, Interrupted, Invalid
 from declarative.oci.platform import Platform
 from declarative.oci.reference import Reference
 from tests.contract.engine.build.builders import Said, Shop, archive
-from tests.sockets import serving
+from tests.sockets import serving_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,14 +47,8 @@ def web(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """Serve a folder; give its address and the folder."""
     root = tmp_path / "web"
     root.mkdir()
-    handler = partial(_Handler, directory=str(root))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, serving(server):
-        yield f"http://127.0.0.1:{server.server_port}", root
-
-
-class _Handler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
+    with serving_folder(root) as address:
+        yield address, root
 
 
 def test_add_fetches_a_url_and_unpacks_it_on_request_alone(made: Shop, web: tuple[str, Path]) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
 import subprocess
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,7 +17,7 @@ from declarative.engine.build.remote import take_remote
 from declarative.engine.build.solver import Stop
 from declarative.errors import Failed, Interrupted, Invalid, NotFound, Unavailable
 from declarative.registry.proxies import Proxies
-from tests.sockets import serving
+from tests.sockets import serving_folder
 from tests.unit.engine.build.test_context import tar
 
 if TYPE_CHECKING:
@@ -30,19 +28,13 @@ QUIET = Voice(lambda _: None, 1)
 DIRECT = Proxies()
 
 
-class _Handler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
 def web(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """Serve a folder; give its address and the folder."""
     root = tmp_path / "web"
     root.mkdir()
-    handler = partial(_Handler, directory=str(root))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, serving(server):
-        yield f"http://127.0.0.1:{server.server_port}", root
+    with serving_folder(root) as address:
+        yield address, root
 
 
 @pytest.fixture
