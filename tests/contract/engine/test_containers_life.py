@@ -69,11 +69,13 @@ def test_start_and_stop_of_what_is_so_already_change_nothing(engine: EmbeddedEng
 
 
 def test_stop_signal_and_grace(engine: EmbeddedEngine) -> None:
-    script = "trap 'exit 7' INT; trap '' TERM; while :; do sleep 0.05; done"
+    script = "trap 'exit 7' INT; trap '' TERM; echo begin; while :; do sleep 0.05; done"
     engine.docker("run", "-d", "--name", "polite", "--stop-signal", "SIGINT", "busybox", "sh", "-c", script)
+    engines.wait_until(lambda: "begin" in engine.docker("logs", "polite").stdout, "its traps", 30)
     engine.docker("stop", "polite")
     assert state(engine, "polite")["ExitCode"] == 7
     engine.docker("run", "-d", "--name", "deaf", "--stop-timeout", "1", "busybox", "sh", "-c", script)
+    engines.wait_until(lambda: "begin" in engine.docker("logs", "deaf").stdout, "its traps", 30)
     begin = time.monotonic()
     engine.docker("stop", "deaf")
     assert time.monotonic() - begin < 9
