@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from declarative.engine.db import Database
+from declarative.engine.db import ROOM, Database
 from declarative.engine.images import fsck, records
 from declarative.engine.images.store import open_store
 from declarative.errors import DeclarativeError
@@ -34,7 +34,7 @@ def check(settings: Settings) -> list[Damage]:
     """Check everything below the data root, whose lock the caller holds; mend what can be."""
     paths = settings.paths
     try:
-        db = Database(paths.database, (records.SCHEMA,))
+        db = Database(paths.database, (records.SCHEMA,), room=ROOM)
     except DeclarativeError as error:
         return [Damage(subject=error.subject, problem=error.problem)]
     try:
