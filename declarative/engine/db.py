@@ -101,7 +101,10 @@ class Database:
 
     def damage(self) -> list[str]:
         """Give what SQLite finds wrong with the file, nothing for a sound one."""
-        found = [str(row[0]) for row in self.rows("PRAGMA integrity_check")]
+        try:
+            found = [str(row[0]) for row in self.rows("PRAGMA integrity_check")]
+        except Failed as error:
+            return [error.problem]
         return [] if found == ["ok"] else found
 
     def _take_room(self) -> None:

@@ -16,6 +16,7 @@ from declarative.engine.build.builder import Builder
 from declarative.engine.build.site import Parts
 from declarative.engine.containers import records as container_records
 from declarative.engine.containers.containers import Containers
+from declarative.engine.containers.restoring import insist_on_records
 from declarative.engine.db import ROOM, Database
 from declarative.engine.events import Events
 from declarative.engine.images import records as image_records
@@ -57,6 +58,7 @@ class Engine:
         self.clock = clock
         self.paths: Paths = self.settings.paths
         self.events = Events(clock)
+        insist_on_records(self.paths)
         self.db = Database(self.paths.database, _SCHEMAS, room=ROOM)
         self.identity = _identity(self.paths.root)
         self.registries = Registries(_registry_settings(self.settings))
