@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from declarative.errors import Invalid
+from declarative.oci.matching import STAR, starred
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -60,25 +61,26 @@ def pattern_matches(pattern: str, text: str) -> bool:
 
 @lru_cache(maxsize=256)
 def _compiled(pattern: str) -> re.Pattern[str]:
-    made, place = "", 0
+    made: list[str] = []
+    place = 0
     while place < len(pattern):
         sign = pattern[place]
         place += 1
         if sign == "*":
-            made += "[^/]*"
+            made.append(STAR)
         elif sign == "?":
-            made += "[^/]"
+            made.append("[^/]")
         elif sign == "[":
             text, place = _class(pattern, place)
-            made += text
+            made.append(text)
         elif sign == "\\":
             if place >= len(pattern):
                 raise _bad(pattern)
-            made += re.escape(pattern[place])
+            made.append(re.escape(pattern[place]))
             place += 1
         else:
-            made += re.escape(sign)
-    return re.compile(made, re.DOTALL)
+            made.append(re.escape(sign))
+    return re.compile(starred(made), re.DOTALL)
 
 
 def _class(pattern: str, place: int) -> tuple[str, int]:
