@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from declarative.engine.db import Database
+from declarative.engine.containers.restoring import insist_on_records
+from declarative.engine.db import ROOM, Database
 from declarative.engine.images import fsck, records
 from declarative.engine.images.store import open_store
 from declarative.errors import DeclarativeError
 from declarative.record import record
 
 if TYPE_CHECKING:
+    from declarative.engine.paths import Paths
     from declarative.engine.settings import Settings
 
 
@@ -34,11 +36,12 @@ def check(settings: Settings) -> list[Damage]:
     """Check everything below the data root, whose lock the caller holds; mend what can be."""
     paths = settings.paths
     try:
-        db = Database(paths.database, (records.SCHEMA,))
+        insist_on_records(paths)
+        db = Database(paths.database, (records.SCHEMA,), room=ROOM)
     except DeclarativeError as error:
-        return [Damage(subject=error.subject, problem=error.problem)]
+        return [_beyond_us(paths, error.problem)]
     try:
-        if found := [Damage(subject=str(paths.database), problem=text) for text in db.damage()]:
+        if found := [_beyond_us(paths, text) for text in db.damage()]:
             return found  # nothing can be judged by records that are wrong themselves
         store = open_store(paths, db)
         try:
@@ -50,3 +53,8 @@ def check(settings: Settings) -> list[Damage]:
             store.close()
     finally:
         db.close()
+
+
+def _beyond_us(paths: Paths, problem: str) -> Damage:
+    way_out = f"bring a copy of it back, or what `sqlite3 {paths.database.name} .recover` makes of it"
+    return Damage(subject=str(paths.database), problem=f"{problem}; {way_out}")

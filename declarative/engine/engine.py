@@ -16,7 +16,8 @@ from declarative.engine.build.builder import Builder
 from declarative.engine.build.site import Parts
 from declarative.engine.containers import records as container_records
 from declarative.engine.containers.containers import Containers
-from declarative.engine.db import Database
+from declarative.engine.containers.restoring import insist_on_records
+from declarative.engine.db import ROOM, Database
 from declarative.engine.events import Events
 from declarative.engine.images import records as image_records
 from declarative.engine.images.pull import Puller
@@ -33,6 +34,7 @@ from declarative.registry.session import Settings as SessionSettings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from declarative.engine.paths import Paths
 
@@ -56,7 +58,9 @@ class Engine:
         self.clock = clock
         self.paths: Paths = self.settings.paths
         self.events = Events(clock)
-        self.db = Database(self.paths.database, _SCHEMAS)
+        insist_on_records(self.paths)
+        self.db = Database(self.paths.database, _SCHEMAS, room=ROOM)
+        self.identity = _identity(self.paths.root)
         self.registries = Registries(_registry_settings(self.settings))
         self.images = open_store(self.paths, self.db, self.events)
         self.snapshots = self.images.snapshots
@@ -121,15 +125,16 @@ class Engine:
         found = self.containers.parts.index.find(holder)
         return found is not None and found.state.is_up
 
-    def identity(self) -> str:
-        """Give this engine's own ID, made once for a data root."""
-        path = self.paths.root / "engine-id"
-        try:
-            return path.read_text().strip()
-        except FileNotFoundError:
-            made = str(uuid.uuid4())
-            path.write_text(made + "\n")
-            return made
+
+def _identity(root: Path) -> str:
+    """Give a data root's own ID, made once."""
+    path = root / "engine-id"
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        made = str(uuid.uuid4())
+        path.write_text(made + "\n")
+        return made
 
 
 def _registry_settings(settings: Settings) -> RegistrySettings:

@@ -13,7 +13,12 @@ from typing import TYPE_CHECKING
 from declarative.errors import Invalid
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from declarative.oci.reference import Reference
+
+
+STAR = "[^/]*"
 
 
 def matches_familiar(pattern: str, reference: Reference) -> bool:
@@ -25,7 +30,8 @@ def matches_familiar(pattern: str, reference: Reference) -> bool:
 @lru_cache(maxsize=256)
 def compile_pattern(pattern: str) -> re.Pattern[str]:
     """Turn a `path.Match` pattern into an expression for `fullmatch`; raise Invalid if it is malformed."""
-    out, position = "", 0
+    pieces: list[str] = []
+    position = 0
     while position < len(pattern):
         character = pattern[position]
         if character == "[":
@@ -34,12 +40,27 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
             piece, position = _read_character(pattern, position)
             piece = re.escape(piece)
         else:
-            piece = {"*": "[^/]*", "?": "[^/]"}.get(character) or re.escape(character)
+            piece = {"*": STAR, "?": "[^/]"}.get(character) or re.escape(character)
             position += 1
-        # Runs of stars mean one star; left alone they would cost exponential time.
-        if not (piece == "[^/]*" and out.endswith(piece)):
-            out += piece
-    return re.compile(out, re.DOTALL)
+        pieces.append(piece)
+    return re.compile(starred(pieces), re.DOTALL)
+
+
+def starred(pieces: Iterable[str]) -> str:
+    """Join expressions of one character each, and STAR, to one that costs no exponential time, whatever the pattern and the text.
+
+    What stands between two stars is sought once: the first place where it fits is as good as any later one, for the star behind
+    it takes what lies between. Python would go back and try them all, in all combinations, and hold up every other thread.
+    """
+    chunks = [""]
+    for piece in pieces:
+        if piece != STAR:
+            chunks[-1] += piece
+        elif chunks[-1] or len(chunks) == 1:  # runs of stars mean one star
+            chunks.append("")
+    first, *middle = chunks[:-1] or chunks
+    last = STAR + chunks[-1] if len(chunks) > 1 else ""
+    return first + "".join(f"(?>[^/]*?{chunk})" for chunk in middle) + last
 
 
 def _read_class(pattern: str, position: int) -> tuple[str, int]:

@@ -226,6 +226,7 @@ class Execs:
 
     def _finish(self, exec_: Exec, session: Session, code: int | None) -> None:
         self._ended(exec_, 137 if code is None else code)
+        exec_.session = None  # it is remembered for minutes, and its descriptors close with the last who has it
         self._tell(exec_, "exec_die", exitCode=str(exec_.code))
         self._parts.schedule.soon(session.close)  # its client need not wait for that
 

@@ -26,17 +26,33 @@ from declarative.engine.containers.life import Status
 from declarative.engine.containers.parts import ROOTFS, UPPER
 from declarative.engine.runtime import rootfs
 from declarative.engine.runtime.bundle import Exit
-from declarative.errors import DeclarativeError
+from declarative.errors import DeclarativeError, Failed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from declarative.engine.containers.container import Container
     from declarative.engine.containers.parts import Parts
+    from declarative.engine.paths import Paths
     from declarative.engine.runtime.runtime import State as Found
 
 GONE = 255
 """The exit code of a container that was lost with its machine: nobody saw its end (Docker's)."""
+
+
+def insist_on_records(paths: Paths) -> None:
+    """Refuse to begin anew beside containers of old, before anything is opened: all would be remnants, which go. Failed."""
+    if paths.database.exists() and paths.database.stat().st_size:
+        return
+    folders = paths.containers.iterdir() if paths.containers.exists() else iter(())
+    lost = sum(not folder.name.startswith(".") for folder in folders)
+    if lost:
+        those = f"{lost} container{'s are' if lost > 1 else ' is'} below {paths.containers}"
+        raise Failed(
+            str(paths.database),
+            f"missing or empty, and {those} that nothing else knows",
+            f"bring the file back, or move {paths.containers} away to go on without them",
+        )
 
 
 def restore(parts: Parts) -> None:

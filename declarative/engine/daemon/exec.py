@@ -140,12 +140,16 @@ def resize(engine: Engine, request: Request) -> Response:
     rows, columns = read_size(request)
     if exec_.started:  # its client sizes the terminal at once, and the process takes a moment
         exec_.ready.wait(_READY_SECONDS)
-    if exec_.session is None:
+    session = exec_.session
+    if session is None and exec_.code is None:
         raise Invalid("", "exec process is not started")
+    ended = NotFound("", f"process does not exist {exec_.id}: not found")
+    if session is None:
+        raise ended
     try:
-        exec_.session.resize(rows, columns)
+        session.resize(rows, columns)
     except NotFound:
-        raise NotFound("", f"process does not exist {exec_.id}: not found") from None
+        raise ended from None
     return Empty(status=200)
 
 

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, unquote
 
 from declarative.engine.daemon.http import Answer, Feed, Query, Request, Response, Route
 from declarative.engine.daemon.unbuilt import UNBUILT
+from declarative.engine.images.disk import disk_error, is_full
 from declarative.errors import Conflict, DeclarativeError, Denied, Invalid, NotFound, Unavailable, Unsupported, Usage
 from declarative.record import replace
 
@@ -99,6 +100,8 @@ class Router:
         return replace(response, failed=failed) if isinstance(response, Feed) else response
 
     def _failed(self, error: Exception, method: str, path: str) -> Answer:
+        if isinstance(error, OSError) and is_full(error):  # wherever it came up: no fault of this daemon
+            error = disk_error(error.filename or "data root", error) or error
         if isinstance(error, DeclarativeError):
             status = status_of(error)
             if status >= 500:

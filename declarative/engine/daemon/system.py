@@ -84,7 +84,7 @@ def info(engine: Engine, request: Request) -> Response:
     """GET /info."""
     del request
     document = {
-        "ID": engine.identity(),
+        "ID": engine.identity,
         **_counts(engine),
         **_limits(),
         **_machine(engine),

@@ -2,14 +2,19 @@
 
 The rule that keeps it simple: it is written anew, whole, from the records whenever a name changes; the records win where they
 know a name. A name that only the file knows was put there by another tool, or by us before the records were lost.
+
+On a full disk names can still be taken away, which is how images go: beside the file lies one whose blocks are given up for that.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from declarative.engine.images.disk import is_full
 from declarative.errors import Invalid
 from declarative.oci import media
 from declarative.oci.config_write import encode_document
@@ -23,6 +28,8 @@ if TYPE_CHECKING:
 
 REF_NAME = "org.opencontainers.image.ref.name"
 IMAGE_NAME = "io.containerd.image.name"
+
+_ROOM = 1 << 16  # bytes: of some hundred names
 
 
 @record
@@ -62,9 +69,7 @@ class IndexFile:
             self._ours = names
             if content == self._written:
                 return
-            temporary = self.path.with_name("index.json.new")
-            temporary.write_bytes(content)
-            temporary.rename(self.path)
+            self._replace(content, shrinks=bool(gone))
             self._written = content
 
     def foreign(self) -> tuple[Listed, ...]:
@@ -72,6 +77,20 @@ class IndexFile:
         with self._lock:
             self._look(self._ours)
             return self._foreign
+
+    def _replace(self, content: bytes, *, shrinks: bool) -> None:
+        temporary, room = self.path.with_name("index.json.new"), self.path.with_name("index.json.room")
+        try:
+            temporary.write_bytes(content)
+        except OSError as error:
+            if not (shrinks and is_full(error)):
+                raise
+            room.unlink(missing_ok=True)
+            temporary.write_bytes(content)
+        temporary.rename(self.path)
+        with suppress(OSError), room.open("ab") as file:  # none where the disk is full: then the next write makes it
+            if file.tell() < len(content) + _ROOM // 2:
+                os.posix_fallocate(file.fileno(), 0, len(content) + _ROOM)
 
     def _look(self, known: set[Reference]) -> None:
         """Look whether somebody else wrote the file, and what."""

@@ -18,6 +18,7 @@ from declarative.engine.images.image import Image, as_oci, encode_manifest
 from declarative.engine.images.layout import IndexFile, Listed, named
 from declarative.engine.images.leases import Leases
 from declarative.engine.images.records import ImageRecords, ImageRow
+from declarative.engine.images.remembered import Remembered
 from declarative.engine.images.settle import Settler
 from declarative.engine.images.snapshots import Snapshots
 from declarative.errors import DeclarativeError, Invalid, NotFound
@@ -89,7 +90,7 @@ class ImageStore:
         self._clock = clock
         self._index = IndexFile(blobs.root)
         self._lock = threading.RLock()
-        self._images: dict[Digest, Image] = {}
+        self._images = Remembered()
         self._drop_incomplete()
         self.write_index()
 
@@ -128,8 +129,7 @@ class ImageStore:
         if row is None:
             raise _missing(str(id))
         image = self._read(row)
-        with self._lock:
-            self._images[id] = image
+        self._images.put(image)
         return image
 
     def list(self) -> tuple[Image, ...]:
@@ -199,7 +199,7 @@ class ImageStore:
                     )
                     image = self._read(row, config)
                     self.records.put(row, digests, image.chain)
-                    self._images[id_] = image
+                    self._images.put(image)
         return self.get(id_)
 
     def tag(self, id: Digest, reference: Reference, *, told: bool = True) -> None:  # noqa: A002
@@ -252,7 +252,7 @@ class ImageStore:
         with self._lock:
             self.write_index(gone=[name for name, _ in self.records.names(id)])
             self.records.drop(id)
-            self._images.pop(id, None)
+            self._images.forget(id)
 
     def publish(self, action: str, actor: str, name: str) -> None:
         """Tell whoever listens that something happened to an image: `actor` is its ID, or for a transfer its reference.

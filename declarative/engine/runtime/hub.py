@@ -206,7 +206,12 @@ class SharingClient:
                 self._hub.make_room(self._line)
             if chunk is not None:
                 return chunk
-            select.select([self._event], (), ())
+            self._wait()
+
+    def _wait(self) -> None:
+        poll = select.poll()  # select(2) knows no descriptor above 1023
+        poll.register(self._event, select.POLLIN)
+        poll.poll()
 
     def write(self, data: bytes) -> None:
         """Give input to the process. Blocks while it does not read. Unavailable where it has ended."""

@@ -219,7 +219,7 @@ class _Reader:
         value = self.value(name)
         if value is None and self.style.keep_unset:
             return f"${{{name}/{'/' if everywhere else ''}{pattern}/{replacement}}}"
-        return re.sub(pattern_to_regex(pattern), lambda _: replacement, value or "", count=0 if everywhere else 1)
+        return _compiled(pattern).sub(lambda _: replacement, value or "", count=0 if everywhere else 1)
 
     def inner(self, stop: str, *, keep_escapes: bool) -> str:
         try:
@@ -245,7 +245,7 @@ class _Reader:
 def _trimmed(value: str, sign: str, word: str) -> str:
     """Cut off the prefix (`#`) or suffix (`%`) that `word` matches; the sign doubled asks for the longest one."""
     longest = word.startswith(sign)
-    expression = re.compile(pattern_to_regex(word.removeprefix(sign)))
+    expression = _compiled(word.removeprefix(sign))
     cuts = range(len(value) + 1)
     if longest == (sign == "#"):
         cuts = cuts[::-1]
@@ -254,6 +254,13 @@ def _trimmed(value: str, sign: str, word: str) -> str:
         if expression.fullmatch(gone):
             return kept
     return value
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    """Compile a shell pattern so that no word costs exponential time: what stands between two stars is sought once."""
+    first, *others = pattern_to_regex(pattern).split(".*")
+    once = "".join(f"(?>.*?{chunk})" for chunk in others[:-1] if chunk)
+    return re.compile(first + once + (f".*{others[-1]}" if others else ""))
 
 
 def pattern_to_regex(pattern: str) -> str:

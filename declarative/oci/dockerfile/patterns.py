@@ -12,7 +12,7 @@ import re
 from typing import TYPE_CHECKING, TypeAlias
 
 from declarative.errors import Invalid
-from declarative.oci.matching import compile_pattern
+from declarative.oci.matching import STAR, compile_pattern, starred
 from declarative.record import record
 
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ class PatternSet:
         )
 
 
+_DEEP = "(.*/)?"
+_CLASS = re.compile(r"\[|\\\w")
 _WILD = re.compile(r"[*?\[\]^\\]")
 
 
@@ -117,7 +119,7 @@ def _matcher(text: str) -> Callable[[str], bool]:
 
 def _translate(text: str) -> tuple[str, str]:
     """Give the pattern's kind and its expression, by the state machine of patternmatcher's `compile`."""
-    kind, out, position, first = "exact", "", 0, True
+    kind, out, position, first = "exact", list[str](), 0, True
     while position < len(text):
         character = text[position]
         position += 1
@@ -125,23 +127,44 @@ def _translate(text: str) -> tuple[str, str]:
             position += 1
             position += text.startswith("/", position)
             if position < len(text):
-                out, kind = out + "(.*/)?", "regexp"
+                out, kind = [*out, _DEEP], "regexp"
             else:
-                out, kind = (out, "prefix") if kind == "exact" else (out + ".*", "regexp")
+                out, kind = (out, "prefix") if kind == "exact" else ([*out, ".*"], "regexp")
             kind = "suffix" if first else kind
         elif character in "*?":
-            out, kind = out + ("[^/]*" if character == "*" else "[^/]"), "regexp"
+            out, kind = [*out, STAR if character == "*" else "[^/]"], "regexp"
         elif character == "\\" and position < len(text):
-            out, kind = out + "\\" + text[position], "regexp"
+            out, kind = [*out, "\\" + text[position]], "regexp"
             position += 1
         elif character == "[":
             piece, position = _class(text, position)
-            out, kind = out + piece, "regexp"
+            out, kind = [*out, piece], "regexp"
         else:
-            out += re.escape(character)
+            out.append(re.escape(character))
             kind = "regexp" if character == "]" else kind
         first = False
-    return kind, out + r"\Z"
+    return kind, _joined(out) + r"\Z"
+
+
+def _joined(pieces: Sequence[str]) -> str:
+    """Join the pieces so that no folders of `a/**/b/**/c` are tried in all combinations; see `starred`.
+
+    What stands between two `**/` and ends with a slash is sought once: the second takes what lies behind the first place. With a
+    class or a letter behind a backslash, either of which may match a slash, that does not hold.
+    """
+    if any(_CLASS.match(piece) for piece in pieces if piece not in {STAR, "[^/]"}):
+        return "".join(pieces)
+    groups: list[list[str]] = [[]]
+    for piece in pieces:
+        if piece == _DEEP:
+            groups.append([])
+        else:
+            groups[-1].append(piece)
+    out = starred(groups[0])
+    for number, group in enumerate(groups[1:], 2):
+        once = number < len(groups) and group[-1:] == ["/"]
+        out += f"(?>(?:.*?/)??{starred(group)})" if once else f"(?:.*/)?{starred(group)}"
+    return out
 
 
 def _class(text: str, position: int) -> tuple[str, int]:

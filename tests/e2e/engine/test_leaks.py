@@ -88,7 +88,7 @@ def test_fifty_lives_one_after_the_other_and_at_once(watched: Daemon) -> None:
 def test_exec_sessions_leave_nothing(watched: Daemon) -> None:
     watched.up("web")
     watched.sh("web", "true")
-    before = outages.count(watched)
+    before, files = outages.count(watched), outages.open_files(watched)
     for number in range(10):
         assert watched.sh("web", f"echo {number}") == str(number)
     watched.docker("exec", "-d", "web", "sleep", "0.2")
@@ -98,6 +98,7 @@ def test_exec_sessions_leave_nothing(watched: Daemon) -> None:
         terminal.type("exit\n")
         terminal.finish()
     assert outages.settled(watched, before) == []
+    engines.wait_until(lambda: outages.open_files(watched) <= files + 3, "their descriptors to be closed", 10)
 
 
 def _made(daemon: Daemon, *args: str) -> str:

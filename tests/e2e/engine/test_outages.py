@@ -244,6 +244,43 @@ def test_stopping_the_daemon_leaves_containers_running(spare: Daemon, how: str) 
     assert numbers(spare, "web")[0] == 1
 
 
+@pytest.mark.parametrize("how", ["gone", "emptied"])
+def test_without_its_records_the_daemon_touches_no_container(spare: Daemon, how: str) -> None:
+    spare.docker("run", "-d", "--name", "web", IMAGE, "sh", "-c", "echo kept > /file; exec sleep 9000")
+    spare.wait_for("web", "{{.State.Status}}", "running")
+    pid, root = spare.field("web", "{{.State.Pid}}"), outages.machine(spare).root
+    outages.crash(spare)
+    aside = root.with_name("aside")
+    aside.mkdir()
+    for path in root.glob("engine.db*"):
+        path.rename(aside / path.name)
+    if how == "emptied":
+        (root / "engine.db").touch()
+    with pytest.raises(RuntimeError, match=r"1 container is below .* that nothing else knows — bring the file back"):
+        outages.restart(spare)
+    checked = outages.fsck(spare)
+    assert checked.returncode == 1
+    assert "engine.db: missing or empty, and 1 container is below" in checked.stdout
+    for path in aside.iterdir():
+        path.rename(root / path.name)
+    outages.restart(spare)
+    assert spare.field("web", "{{.State.Pid}} {{.State.Status}}") == f"{pid} running"
+    assert spare.sh("web", "cat /file") == "kept"
+
+
+def test_damaged_records_are_named_with_a_way_out(spare: Daemon) -> None:
+    outages.machine(spare).stop_daemon()
+    path = outages.machine(spare).root / "engine.db"
+    content = path.read_bytes()
+    path.write_bytes(content[:8192] + b"x" * 8192 + content[16384:])
+    checked = outages.fsck(spare)
+    assert checked.returncode == 1
+    assert (
+        "engine.db: the engine's records cannot be used: database disk image is malformed; bring a copy"
+        in checked.stdout
+    )
+
+
 @pytest.fixture
 def heavy(spare: Daemon, tmp_path: Any) -> Iterator[str]:
     """Give a registry with an image of some megabytes and five layers, and the same as a file `image.tar`."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import signal
+import socket
 import time
 from typing import TYPE_CHECKING
 
@@ -82,6 +85,24 @@ def test_exec_in_the_background_and_in_what_does_not_run(daemon: Daemon) -> None
     assert "sleep 9000" in daemon.sh("web", "ps -o args")
     daemon.docker("stop", "web")
     assert "is not running" in daemon.fails("exec", "web", "true", code=1)
+
+
+def test_a_daemon_with_more_than_a_thousand_clients_still_waits_for_processes(daemon: Daemon) -> None:
+    daemon.up("web")
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with contextlib.ExitStack() as clients:
+        for _ in range(1100):
+            client = clients.enter_context(socket.socket(socket.AF_UNIX))
+            client.connect(str(daemon.engine.socket_path))
+            client.sendall(b"GET /_ping HTTP/1.1\r\nHost: d\r\n\r\n")
+            assert client.recv(4096).startswith(b"HTTP/1.1 200")
+        body = {"Cmd": ["sh", "-c", "sleep 0.3; exit 5"], "Tty": True, "AttachStdout": True}
+        made = daemon.engine.api("POST", "/containers/web/exec", body)[1]["Id"]
+        daemon.engine.api("POST", f"/exec/{made}/start", {"Detach": True, "Tty": True})
+        engines.wait_until(
+            lambda: daemon.engine.api("GET", f"/exec/{made}/json")[1]["ExitCode"] == 5, "the exit code", 10
+        )
 
 
 def test_exec_with_more_power(daemon: Daemon) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from declarative.engine.events import Events
 from declarative.engine.images.collect import collect
+from declarative.engine.images.remembered import Remembered
 from declarative.engine.images.removing import Deleted, Untagged, prune_images, remove
 from declarative.errors import Conflict, Invalid, NotFound
 from declarative.oci.digest import Digest
@@ -332,3 +333,25 @@ def test_events_tell_what_happened(tmp_path: Path) -> None:
         ("untag", str(image.id)),
         ("delete", str(image.id)),
     ]
+
+
+def test_as_many_images_are_remembered_as_there_is_room_for(store: ImageStore) -> None:
+    one, two, three = (make_image(store, {"a": text}) for text in "123")
+    remembered = Remembered(2 * len(one.raw))
+    for image in (one, two):
+        remembered.put(image)
+    assert remembered.get(one.id) is one
+    remembered.put(three)
+    assert remembered.get(two.id) is None
+    assert remembered.get(one.id) is one
+    remembered.forget(one.id)
+    assert remembered.get(one.id) is None
+    remembered.put(two)
+    assert len(remembered) == 2
+
+
+def test_images_that_are_not_remembered_are_read_again(store: ImageStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "_images", Remembered(1))
+    made = [make_image(store, {"a": str(number)}) for number in range(3)]
+    assert [image.id for image in store.list()] == [image.id for image in made]
+    assert len(store._images) == 0
