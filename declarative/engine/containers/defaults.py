@@ -143,6 +143,7 @@ def of_engine(host: HostConfig, machine: Machine) -> HostConfig:
         ipc_mode=host.ipc_mode or "private",
         cgroupns_mode=host.cgroupns_mode or ("host" if host.privileged and machine.unified else private),
         shm_size=host.shm_size or DEFAULT_SHM_SIZE,
+        restart_policy=host.restart_policy if host.restart_policy.name else replace(host.restart_policy, name="no"),
         log_config=LogConfig(type=host.log_config.type or JSON_FILE, config=host.log_config.config or {}),
         runtime=host.runtime or "runc",
         security_opt=security,

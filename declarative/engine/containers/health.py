@@ -3,6 +3,7 @@
 Docker's rules (daemon/health.go), as data: the first probe comes one interval after the start, the next one an interval after the
 last one ended; while starting, inside the start period, the start interval counts instead. Success is healthy at once. A failure
 inside the start period, before the first success, is written down and not counted. `retries` failures in a row are unhealthy.
+A start interval that nobody gave is 5 s, as newer daemons have it, and no longer than the interval, which 20.10 and 26.1 take.
 
 The rule that keeps it simple: pure; who runs probes is in `probing`.
 """
@@ -48,12 +49,13 @@ def plan_of(config: Config) -> Plan | None:
     args = _args(check, config)
     if args is None:
         return None
+    interval = check.interval or _INTERVAL
     return Plan(
         args=args,
-        interval=check.interval or _INTERVAL,
+        interval=interval,
         timeout=check.timeout or _TIMEOUT,
         start_period=check.start_period,
-        start_interval=check.start_interval or _START_INTERVAL,
+        start_interval=check.start_interval or min(_START_INTERVAL, interval),
         retries=check.retries or _RETRIES,
     )
 

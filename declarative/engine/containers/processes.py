@@ -43,9 +43,8 @@ def process_of(
         found = resolve_user(root, user or container.config.user, host.group_add or ())
     finally:
         os.close(root)
-    values = dict(entry.partition("=")[::2] for entry in environment(parts, container, found))
-    if terminal:
-        values["TERM"] = "xterm"
+    given = environment(parts, container, found, terminal=terminal)
+    values = dict(entry.partition("=")[::2] for entry in given)
     for entry in env:
         name, sign, value = entry.partition("=")
         if sign:

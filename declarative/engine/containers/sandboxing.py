@@ -56,7 +56,7 @@ def sandbox_of(parts: Parts, container: Container, site: Site) -> Sandbox:
         id=container.id,
         rootfs=site.root,
         args=(*(config.entrypoint or ()), *(config.cmd or ())),
-        env=environment(parts, container, user),
+        env=environment(parts, container, user, terminal=container.config.tty),
         cwd=config.working_dir or "/",
         user=user,
         terminal=config.tty,
@@ -109,12 +109,15 @@ def _parent(parts: Parts, host: HostConfig) -> str:
     return "/" + (host.cgroup_parent or parts.settings.cgroup_parent).strip("/")
 
 
-def environment(parts: Parts, container: Container, user: User) -> tuple[str, ...]:
-    """Give the environment in Docker's order; what the configuration says stands in place of what the engine would say."""
+def environment(parts: Parts, container: Container, user: User, *, terminal: bool) -> tuple[str, ...]:
+    """Give the environment in Docker's order; what the configuration says stands in place of what the engine would say.
+
+    `terminal`: whether the process has one, which another one of its container may not.
+    """
     config = container.config
     own = config.env or ()
     first = [defaults.PATH, f"HOSTNAME={config.hostname}"]
-    if config.tty:
+    if terminal:
         first.append("TERM=xterm")
     values: dict[str, str | None] = {}
     for entry in (*first, *joining.link_environment(parts, container), *own):

@@ -21,6 +21,9 @@ NO_ERROR, SERVER_FAILURE, REFUSED = 0, 2, 5
 MIN_BYTES, UDP_BYTES = 12, 512
 _IN = 1
 _HEADER = struct.Struct("!6H")
+_RECORD = struct.Struct(
+    "!HHIH"
+)  # what follows a record's name: kind, class, time to live, and how many bytes of data come then
 _RESPONSE, _OPCODE, _AUTHORITATIVE, _TRUNCATED, _WANTED, _AVAILABLE = 0x8000, 0x7800, 0x0400, 0x0200, 0x0100, 0x0080
 _POINTER_TO_QUESTION = 0xC00C
 _TTL = 10  # seconds: a container that starts again has another address
@@ -92,13 +95,20 @@ def refuse(message: bytes, question: Question | None, code: int) -> bytes:
 
 
 def fit(response: bytes, limit: int) -> bytes:
-    """Give a response that has `limit` bytes at most: one that has more is cut to its question, and marked as cut."""
+    """Give a response that has `limit` bytes at most: of one that has more, the first answers that fit, marked as cut.
+
+    There are resolvers that never ask again over TCP (musl's before 1.2.4): they do with what is there.
+    """
     if len(response) <= limit:
         return response
     question = read_question(bytes([*response[:2], 0, 0]) + response[4:])
-    head = bytearray(response[: question.end if question else MIN_BYTES])
+    end, kept = question.end if question else MIN_BYTES, 0
+    answers = int.from_bytes(response[6:8], "big") if question else 0
+    while kept < answers and (after := _end_of_record(response, end)) <= limit:
+        end, kept = after, kept + 1
+    head = bytearray(response[:end])
     head[2] |= _TRUNCATED >> 8
-    head[6:12] = bytes(6)
+    head[6:12] = kept.to_bytes(2, "big") + bytes(4)
     return bytes(head)
 
 
@@ -145,6 +155,14 @@ def _head(message: bytes, code: int, answers: int) -> bytes:
     number, flags = struct.unpack_from("!HH", message)
     flags = _RESPONSE | _AVAILABLE | flags & _WANTED | code | (0 if code else _AUTHORITATIVE)
     return _HEADER.pack(number, flags, 1, answers, 0, 0)
+
+
+def _end_of_record(message: bytes, place: int) -> int:
+    """Give where the record that begins here ends; behind the message where it is broken."""
+    while place < len(message) and 0 < message[place] <= _LABEL_MAX:
+        place += 1 + message[place]
+    place += 1 if message[place : place + 1] == b"\0" else 2  # else the rest of the name is a pointer
+    return place + _RECORD.size + int.from_bytes(message[place + _RECORD.size - 2 : place + _RECORD.size], "big")
 
 
 def _labels(name: str) -> list[bytes]:

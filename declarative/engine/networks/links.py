@@ -167,7 +167,8 @@ def drop_gateway(kernel: Netlink, version: int) -> None:
     try:
         kernel.run(Message(kind=_DELROUTE, body=body))
     except NetlinkError as error:
-        if error.errno not in {errno.ESRCH, errno.ENODEV}:
+        # ENOENT is IPv6's: where no default route is left, it finds its table's own placeholder, which it keeps
+        if error.errno not in {errno.ESRCH, errno.ENODEV, errno.ENOENT}:
             raise
 
 

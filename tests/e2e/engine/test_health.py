@@ -55,6 +55,15 @@ def test_failures_within_the_start_period_do_not_count(daemon: Daemon) -> None:
     daemon.wait_for("web", "{{.State.Health.Status}}", "healthy")
 
 
+def test_without_a_start_interval_the_start_period_has_no_slower_probes(daemon: Daemon) -> None:
+    began = time.monotonic()
+    daemon.docker(
+        "run", "-d", "--name", "web", "--health-cmd", "true", *_FAST, "--health-start-period", "60s", IMAGE, *FOREVER
+    )
+    daemon.wait_for("web", "{{.State.Health.Status}}", "healthy")
+    assert time.monotonic() - began < 4.5  # a start interval of its own would be 5 s
+
+
 def test_a_probe_that_takes_too_long_fails(daemon: Daemon) -> None:
     options = (
         "--health-cmd",

@@ -118,6 +118,20 @@ def test_a_renamed_container_is_known_by_its_new_name(daemon: Daemon) -> None:
     assert daemon.fails("run", "--rm", "--network", "back", IMAGE, "nslookup", "old.")
 
 
+def test_a_network_of_both_families_is_left_and_entered_again(daemon: Daemon) -> None:
+    daemon.docker("network", "create", "--ipv6", "--subnet", "10.78.0.0/24", "--subnet", "fd78::/64", "both")
+    daemon.docker("network", "create", "other")
+    daemon.up("web", "--network", "both")
+    daemon.docker("network", "disconnect", "both", "web")
+    assert daemon.inspect("web")["NetworkSettings"]["Networks"] == {}
+    daemon.docker("network", "connect", "other", "web")
+    daemon.docker("network", "connect", "both", "web")
+    assert "default via fd78::1" in daemon.sh("web", "ip -6 route")
+    daemon.docker("network", "disconnect", "both", "web")
+    assert "default" in daemon.sh("web", "ip route")
+    assert "default" not in daemon.sh("web", "ip -6 route")
+
+
 def test_fixed_addresses(daemon: Daemon) -> None:
     daemon.docker(
         "network",

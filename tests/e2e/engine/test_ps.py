@@ -191,6 +191,11 @@ def test_the_defaults_of_a_container(daemon: Daemon) -> None:
     assert config["Hostname"] == found["Id"][:12]
 
 
+def test_a_restart_policy_that_a_client_does_not_give_is_no(daemon: Daemon) -> None:
+    _, made = daemon.engine.api("POST", "/containers/create?name=web", {"Image": IMAGE})
+    assert daemon.inspect(made["Id"])["HostConfig"]["RestartPolicy"] == {"Name": "no", "MaximumRetryCount": 0}
+
+
 @pytest.mark.parametrize("release", ["20", "26", "28"])
 def test_clients_old_and_new_read_the_same(daemon: Daemon, release: str) -> None:
     from tests.e2e.engine.clients import client_exists

@@ -60,6 +60,17 @@ def test_exec_runs_as_whom_where_and_with_what_it_is_told(daemon: Daemon) -> Non
     )
 
 
+def test_exec_has_a_terminal_s_name_where_it_has_a_terminal(daemon: Daemon) -> None:
+    daemon.up("plain")
+    daemon.up("tty", "-t")
+    daemon.up("named", "-t", "-e", "TERM=vt100")
+    assert daemon.sh("tty", "echo $TERM") == ""
+    for name, term in {"plain": "xterm", "tty": "xterm", "named": "vt100"}.items():
+        with daemon.terminal("exec", "-t", name, "sh", "-c", "echo TERM is $TERM") as terminal:
+            assert terminal.finish() == 0
+            assert terminal.seen.strip() == f"TERM is {term}"
+
+
 @pytest.mark.parametrize(
     ("command", "code", "phrase"),
     [

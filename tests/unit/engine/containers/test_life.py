@@ -151,6 +151,12 @@ def test_defaults_are_dockers() -> None:
     assert (found.start_period, found.start_interval) == (0, 5 * _SECOND)
 
 
+def test_a_start_interval_that_nobody_gave_is_no_longer_than_the_interval() -> None:
+    assert plan(interval=_SECOND, start_period=60 * _SECOND).start_interval == _SECOND
+    assert plan(interval=60 * _SECOND, start_period=60 * _SECOND).start_interval == 5 * _SECOND
+    assert plan(interval=_SECOND, start_interval=7 * _SECOND).start_interval == 7 * _SECOND
+
+
 def test_what_is_run() -> None:
     def args(*test: str, by: tuple[str, ...] | None = None) -> tuple[str, ...] | None:
         found = health.plan_of(Config(healthcheck=Healthcheck(test=test), shell=by))

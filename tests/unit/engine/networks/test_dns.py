@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address
 
-from dnslib import CLASS, EDNS0, QTYPE, DNSHeader, DNSQuestion, DNSRecord  # type: ignore[import-untyped]
+from dnslib import CLASS, CNAME, EDNS0, NS, QTYPE, RR, DNSHeader, DNSQuestion, DNSRecord  # type: ignore[import-untyped]
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -82,19 +82,39 @@ def test_what_is_not_one_question_is_not_read() -> None:
     assert dns.read_question(DNSRecord(DNSHeader(qr=0), questions=[DNSQuestion("web", qclass=CLASS.CH)]).pack()) is None
 
 
-def test_what_does_not_fit_is_cut_to_its_question() -> None:
+def test_of_what_does_not_fit_the_first_answers_are_kept() -> None:
     packed = DNSRecord.question("web").pack()
     question = dns.read_question(packed)
     assert question is not None
-    long = dns.answer(packed, question, [IPv4Address(value) for value in range(100)])
-    cut = DNSRecord.parse(dns.fit(long, 512))
-    assert (cut.header.tc, cut.rr, str(cut.q.qname), cut.header.id) == (
-        1,
-        [],
-        "web.",
-        DNSRecord.parse(packed).header.id,
-    )
+    addresses = [IPv4Address(value) for value in range(100)]
+    long = dns.answer(packed, question, addresses)
+    short = dns.fit(long, 512)
+    cut = DNSRecord.parse(short)
+    assert (cut.header.tc, str(cut.q.qname), cut.header.id) == (1, "web.", DNSRecord.parse(packed).header.id)
+    assert [str(row.rdata) for row in cut.rr] == [str(address) for address in addresses[: len(cut.rr)]]
+    assert 512 - 16 < len(short) <= 512  # a record has 16 bytes
     assert dns.fit(long, len(long)) == long
+
+
+@given(st.lists(NAMES, max_size=6), st.integers(0, 600))
+def test_what_others_answered_is_cut_between_records(names: list[str], limit: int) -> None:
+    query = DNSRecord.question("web")
+    response = query.reply()
+    for name in names:
+        response.add_answer(RR(name, QTYPE.CNAME, rdata=CNAME(f"{name}.other")))
+    response.add_auth(RR("web", QTYPE.NS, rdata=NS("ns.web")))
+    packed = response.pack()
+    cut = DNSRecord.parse(dns.fit(packed, limit))
+    assert len(dns.fit(packed, limit)) <= max(limit, len(query.pack()))
+    assert [str(row) for row in cut.rr] == [str(row) for row in response.rr[: len(cut.rr)]]
+    assert cut.header.tc == (len(packed) > limit)
+
+
+def test_broken_answers_are_not_kept() -> None:
+    packed = DNSRecord.question("web").pack()
+    response = bytes([*packed[:2], 0x80, 0, 0, 1, 0, 9, 0, 0, 0, 0]) + packed[12:]
+    for rest in (b"\xc0", b"\x3f", b"\xc0\x0c" + bytes(8) + b"\xff\xff", b"\x01" * 40):
+        assert dns.fit(response + rest.ljust(600, b"\x3f"), 512)[12:] == packed[12:]
 
 
 def test_an_asker_says_how_much_it_takes() -> None:
