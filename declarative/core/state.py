@@ -99,7 +99,10 @@ class ImageState:
 
 @record
 class ContainerState:
-    """A container in the engine. `spec.networks` and `Mount.source` hold the engine's names of networks and volumes."""
+    """A container in the engine. `spec.networks` and `Mount.source` hold the engine's names of networks and volumes.
+
+    `home`: the network that it was made on, or "". Engines keep its name, on it or not.
+    """
 
     name: str
     id: str
@@ -107,6 +110,7 @@ class ContainerState:
     spec: ContainerSpec
     owner: Owner | None = None
     applied: Canonical | None = None  # from LABEL_SPEC; None on foreign ones
+    home: str = ""
     state: RunState = "running"
     health: Health = ""
     exit_code: int = 0

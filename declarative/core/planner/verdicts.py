@@ -147,7 +147,7 @@ class Judge:
         if state.name != verdict.name:
             verdict.changes = (*verdict.changes, self._name_change(verdict, state))
         trouble = broken(state)
-        replace = [change for change in verdict.changes if not is_in_place(change, wanted.spec, state.spec)]
+        replace = [change for change in verdict.changes if not is_in_place(change, wanted.spec, state)]
         verdict.origin = combined(verdict.changes) if verdict.changes else "change"
         if any(mount.source in self._recreated for mount in state.spec.volumes):
             verdict.fate, verdict.cause = "recreate", "its volume is recreated"

@@ -132,9 +132,14 @@ SCENES = (
     ),
     Scene(
         name="changed-in-place",
-        applied=(_TWO_NETS + run("web", "networks: [front]\nresources: {memory: 32m, pids: 10}"),),
+        applied=(_TWO_NETS + run("web", "networks: [back, front]\nresources: {memory: 32m, pids: 10}"),),
         now=_TWO_NETS
         + run("web", "networks: {back: {aliases: [w]}}\nresources: {memory: 64m, pids: -1}\nrestart: always"),
+    ),
+    Scene(
+        name="off-the-network-it-was-made-on",
+        applied=(_TWO_NETS + run("web", "networks: [front, back]"),),
+        now=doc("Network", "back") + run("web", "networks: [back]"),
     ),
     Scene(
         name="aliases-changed",
