@@ -53,3 +53,21 @@ def test_a_container_starts_again_once_the_network_it_was_made_on_is_gone(
         declarative_cli("apply", "--stack", "nets").expect(0)
         assert attached(engine) == {f"nets_{name}"}
         engine.docker("restart", "--time=0", "nets-web-1")
+
+
+def test_a_network_that_cannot_be_made_anew_stays_as_it_was(
+    declarative_cli: Cli, engine: Engine, tmp_path: Path
+) -> None:
+    stack, taken = tmp_path / "stack.yaml", "{subnet: 10.79.1.0/24}"
+    stack.write_text(web("[one]") + network("one") + network("two", taken))
+    declarative_cli("apply", "--stack", "nets").expect(0)
+    before = engine.docker("network", "inspect", "--format", "{{json .IPAM.Config}}", "nets_one").stdout
+    stack.write_text(web("[one]") + network("one", taken) + network("two", taken))
+    failed = declarative_cli("apply", "--stack", "nets").expect(1)
+
+    assert "Network/one: " in failed.err
+    assert "; the old one is back" in failed.err
+    assert engine.docker("network", "inspect", "--format", "{{json .IPAM.Config}}", "nets_one").stdout == before
+    assert attached(engine) == {"nets_one"}
+    stack.write_text(web("[one]") + network("one") + network("two", taken))
+    assert declarative_cli("apply", "--stack", "nets", "--exit-code").expect(0).out.startswith("nets: in sync")

@@ -18,10 +18,12 @@ from declarative.core.plan import Step
 from declarative.core.planner.names import bind
 from declarative.core.state import SUFFIX_OLD, Owner
 from declarative.errors import Conflict, NotFound
+from declarative.record import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+    from declarative.core.actions import Action
     from declarative.core.plan import Change
     from declarative.core.planner.draft import Draft
     from declarative.core.resources import Attachment, Container, Job, Network, Volume
@@ -64,6 +66,10 @@ def _plan_network(draft: Draft, network: Network, state: NetworkState, create: C
         draft.problems.append(Conflict(f"Network/{network.name}", problem, remedy, network.places.at("spec")))
         return
     attached = _attached(draft, create.name)
+    let_go: tuple[Action, ...] = (
+        *(DisconnectNetwork(container=name, network=create.name) for name in attached),
+        RemoveNetwork(name=create.name),
+    )
     draft.add(
         Step(
             id=0,
@@ -74,14 +80,12 @@ def _plan_network(draft: Draft, network: Network, state: NetworkState, create: C
             origin=combined(changes),
             changes=changes,
             source=network.places.at("spec"),
-            actions=(
-                *(DisconnectNetwork(container=name, network=create.name) for name in attached),
-                RemoveNetwork(name=create.name),
-                create,
-                *(
-                    ConnectNetwork(container=name, network=create.name, attachment=attachment)
-                    for name, attachment in attached.items()
-                    if attachment is not None
+            actions=(*let_go, create, *_connections(create.name, attached)),
+            back=(
+                *let_go,
+                replace(create, spec=state.spec, applied=applied),
+                *_connections(
+                    create.name, {name: draft.actual.containers[name].spec.networks[create.name] for name in attached}
                 ),
             ),
             touches=(f"Network/{create.name}",),
@@ -90,6 +94,12 @@ def _plan_network(draft: Draft, network: Network, state: NetworkState, create: C
         provides=(f"network:{create.name}", *(f"reattached:{name}" for name, on in attached.items() if on is not None)),
         after=tuple(f"gone:{name}" for name, on in attached.items() if on is None and not name.endswith(SUFFIX_OLD)),
     )
+
+
+def _connections(network: str, attached: Mapping[str, Attachment | None]) -> Iterator[ConnectNetwork]:
+    for name, attachment in attached.items():
+        if attachment is not None:
+            yield ConnectNetwork(container=name, network=network, attachment=attachment)
 
 
 def _attached(draft: Draft, network: str) -> dict[str, Attachment | None]:
