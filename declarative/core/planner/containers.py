@@ -131,8 +131,7 @@ class ContainerPlanner:
         if update.order != "start-first" or not fixed:
             return update
         note = f"Container/{wanted.container.name} has a fixed port or address: it is stopped first, not started first"
-        if note not in self._draft.notes:
-            self._draft.notes.append(note)
+        self._draft.notes[note] = f"Container/{wanted.container.name}"
         return replace(update, order="stop-first")
 
     def _add_recreate(self, verdict: Verdict) -> None:

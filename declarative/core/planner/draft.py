@@ -44,8 +44,8 @@ class Draft:
     entries: list[_Entry] = field(default_factory=list)
     providers: dict[str, list[int]] = field(default_factory=dict)
     problems: list[DeclarativeError] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    findings: list[tuple[str, Finding]] = field(default_factory=list)  # each with its resource, as --target names it
+    notes: dict[str, str] = field(default_factory=dict)  # text → resource
     deferred: list[str] = field(default_factory=list)
     objects: dict[str, str] = field(default_factory=dict)
     claims: dict[str, list[str]] = field(default_factory=dict)
@@ -104,6 +104,7 @@ class Draft:
         edges = self.edges()
         left = {name for at, entry in enumerate(self.entries) if at not in edges for name in _concerned(entry.step)}
         left |= {name for problem in self.problems for name in self.claims.get(problem.subject, ())}
+        told = self._included() if self.policy.targets else None
         order = _order(edges)
         ids = {at: number for number, at in enumerate(order, start=1)}
         steps = tuple(
@@ -119,9 +120,9 @@ class Draft:
             stack=self.desired.stack,
             engine=self.actual.engine.name,
             steps=steps,
-            findings=tuple(self.findings),
+            findings=tuple(found for resource, found in self.findings if told is None or resource in told),
             deferred=tuple(self.deferred),
-            notes=tuple(self.notes),
+            notes=tuple(text for text, resource in self.notes.items() if told is None or resource in told),
             objects=self._objects(left),
             updates={name: paths for name, paths in self.updates.items() if f"Container/{name}" not in left},
         )

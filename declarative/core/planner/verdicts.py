@@ -215,14 +215,13 @@ class Judge:
         revision = self._draft.actual.revision
         if revision is None or state.restarts or not state.finished or state.started <= revision.applied_at:
             return
-        self._draft.findings.append(
-            Finding(
-                kind="Container",
-                name=verdict.name,
-                cause=f"restarted by hand or with the engine at {state.started}",
-                source=verdict.wanted.container.places.at(""),
-            )
+        finding = Finding(
+            kind="Container",
+            name=verdict.name,
+            cause=f"restarted by hand or with the engine at {state.started}",
+            source=verdict.wanted.container.places.at(""),
         )
+        self._draft.findings.append((f"Container/{verdict.wanted.container.name}", finding))
 
     # ---- shared namespaces ---------------------------------------------------------------------------------------
 
