@@ -173,3 +173,4 @@ class Policy:
     adopt: frozenset[str] = frozenset()  # "Container/web": take over the foreign container of that name
     prune: bool = True
     destroy: bool = False  # the manifest is empty on purpose: no delete budget
+    looks: bool = False  # nothing is executed: what somebody else is in the way of is told, and stops nothing

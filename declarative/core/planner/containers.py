@@ -281,9 +281,8 @@ class ContainerPlanner:
                     f"port {number}/{protocol} is held by the container {stranger.name!r}, which is not of this stack"
                 )
                 place = verdict.wanted.container.places.at("spec.ports")
-                self._draft.problems.append(
-                    Conflict(label, problem, "publish another port, or stop that container", place)
-                )
+                conflict = Conflict(label, problem, "publish another port, or stop that container", place)
+                self._draft.refuse(conflict, verdict.origin)
                 return
 
     def _check_names(self, verdict: Verdict) -> None:
@@ -296,7 +295,7 @@ class ContainerPlanner:
             problem = f"the replacement needs the name {name!r}, which a container has that is not ours"
             place = verdict.wanted.container.places.at("")
             label = f"Container/{verdict.wanted.container.name}"
-            self._draft.problems.append(Conflict(label, problem, "rename or remove that container", place))
+            self._draft.refuse(Conflict(label, problem, "rename or remove that container", place), verdict.origin)
 
 
 def _place(verdict: Verdict) -> str:

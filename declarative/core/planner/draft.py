@@ -18,7 +18,7 @@ from declarative.record import field, record, replace
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from declarative.core.plan import Policy, Undo
+    from declarative.core.plan import Origin, Policy, Undo
     from declarative.core.resources import Desired
     from declarative.core.state import Actual
 
@@ -81,6 +81,15 @@ class Draft:
             )
         )
 
+    def refuse(self, problem: DeclarativeError, origin: Origin) -> None:
+        """Note what an apply cannot do. Who only looks goes on, and is told where it comes of drift."""
+        if not self.policy.looks:
+            self.problems.append(problem)
+        elif origin != "change":
+            kind, _, name = problem.subject.partition("/")
+            finding = Finding(kind=kind, name=name, cause=problem.problem, source=problem.place)  # type: ignore[arg-type] # of ours
+            self.findings.append((problem.subject, finding))
+
     def claim(self, resource: str, name: str, content: str = "") -> None:
         """Note that a resource has the object `name` (see Revision.objects) once the plan is done."""
         self.objects[name] = content
@@ -94,6 +103,10 @@ class Draft:
         """Whether the last apply left the object there: if it is missing now, somebody removed it."""
         revision = self.actual.revision
         return revision is not None and name in revision.objects
+
+    def origin_of_loss(self, name: str) -> Origin:
+        """Say why an object that is wanted is not there."""
+        return "drift" if self.remembered(name) else "change"
 
     def finish(self) -> Plan:
         """Order and number the steps. Raises Refused with every problem."""

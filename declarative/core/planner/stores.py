@@ -48,7 +48,7 @@ def plan_networks(draft: Draft) -> None:
         if state is None:
             _add_create(draft, "Network", network.name, name, create, network.places.at(""))
         elif state.owner != create.owner:
-            draft.problems.append(_foreign("Network", network, name, draft))
+            draft.refuse(_foreign("Network", network, name, draft), draft.origin_of_loss(f"Network/{name}"))
         else:
             _plan_network(draft, network, state, create, flat)
 
@@ -63,7 +63,8 @@ def _plan_network(draft: Draft, network: Network, state: NetworkState, create: C
     if strangers:
         problem = f"must be recreated ({_paths(changes)}), but other containers are on it: {', '.join(strangers)}"
         remedy = "disconnect them, or give the network another name"
-        draft.problems.append(Conflict(f"Network/{network.name}", problem, remedy, network.places.at("spec")))
+        conflict = Conflict(f"Network/{network.name}", problem, remedy, network.places.at("spec"))
+        draft.refuse(conflict, combined(changes))
         return
     attached = _attached(draft, create.name)
     let_go: tuple[Action, ...] = (
@@ -152,7 +153,7 @@ def plan_volumes(draft: Draft) -> set[str]:
         if state is None:
             _add_create(draft, "Volume", volume.name, name, create, volume.places.at(""))
         elif state.owner != create.owner:
-            draft.problems.append(_foreign("Volume", volume, name, draft))
+            draft.refuse(_foreign("Volume", volume, name, draft), draft.origin_of_loss(f"Volume/{name}"))
         elif _plan_volume(draft, volume, state, create, flat):
             recreated.add(name)
     return recreated
@@ -167,7 +168,8 @@ def _plan_volume(draft: Draft, volume: Volume, state: VolumeState, create: Creat
     if not draft.policy.delete_volumes:
         problem = f"{_paths(changes)} cannot be changed without losing the volume's data"
         remedy = "put it back, declare a second volume and copy, or accept the loss with --delete-volumes"
-        draft.problems.append(Conflict(f"Volume/{volume.name}", problem, remedy, volume.places.at("spec")))
+        conflict = Conflict(f"Volume/{volume.name}", problem, remedy, volume.places.at("spec"))
+        draft.refuse(conflict, combined(changes))
         return False
     draft.add(
         Step(
@@ -222,7 +224,7 @@ def _add_create(
             kind="Network" if kind == "Network" else "Volume",
             name=name,
             cause="missing",
-            origin="drift" if draft.remembered(f"{kind}/{engine_name}") else "change",
+            origin=draft.origin_of_loss(f"{kind}/{engine_name}"),
             source=source,
             actions=(action,),
             touches=(f"{kind}/{engine_name}",),

@@ -114,7 +114,7 @@ class Judge:
             return self._judge_foreign(verdict, holder)
         if state is None or state.state == "removing":
             verdict.fate, verdict.cause = "create", "missing"
-            verdict.origin = "drift" if self._draft.remembered(f"Container/{name}") else "change"
+            verdict.origin = self._draft.origin_of_loss(f"Container/{name}")
         else:
             self._compare(verdict, state)
         return verdict
@@ -138,7 +138,8 @@ class Judge:
         remedy = f"rename or remove it, choose another container_name, or take it over with --adopt {label}"
         place = verdict.wanted.container.places.at("spec.container_name")
         problem = f"there is a container {verdict.name!r} {whose}"
-        self._draft.problems.append(Conflict(label, problem, remedy, place))
+        origin = self._draft.origin_of_loss(f"Container/{verdict.name}")
+        self._draft.refuse(Conflict(label, problem, remedy, place), origin)
         return verdict
 
     def _compare(self, verdict: Verdict, state: ContainerState) -> None:
