@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 HELP = (
     "Undo an apply: bring back the revision before the last one, or --to N. `declarative history` lists them.\n"
-    "After an apply that failed half way it is the last one: a revision is an apply that was done. That an object\n"
-    "is missing does not make it half way. A last revision that cannot be read or planned here any more is left, too."
+    "After an apply that failed half way it is the last one: a revision is an apply that was done. That others\n"
+    "removed an object does not make it half way. A last revision that cannot be read or planned here any more is left, too."
 )
 
 

@@ -59,6 +59,20 @@ def test_after_an_apply_that_failed_half_way_the_last_good_one_comes_back(
     assert console("rollout", "undo", "--stack", "shop", "--dry-run").out.startswith("shop: back to revision 2\n")
 
 
+def test_an_apply_that_failed_after_it_had_only_removed_is_half_way_too(
+    console: Console, opened: Opened, apply: Callable[..., int]
+) -> None:
+    assert apply(web="sleep 9001") == 0
+    assert apply(web="sleep 9002", old="sleep 9002") == 0
+    assert apply(web="false") == 1
+    assert commands(opened) == {"shop-web-1": "sleep 9002"}
+    opened.engine.remove("shop-web-1", volumes=True)  # by hand: that alone would not count
+    ran = console("rollout", "undo", "--stack", "shop")
+
+    assert (ran.code, ran.out.splitlines()[0]) == (0, "shop: back to revision 2"), ran.err
+    assert commands(opened) == {"shop-web-1": "sleep 9002", "shop-old-1": "sleep 9002"}
+
+
 def test_one_good_apply_is_enough_after_one_that_failed(
     console: Console, opened: Opened, apply: Callable[..., int]
 ) -> None:
