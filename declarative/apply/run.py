@@ -262,7 +262,8 @@ class _Apply:
 def _needs_look(current: Plan, policy: Policy) -> bool:
     """Whether what the stack holds now can only be known by looking: ids of new images; what targets left out."""
     return bool(policy.targets) or any(
-        name.startswith(("Tag/", "Version/", "Job/")) and not content for name, content in current.objects.items()
+        name.startswith(("Image/", "Tag/", "Version/", "Job/")) and not content
+        for name, content in current.objects.items()
     )
 
 

@@ -169,9 +169,9 @@ class Revision:
 
     `updates`: container → paths changed in place since it was made, with their new values (its label cannot change).
     `objects`: what the stack had after that apply: "Container/web-1", "Network/STACK_back", … → "", a "Job/NAME" → digest
-    of what ran, "Tag/REFERENCE" (asked for by an Image) and "Version/REFERENCE" (by a TagScheme) → image id. By these a
-    later plan tells what was removed or moved by hand from what is new. `targets`: what alone was applied of the manifests
-    ("Container/web"); empty for all of them.
+    of what ran, "Image/NAME", "Tag/REFERENCE" (asked for by an Image), "Version/REFERENCE" (by a TagScheme) and the
+    "Container/web-1" that follows a track → image id. By these a later plan tells what was removed or moved by hand from
+    what is new. `targets`: what alone was applied of the manifests ("Container/web"); empty for all of them.
     """
 
     number: int

@@ -201,7 +201,7 @@ class Draft:
 def _concerned(step: Step) -> Iterator[str]:
     """Name the objects of a revision (see Revision.objects) that a step brings about, changes or removes."""
     yield from step.touches
-    if step.kind == "Job":
+    if step.kind in ("Job", "Image"):
         yield step.label
     for name in step.touches:
         if name.startswith("Tag/"):

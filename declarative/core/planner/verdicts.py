@@ -106,7 +106,8 @@ class Judge:
     def _judge(self, wanted: Wanted, index: int) -> Verdict:
         container = wanted.container
         name = container.engine_name(self._draft.desired.stack, index)
-        self._draft.claim(f"Container/{container.name}", f"Container/{name}")
+        followed = wanted.target.id if container.spec.image.scheme else ""
+        self._draft.claim(f"Container/{container.name}", f"Container/{name}", followed or "")
         state = self._current(container, index, name)
         verdict = Verdict(wanted=wanted, index=index, name=name, state=state, fate="keep")
         holder = self._draft.actual.containers.get(name)
