@@ -23,6 +23,12 @@ def with_kept_images(desired: Desired, revision: Revision) -> Desired:
     return replace(desired, images=images, containers=containers)
 
 
+def made_by(revision: Revision) -> frozenset[str]:
+    """Name the Images of which a revision knows what they were."""
+    names = (name.partition("/") for name, image_id in revision.objects.items() if image_id)
+    return frozenset(name for kind, _, name in names if kind == "Image")
+
+
 def _holding(container: Container, desired: Desired, revision: Revision) -> Container:
     image_id = revision.objects.get(f"Container/{container.engine_name(desired.stack, 1)}")
     if not image_id:

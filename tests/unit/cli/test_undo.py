@@ -186,9 +186,8 @@ def test_a_last_revision_whose_secret_is_not_here_is_left(
     assert not opened.engine.containers["shop-web-1"].spec.environment
 
 
-@pytest.mark.usefixtures("opened")
-def test_a_last_revision_that_was_built_of_a_folder_that_is_gone_is_left(
-    console: Console, apply: Callable[..., int], tmp_path: Path
+def test_a_revision_that_was_built_of_a_folder_that_is_gone_comes_back(
+    console: Console, opened: Opened, apply: Callable[..., int], tmp_path: Path
 ) -> None:
     assert apply(web="sleep 9001") == 0
     source = tmp_path / "source"
@@ -197,10 +196,15 @@ def test_a_last_revision_that_was_built_of_a_folder_that_is_gone_is_left(
     image = "apiVersion: declarative/v1\nkind: Image\nmetadata: {name: app}\nspec: {build: {context: source}}\n"
     (tmp_path / "stack.yaml").write_text((tmp_path / "stack.yaml").read_text() + "---\n" + image)
     assert console("apply", "--stack", "shop").code == 0
-    shutil.rmtree(source)
+    shutil.move(source, tmp_path / "moved")
+    text = (tmp_path / "stack.yaml").read_text()
+    (tmp_path / "stack.yaml").write_text(text.replace("source}", "moved}").replace("9001", "9002"))
+    assert console("apply", "--stack", "shop").code == 0
     ran = console("rollout", "undo", "--stack", "shop")
 
-    assert (ran.code, ran.out.splitlines()[0]) == (0, "shop: back to revision 1"), ran.err
+    assert (ran.code, ran.out.splitlines()[0]) == (0, "shop: back to revision 2"), ran.err
+    assert commands(opened) == {"shop-web-1": "sleep 9001"}
+    assert "shop/app:latest" in opened.engine.references
 
 
 @pytest.mark.usefixtures("opened")
