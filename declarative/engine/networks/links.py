@@ -167,7 +167,7 @@ def drop_gateway(kernel: Netlink, version: int) -> None:
     try:
         kernel.run(Message(kind=_DELROUTE, body=body))
     except NetlinkError as error:
-        if error.errno not in {errno.ESRCH, errno.ENODEV}:
+        if error.errno not in {errno.ESRCH, errno.ENODEV, errno.ENOENT}:  # the last is IPv6's, where no route is left
             raise
 
 
