@@ -36,6 +36,7 @@ _DEFAULT_DRIVERS = {"Network": "bridge", "Volume": "local"}
 
 def plan_networks(draft: Draft) -> None:
     """Plan every Network."""
+    remade: dict[str, set[str]] = {}
     for network in draft.desired.networks.values():
         name = network.engine_name(draft.desired.stack)
         state = draft.actual.networks.get(name)
@@ -50,10 +51,17 @@ def plan_networks(draft: Draft) -> None:
         elif state.owner != create.owner:
             draft.refuse(_foreign("Network", network, name, draft), draft.origin_of_loss(f"Network/{name}"))
         else:
-            _plan_network(draft, network, state, create, flat)
+            _plan_network(draft, network, state, create, remade)
 
 
-def _plan_network(draft: Draft, network: Network, state: NetworkState, create: CreateNetwork, flat: Canonical) -> None:
+def _plan_network(
+    draft: Draft, network: Network, state: NetworkState, create: CreateNetwork, remade: dict[str, set[str]]
+) -> None:
+    """Make a network anew where it differs. `remade`: those before it that are, each with the containers it attaches again.
+
+    Those that share a container take turns: dockerd 26 attaches none while the network it was made on is not there.
+    """
+    flat = create.applied
     applied = state.applied or {}
     actual = _observed(canonical.network(state.spec), flat, applied, "Network")
     changes = differences(_plain(flat, "Network"), actual, _last(actual, applied, "Network"), network.places)
@@ -67,6 +75,11 @@ def _plan_network(draft: Draft, network: Network, state: NetworkState, create: C
         draft.refuse(conflict, combined(changes))
         return
     attached = _attached(draft, create.name)
+    leaving = [f"gone:{name}" for name, on in attached.items() if on is None and not name.endswith(SUFFIX_OLD)]
+    staying = {name for name, on in attached.items() if on is not None}
+    in_turn = [f"network:{other}" for other, names in remade.items() if names & staying]
+    if not (leaving and draft.policy.delete_volumes):  # who goes may wait for other networks then (see `recreate`)
+        remade[create.name] = staying
     let_go: tuple[Action, ...] = (
         *(DisconnectNetwork(container=name, network=create.name) for name in attached),
         RemoveNetwork(name=create.name),
@@ -92,8 +105,8 @@ def _plan_network(draft: Draft, network: Network, state: NetworkState, create: C
             touches=(f"Network/{create.name}",),
         ),
         resource=f"Network/{network.name}",
-        provides=(f"network:{create.name}", *(f"reattached:{name}" for name, on in attached.items() if on is not None)),
-        after=tuple(f"gone:{name}" for name, on in attached.items() if on is None and not name.endswith(SUFFIX_OLD)),
+        provides=(f"network:{create.name}", *(f"reattached:{name}" for name in attached if name in staying)),
+        after=(*leaving, *in_turn),
     )
 
 
