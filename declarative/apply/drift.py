@@ -93,7 +93,10 @@ def _all_files(desired: Desired, actual: Actual, driver: Driver) -> Iterator[tup
     for container in desired.containers.values():
         for index in range(1, container.replicas + 1):
             name = container.engine_name(desired.stack, index)
-            if name not in actual.containers:
+            state = actual.containers.get(name)
+            if (
+                state is None or state.owner is None or state.owner.stack != desired.stack
+            ):  # missing, or somebody else's
                 continue
             try:
                 changes = driver.changes(name)

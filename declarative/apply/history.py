@@ -25,7 +25,7 @@ from declarative.errors import Conflict, DeclarativeError, NotFound
 from declarative.record import record, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from declarative.core.plan import Plan, Policy, Step
     from declarative.core.state import Actual
@@ -76,6 +76,11 @@ def renew(driver: Driver, stack: str, revision: Revision, salt: str) -> None:
     """Date an entry anew. Its number stays: somebody may have read it, and it takes its own place, so nothing is ever lost."""
     files = driver.revision_files(stack, revision.number)
     driver.execute(_written(stack, revision, files, salt), _quiet)
+
+
+def without(revision: Revision, removed: Collection[str]) -> Revision:
+    """Give an entry that no longer says that the stack has these objects."""
+    return replace(revision, objects={name: what for name, what in revision.objects.items() if name not in removed})
 
 
 def _written(stack: str, revision: Revision, files: Mapping[str, str], salt: str) -> WriteRevision:
@@ -161,8 +166,9 @@ def pick(driver: Driver, stack: str, number: int | None, is_here: Callable[[Revi
 def holds(plan: Plan) -> bool:
     """Whether a revision is what is here, by a plan that would bring it back.
 
-    Only what an apply that failed half way can have made counts. That an object is missing, or was made anew by others, is
-    their doing; that containers stopped or fell ill is what people want to undo.
+    Only what an apply that failed half way can have done counts; what it removed is in no entry any more (see `without`).
+    That an object is missing that an entry still has, or was made anew by others, is their doing; that containers stopped
+    or fell ill is what people want to undo.
     """
     return all(step.verb in ("start", "wait") or _by_hand(step) for step in plan.steps)
 

@@ -8,29 +8,39 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from declarative.apply.scope import written
-from declarative.core.planner.names import familiar
 from declarative.core.resources import BuildSource, KeptSource, RootfsSource
 from declarative.record import replace
 
 if TYPE_CHECKING:
-    from declarative.core.resources import Desired, Image
+    from declarative.core.resources import Container, Desired, Image
     from declarative.core.state import Revision
 
 
 def with_kept_images(desired: Desired, revision: Revision) -> Desired:
-    """Let every image that is built or imported be the one that `revision` had."""
-    images = {name: _kept(image, desired, revision) for name, image in desired.images.items()}
-    return replace(desired, images=images)
+    """Let every image that is built or imported be the one that `revision` had, and so what containers follow a track to."""
+    images = {name: _kept(image, revision) for name, image in desired.images.items()}
+    containers = {name: _holding(container, desired, revision) for name, container in desired.containers.items()}
+    return replace(desired, images=images, containers=containers)
 
 
-def _kept(image: Image, desired: Desired, revision: Revision) -> Image:
+def made_by(revision: Revision) -> frozenset[str]:
+    """Name the Images of which a revision knows what they were."""
+    names = (name.partition("/") for name, image_id in revision.objects.items() if image_id)
+    return frozenset(name for kind, _, name in names if kind == "Image")
+
+
+def _holding(container: Container, desired: Desired, revision: Revision) -> Container:
+    image_id = revision.objects.get(f"Container/{container.engine_name(desired.stack, 1)}")
+    if not image_id:
+        return container
+    kept = KeptSource(image_id=image_id, revision=revision.number)
+    return replace(container, spec=replace(container.spec, image=replace(container.spec.image, kept=kept)))
+
+
+def _kept(image: Image, revision: Revision) -> Image:
     if not isinstance(image.spec.source, (BuildSource, RootfsSource)):
         return image
-    names = [f"Tag/{familiar(reference)}" for reference in image.spec.references]
-    schemes = [scheme for scheme in desired.schemes.values() if scheme.spec.image == image.name]
-    names += [f"Version/{reference}" for scheme in schemes for reference in written(scheme)]
-    image_id = next((revision.objects[name] for name in names if revision.objects.get(name)), "")
+    image_id = revision.objects.get(f"Image/{image.name}")
     if not image_id:
         return image
     return replace(image, spec=replace(image.spec, source=KeptSource(image_id=image_id, revision=revision.number)))

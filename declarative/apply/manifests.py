@@ -14,6 +14,7 @@ from declarative.errors import Invalid
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from declarative.core.resources import Desired
     from declarative.manifest.load import Loaded, LoadOptions
     from declarative.manifest.sources import Source
     from declarative.manifest.yaml_nodes import Document
@@ -39,7 +40,7 @@ def files_of(loaded: Loaded) -> dict[str, str]:
         if key not in sources:
             sources[key] = []
             about[key] = {"name": key, "folder": str(document.source.folder.resolve())}
-        sources[key].append(_with_content(document))
+        sources[key].append(_with_version(_with_content(document), loaded.desired))
     files = {}
     index = {"stack": loaded.desired.stack, "files": {}}
     for number, (key, roots) in enumerate(sources.items(), start=1):
@@ -63,6 +64,24 @@ def _with_content(document: Document) -> Node:
         return document.root
     entries = Sequence([_inlined(entry, document.source.folder) for entry in files.items], files.line, files.column)
     return _having(document.root, "spec", _having(spec, "files", entries))
+
+
+def _with_version(root: Node, desired: Desired) -> Node:
+    """Put the version of a TagScheme in the place of the file or the commit that said it: that goes on."""
+    from declarative.manifest.yaml_nodes import Mapping, Scalar
+
+    spec, metadata, kind = root.get("spec"), root.get("metadata"), root.get("kind")
+    stated = spec.get("version_from") if isinstance(spec, Mapping) else None
+    name = metadata.get("name") if isinstance(metadata, Mapping) else None
+    if not isinstance(kind, Scalar) or kind.value != "TagScheme" or not isinstance(name, Scalar):
+        return root
+    scheme = desired.schemes.get(str(name.value))
+    if not isinstance(spec, Mapping) or not isinstance(stated, Mapping) or scheme is None or not scheme.spec.version:
+        return root
+    items = {key: node for key, node in spec.items.items() if key != "version_from"}
+    items["version"] = Scalar(scheme.spec.version, stated.line, stated.column, scheme.spec.version)
+    keys = {**spec.keys, "version": Scalar("version", stated.line, stated.column, "version")}
+    return _having(root, "spec", Mapping(items, keys, spec.line, spec.column))
 
 
 def _inlined(entry: AnyNode, folder: Path) -> AnyNode:

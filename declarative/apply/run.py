@@ -243,13 +243,16 @@ class _Apply:
         self.notes |= dict.fromkeys(f"{text}; taken note of, and no drift from now on" for text in found)
 
     def _renew_history(self, actual: Actual) -> None:
-        """Where we started a container that was there before: date the last entry anew, or that looks like drift."""
-        from declarative.apply.history import renew
+        """Write the last entry anew, or what we did looks as if others had: started what was there before, removed objects."""
+        from declarative.apply.history import renew, without
 
-        ours = any(_started_again(outcome) for outcome in self.outcomes)
-        if ours and actual.revision is not None and not self.options.stop.abandon:
+        revision = actual.revision
+        if revision is None or self.options.stop.abandon:
+            return
+        left = without(revision, {name for outcome in self.outcomes for name in _removed(outcome)})
+        if left.objects != revision.objects or any(_started_again(outcome) for outcome in self.outcomes):
             with suppress(DeclarativeError):
-                renew(self.driver, self.desired.stack, actual.revision, self.options.salt())
+                renew(self.driver, self.desired.stack, left, self.options.salt())
 
     def _report(self, current: Plan, revision: int = 0, *, complete: bool = False) -> Report:
         return Report(
@@ -266,7 +269,8 @@ class _Apply:
 def _needs_look(current: Plan, policy: Policy) -> bool:
     """Whether what the stack holds now can only be known by looking: ids of new images; what targets left out."""
     return bool(policy.targets) or any(
-        name.startswith(("Tag/", "Version/", "Job/")) and not content for name, content in current.objects.items()
+        name.startswith(("Image/", "Tag/", "Version/", "Job/")) and not content
+        for name, content in current.objects.items()
     )
 
 
@@ -277,6 +281,11 @@ def _started_again(outcome: Outcome) -> bool:
         return False
     starts = any(isinstance(action, (StartContainer, RestartContainer)) for action in step.actions)
     return bool(step.rollout or step.undo) or (starts and step.verb in ("start", "update"))
+
+
+def _removed(outcome: Outcome) -> tuple[str, ...]:
+    """Name the objects that a step has removed."""
+    return outcome.step.touches if outcome.step.verb == "remove" and outcome.state == "done" else ()
 
 
 def _unacknowledged(current: Plan, options: ApplyOptions) -> bool:

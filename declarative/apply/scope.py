@@ -50,6 +50,8 @@ def _run_by(spec: ContainerSpec, desired: Desired) -> Iterator[str]:
     """Name what a container's image may be called in the engine."""
     if spec.image.reference:
         yield familiar(spec.image.reference)
+    if spec.image.kept is not None:
+        yield spec.image.kept.image_id
     if spec.image.scheme and (scheme := desired.schemes.get(spec.image.scheme)) is not None:
         from declarative.core.tags.rules import Rules
         from declarative.core.tags.scheme import track_tag

@@ -58,7 +58,7 @@ def _look(args: Args, context: Context) -> DriftReport:
     loaded, driver = open_stack(args, context, read_only=True)
     try:
         # Guards stop an apply, not a look: what an apply would refuse to remove is no reason to see nothing.
-        policy = Policy(targets=frozenset(args.target), destroy=True)
+        policy = Policy(targets=frozenset(args.target), destroy=True, looks=True)
         plan, actual = look(loaded.desired, driver, policy)
         return drift_of(plan, loaded.desired, actual, driver if args.filesystem else None)
     finally:

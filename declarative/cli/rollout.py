@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 HELP = (
     "Undo an apply: bring back the revision before the last one, or --to N. `declarative history` lists them.\n"
-    "After an apply that failed half way it is the last one: a revision is an apply that was done. That an object\n"
-    "is missing does not make it half way. A last revision that cannot be read or planned here any more is left, too."
+    "After an apply that failed half way it is the last one: a revision is an apply that was done. That others\n"
+    "removed an object does not make it half way. A last revision that cannot be read or planned here any more is left, too."
 )
 
 
@@ -76,10 +76,11 @@ def run(args: Args, context: Context) -> int:
 
 def _read(driver: Driver, stack: str, revision: Revision, args: Args, context: Context) -> Loaded:
     """Read the manifests of a revision, with the images that it had."""
-    from declarative.apply.kept import with_kept_images
+    from declarative.apply.kept import made_by, with_kept_images
     from declarative.apply.manifests import read_back
     from declarative.cli.opening import load_options
     from declarative.record import replace
 
-    loaded = read_back(driver.revision_files(stack, revision.number), load_options(args, context))
+    options = replace(load_options(args, context), made=made_by(revision))
+    loaded = read_back(driver.revision_files(stack, revision.number), options)
     return replace(loaded, desired=with_kept_images(loaded.desired, revision))

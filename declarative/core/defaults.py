@@ -128,7 +128,7 @@ def _merge_image(flat: dict[str, Any], image: ImageConfig) -> None:
         if not key.startswith(PREFIX):
             flat.setdefault("spec.labels." + key, value)
     if "spec.entrypoint" not in flat:
-        if "spec.command" not in flat and image.command:
+        if not flat.get("spec.command") and image.command:  # an empty one is none: it cannot be taken away
             flat["spec.command"] = list(image.command)
         if image.entrypoint:
             flat["spec.entrypoint"] = list(image.entrypoint)

@@ -103,6 +103,7 @@ class Undo:
 class Step:
     """One action on one resource. `actions` are executed in their order; then `rollout` or `awaits`, if there are any.
 
+    `back`: what puts back what was there before, where one of `actions` fails.
     `undo`: where the step only makes room for others, what takes it back (see `apply.way_back`).
     `touches` are the objects ("Container/web-1", "Tag/app:1") whose state the step was planned on: what a saved plan
     compares before it is applied.
@@ -118,6 +119,7 @@ class Step:
     needs: tuple[int, ...] = ()
     source: str = ""
     actions: tuple[Action, ...] = ()
+    back: tuple[Action, ...] = ()
     rollout: Rollout | None = None
     awaits: tuple[Await, ...] = ()
     touches: tuple[str, ...] = ()
@@ -188,3 +190,4 @@ class Policy:
     adopt: frozenset[str] = frozenset()  # "Container/web": take over the foreign container of that name
     prune: bool = True
     destroy: bool = False  # the manifest is empty on purpose: no delete budget
+    looks: bool = False  # nothing is executed: what somebody else is in the way of is told, and stops nothing

@@ -150,12 +150,16 @@ class TagSchemeSpec:
 
 @record
 class ImageRef:
-    """What a container runs: one of a plain `reference`, an `image` of this stack, or a `scheme` and `track`."""
+    """What a container runs: one of a plain `reference`, an `image` of this stack, or a `scheme` and `track`.
+
+    `kept`: what the track gave in the revision that is brought back; floating tags never go back.
+    """
 
     reference: str = ""
     image: str = ""
     scheme: str = ""
     track: str = ""
+    kept: KeptSource | None = None
 
 
 @record(order=True)

@@ -101,7 +101,10 @@ class ImageState:
 
 @record
 class ContainerState:
-    """A container in the engine. `spec.networks` and `Mount.source` hold the engine's names of networks and volumes."""
+    """A container in the engine. `spec.networks` and `Mount.source` hold the engine's names of networks and volumes.
+
+    `home`: the network that it was made on, or "". Engines keep its name, on it or not.
+    """
 
     name: str
     id: str
@@ -109,6 +112,7 @@ class ContainerState:
     spec: ContainerSpec
     owner: Owner | None = None
     applied: Canonical | None = None  # from LABEL_SPEC; None on foreign ones
+    home: str = ""
     state: RunState = "running"
     health: Health = ""
     exit_code: int = 0
@@ -167,9 +171,9 @@ class Revision:
 
     `updates`: container → paths changed in place since it was made, with their new values (its label cannot change).
     `objects`: what the stack had after that apply: "Container/web-1", "Network/STACK_back", … → "", a "Job/NAME" → digest
-    of what ran, "Tag/REFERENCE" (asked for by an Image) and "Version/REFERENCE" (by a TagScheme) → image id. By these a
-    later plan tells what was removed or moved by hand from what is new. `targets`: what alone was applied of the manifests
-    ("Container/web"); empty for all of them.
+    of what ran, "Image/NAME", "Tag/REFERENCE" (asked for by an Image), "Version/REFERENCE" (by a TagScheme) and the
+    "Container/web-1" that follows a track → image id. By these a later plan tells what was removed or moved by hand from
+    what is new. `targets`: what alone was applied of the manifests ("Container/web"); empty for all of them.
     """
 
     number: int

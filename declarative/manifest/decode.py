@@ -46,12 +46,13 @@ BAD: Final = _Bad()
 
 @record
 class Outside:
-    """What a manifest may draw on beside itself, handed in by the command line. `names_only`, `secrets`: see LoadOptions."""
+    """What a manifest may draw on beside itself, handed in by the command line. For the options see LoadOptions."""
 
     environ: AbstractMapping[str, str] = field(default_factory=dict)
     home: str = ""
     names_only: bool = False
     secrets: bool = True
+    made: frozenset[str] = frozenset()
 
 
 @record(frozen=False)

@@ -36,7 +36,8 @@ class LoadOptions:
 
     `names_only` is for verbs that ask which resources there are and no more (logs, exec, destroy): secrets, env files, build
     contexts, archives and versions are not read, so that nothing has to be there for it, and their values are empty.
-    Without `secrets` only these are left out: a pipeline checks and draws manifests without having them.
+    Without `secrets` only these are left out: a pipeline checks and draws manifests without having them. `made` are Images that
+    are there already: what they were built or imported of is not read.
     """
 
     working_folder: Path
@@ -48,6 +49,7 @@ class LoadOptions:
     stdin: BinaryIO | None = None
     names_only: bool = False
     secrets: bool = True
+    made: frozenset[str] = frozenset()
 
 
 @record
@@ -97,7 +99,11 @@ def resolve_documents(rendered: Rendered, options: LoadOptions, before: Iterable
     if options.stack and re.fullmatch(STACK_NAME, options.stack) is None:
         raise Usage("--stack", f"`{options.stack[:60]}` is not a stack's name", STACK_NAME_SAYS)
     outside = Outside(
-        environ=options.environ, home=options.home, names_only=options.names_only, secrets=options.secrets
+        environ=options.environ,
+        home=options.home,
+        names_only=options.names_only,
+        secrets=options.secrets,
+        made=options.made,
     )
     settings, defaults = _stack(rendered, outside, found)
     decoded = tuple(decode_document(document, outside, found, defaults) for document in rendered.documents)

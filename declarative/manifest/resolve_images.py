@@ -63,7 +63,10 @@ def _default_repository(document: Decoded, stack: str) -> str:
 
 def _complete_source(source: Any, document: Decoded) -> Any:
     """Add what only the files say; None where they cannot be read."""
-    if isinstance(source, PullSource) or document.reading.outside.names_only:
+    outside = document.reading.outside
+    if isinstance(source, PullSource) or outside.names_only:
+        return source
+    if isinstance(source, BuildSource | RootfsSource) and document.name in outside.made:
         return source
     if isinstance(source, BuildSource):
         from declarative.manifest.resolve_build import complete_build

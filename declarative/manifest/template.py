@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from declarative.errors import Problem, Span
 from declarative.manifest.scope import TemplateFault
 from declarative.manifest.snippets import snippet
-from declarative.manifest.sources import Source
+from declarative.manifest.sources import Source, is_text
 from declarative.manifest.written import WrittenFloat, WrittenInt
 from declarative.manifest.yaml_nodes import TEMPLATED, Document, Mapping, Node, Scalar, Sequence
 from declarative.manifest.yaml_parse import DEEPEST, MOST_NODES, has_marks
@@ -48,6 +48,7 @@ class Renderer:
         """Render a whole file; None where that failed. The result is named `FILE (rendered)`."""
         try:
             text = self._sandbox.text(source.text, scope)
+            _check_text(text)
         except TemplateFault as fault:
             column = _column(source.text, fault)
             self._complain(
@@ -101,6 +102,7 @@ class Renderer:
         if isinstance(value, list):
             return Sequence([self._to_node(item, at, depth + 1) for item in value], at.line, at.column, at.length)
         if isinstance(value, str):
+            _check_text(value)
             return Scalar(value, at.line, at.column, value, TEMPLATED, at.length)
         if isinstance(value, WrittenInt | WrittenFloat):
             return Scalar(+value, at.line, at.column, str(value), TEMPLATED, at.length)  # the plus makes it plain
@@ -116,6 +118,7 @@ class Renderer:
                 raise TemplateFault(
                     f"the expression gives a mapping with the key {key!r}, and keys are text", "make the keys text"
                 )
+            _check_text(key)
             if has_marks(key):
                 raise TemplateFault(
                     f"the expression gives a mapping with the key `{key}`", "a key cannot hold a template"
@@ -127,6 +130,12 @@ class Renderer:
     def _complain(self, source: Source, span: Span, fault: TemplateFault) -> None:
         shown = snippet(source.text, span)
         self.problems.append(Problem(subject="", text=fault.text, remedy=fault.remedy, span=span, snippet=shown))
+
+
+def _check_text(text: str) -> None:
+    """Refuse what only an escape in an expression can make: half a character, which no engine keeps."""
+    if not is_text(text):
+        raise TemplateFault("the template gives text with half a surrogate pair", "write the character itself")
 
 
 def _column(text: str, fault: TemplateFault) -> int:

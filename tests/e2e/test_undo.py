@@ -73,3 +73,46 @@ def test_an_image_that_is_gone_is_refused_by_name(
 
     assert "Image/app: the image of revision 1 is no longer in the engine" in refused.err
     assert _seen(docker_engine).split() == ["secondsecond"]
+
+
+_TRACKS = """\
+apiVersion: declarative/v1
+kind: Stack
+metadata: {name: back}
+---
+apiVersion: declarative/v1
+kind: Image
+metadata: {name: app}
+spec: {build: {context: app, dockerfile_inline: "FROM busybox:latest\\nCOPY version /version\\n"}}
+---
+apiVersion: declarative/v1
+kind: TagScheme
+metadata: {name: app}
+spec: {image: app, version_from: {file: app/version}}
+---
+apiVersion: declarative/v1
+kind: Container
+metadata: {name: web}
+spec: {image: {scheme: app, track: latest}, command: [sleep, "1000"], stop_signal: SIGKILL}
+"""
+
+
+def test_who_follows_a_track_goes_back_though_tags_do_not(
+    tmp_path: Path, declarative_cli: Cli, docker_engine: Engine
+) -> None:
+    (tmp_path / "app").mkdir()
+    stack, version = tmp_path / "stack.yaml", tmp_path / "app" / "version"
+    stack.write_text(_TRACKS)
+    for text in ("1.0.0", "1.1.0", "1.2.0"):
+        version.write_text(text)
+        declarative_cli("apply").expect(0)
+    for told, runs in (("2", "1.1.0"), ("3", "1.2.0"), ("4", "1.1.0")):
+        ran = declarative_cli("rollout", "undo").expect(0)
+
+        assert ran.out.startswith(f"back: back to revision {told}\n")
+        assert docker_engine.docker("exec", "back-web-1", "cat", "/version").stdout == runs
+        assert docker_engine.docker("run", "--rm", "back/app:latest", "cat", "/version").stdout == "1.2.0"
+    declarative_cli("drift").expect(0)
+    declarative_cli("apply", "--exit-code").expect(2)
+    declarative_cli("apply", "--exit-code").expect(0)
+    assert docker_engine.docker("exec", "back-web-1", "cat", "/version").stdout == "1.2.0"

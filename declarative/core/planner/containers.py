@@ -131,8 +131,7 @@ class ContainerPlanner:
         if update.order != "start-first" or not fixed:
             return update
         note = f"Container/{wanted.container.name} has a fixed port or address: it is stopped first, not started first"
-        if note not in self._draft.notes:
-            self._draft.notes.append(note)
+        self._draft.notes[note] = f"Container/{wanted.container.name}"
         return replace(update, order="stop-first")
 
     def _add_recreate(self, verdict: Verdict) -> None:
@@ -282,9 +281,8 @@ class ContainerPlanner:
                     f"port {number}/{protocol} is held by the container {stranger.name!r}, which is not of this stack"
                 )
                 place = verdict.wanted.container.places.at("spec.ports")
-                self._draft.problems.append(
-                    Conflict(label, problem, "publish another port, or stop that container", place)
-                )
+                conflict = Conflict(label, problem, "publish another port, or stop that container", place)
+                self._draft.refuse(conflict, verdict.origin)
                 return
 
     def _check_names(self, verdict: Verdict, rollout: Rollout) -> None:
@@ -295,7 +293,8 @@ class ContainerPlanner:
         others |= {stranger.name for stranger in actual.strangers}
         container = verdict.wanted.container
         for name in sorted(others & {rollout.new, rollout.old}):
-            self._draft.problems.append(rollout.refused(f"Container/{container.name}", name, container.places.at("")))
+            refusal = rollout.refused(f"Container/{container.name}", name, container.places.at(""))
+            self._draft.refuse(refusal, verdict.origin)
 
 
 def _place(verdict: Verdict) -> str:

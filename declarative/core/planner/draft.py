@@ -18,7 +18,7 @@ from declarative.record import field, record, replace
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from declarative.core.plan import Policy, Undo
+    from declarative.core.plan import Origin, Policy, Undo
     from declarative.core.resources import Desired
     from declarative.core.state import Actual
 
@@ -44,8 +44,8 @@ class Draft:
     entries: list[_Entry] = field(default_factory=list)
     providers: dict[str, list[int]] = field(default_factory=dict)
     problems: list[DeclarativeError] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
+    findings: list[tuple[str, Finding]] = field(default_factory=list)  # each with its resource, as --target names it
+    notes: dict[str, str] = field(default_factory=dict)  # text → resource
     deferred: list[str] = field(default_factory=list)
     objects: dict[str, str] = field(default_factory=dict)
     claims: dict[str, list[str]] = field(default_factory=dict)
@@ -81,6 +81,15 @@ class Draft:
             )
         )
 
+    def refuse(self, problem: DeclarativeError, origin: Origin) -> None:
+        """Note what an apply cannot do. Who only looks goes on, and is told where it comes of drift."""
+        if not self.policy.looks:
+            self.problems.append(problem)
+        elif origin != "change":
+            kind, _, name = problem.subject.partition("/")
+            finding = Finding(kind=kind, name=name, cause=problem.problem, source=problem.place)  # type: ignore[arg-type] # of ours
+            self.findings.append((problem.subject, finding))
+
     def claim(self, resource: str, name: str, content: str = "") -> None:
         """Note that a resource has the object `name` (see Revision.objects) once the plan is done."""
         self.objects[name] = content
@@ -95,6 +104,10 @@ class Draft:
         revision = self.actual.revision
         return revision is not None and name in revision.objects
 
+    def origin_of_loss(self, name: str) -> Origin:
+        """Say why an object that is wanted is not there."""
+        return "drift" if self.remembered(name) else "change"
+
     def finish(self) -> Plan:
         """Order and number the steps. Raises Refused with every problem."""
         self._check_targets()
@@ -104,6 +117,7 @@ class Draft:
         edges = self.edges()
         left = {name for at, entry in enumerate(self.entries) if at not in edges for name in _concerned(entry.step)}
         left |= {name for problem in self.problems for name in self.claims.get(problem.subject, ())}
+        told = self._included() if self.policy.targets else None
         order = _order(edges)
         ids = {at: number for number, at in enumerate(order, start=1)}
         steps = tuple(
@@ -119,9 +133,9 @@ class Draft:
             stack=self.desired.stack,
             engine=self.actual.engine.name,
             steps=steps,
-            findings=tuple(self.findings),
+            findings=tuple(found for resource, found in self.findings if told is None or resource in told),
             deferred=tuple(self.deferred),
-            notes=tuple(self.notes),
+            notes=tuple(text for text, resource in self.notes.items() if told is None or resource in told),
             objects=self._objects(left),
             updates={name: paths for name, paths in self.updates.items() if f"Container/{name}" not in left},
         )
@@ -187,7 +201,7 @@ class Draft:
 def _concerned(step: Step) -> Iterator[str]:
     """Name the objects of a revision (see Revision.objects) that a step brings about, changes or removes."""
     yield from step.touches
-    if step.kind == "Job":
+    if step.kind in ("Job", "Image"):
         yield step.label
     for name in step.touches:
         if name.startswith("Tag/"):

@@ -16,7 +16,7 @@ from declarative.core.planner.names import familiar, repository_of
 from declarative.core.resources import ArchiveSource, BuildSource, KeptSource, PullSource, RootfsSource
 from declarative.core.state import LABEL_BUILD, LABEL_KIND, LABEL_NAME, LABEL_STACK, Owner
 from declarative.errors import DeclarativeError, NotFound, Unsupported
-from declarative.record import record
+from declarative.record import record, replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,6 +112,7 @@ class ImagePlanner:
         made_with_names = isinstance(source, (BuildSource, RootfsSource, ArchiveSource)) and outcome.why != ""
         if not made_with_names:
             self._add_tags(image, outcome)
+        self._draft.claim(f"Image/{image.name}", f"Image/{image.name}", outcome.id or "")
         for ref in image.spec.references:
             self._draft.claim(f"Image/{image.name}", f"Tag/{familiar(ref)}", outcome.id or "")
         return outcome
@@ -252,14 +253,19 @@ class ImagePlanner:
         return self._add_made(image, "load", "missing", (), action, known=source.image_id)
 
     def _plan_kept(self, image: Image, source: KeptSource) -> ImageOutcome:
-        found = self._draft.actual.images.get(source.image_id)
+        outcome = self.kept(source, resource=f"Image/{image.name}", source=image.places.at("spec"))
         references = self.references(image)
+        return replace(outcome, reference=references[0]) if outcome.id and references else outcome
+
+    def kept(self, image: KeptSource, *, resource: str, source: str) -> ImageOutcome:
+        """Find what a revision had, under its id: any name may be another image's by the end of the plan."""
+        found = self._draft.actual.images.get(image.image_id)
         if found is None:
-            problem = f"the image of revision {source.revision} is no longer in the engine ({source.image_id})"
+            problem = f"the image of revision {image.revision} is no longer in the engine ({image.image_id})"
             remedy = "bring its sources back (git checkout) and apply them"
-            self._draft.problems.append(NotFound(f"Image/{image.name}", problem, remedy, image.places.at("spec")))
+            self._draft.problems.append(NotFound(resource, problem, remedy, source))
             return ImageOutcome(reference="", id=None, why="it is gone")
-        return ImageOutcome(reference=references[0] if references else found.id, id=found.id, config=found.config)
+        return ImageOutcome(reference=found.id, id=found.id, config=found.config)
 
     def _add_made(
         self,

@@ -20,7 +20,7 @@ _RESOURCES = "spec.resources."
 _NETWORKS = "spec.networks."
 
 
-def is_in_place(change: Change, wanted: ContainerSpec, actual: ContainerSpec) -> bool:
+def is_in_place(change: Change, wanted: ContainerSpec, state: ContainerState) -> bool:
     """Whether this difference can be changed on the living container."""
     path = change.path
     if path in ("spec.restart", "spec.container_name"):
@@ -29,13 +29,18 @@ def is_in_place(change: Change, wanted: ContainerSpec, actual: ContainerSpec) ->
         # The engine reads 0 as "not said" in an update, so a limit can be set but, save that on pids, not lifted.
         return change.after is not None or path == "spec.resources.pids"
     if path.startswith(_NETWORKS):
-        return _has_networks(wanted) and _has_networks(actual)
+        return _has_networks(wanted) and _has_networks(state.spec) and _stays_home(wanted, state)
     return False
 
 
 def _has_networks(spec: ContainerSpec) -> bool:
     """Whether it is on networks of its own: one of the engine's default bridge would stay on that too."""
     return not spec.network_mode
+
+
+def _stays_home(wanted: ContainerSpec, state: ContainerState) -> bool:
+    """Whether it stays on the network that it was made on: once that is removed, dockerd 26 neither starts it nor attaches it."""
+    return not state.home or state.home in wanted.networks
 
 
 def update_actions(

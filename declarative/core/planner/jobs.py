@@ -49,7 +49,8 @@ def _plan_job(
     if state is not None and state.owner != owner:
         remedy = "rename or remove it, or choose another container_name"
         problem = f"there is a container {name!r} that is not this job's"
-        draft.problems.append(Conflict(f"Job/{job.name}", problem, remedy, job.places.at("")))
+        conflict = Conflict(f"Job/{job.name}", problem, remedy, job.places.at(""))
+        draft.refuse(conflict, draft.origin_of_loss(f"Job/{name}"))
         return
     changes = _changes(job, flat, target, state) if state is not None else ()
     held = {mount.source for mount in state.spec.volumes} & recreated if state is not None else set()

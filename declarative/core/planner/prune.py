@@ -124,7 +124,8 @@ def _prune_volumes(draft: Draft, containers: list[str]) -> None:
         if f"Volume/{name}" in draft.objects or name in external:
             continue
         if not draft.policy.delete_volumes:
-            draft.notes.append(f"Volume/{owner.name} ({name}) is kept with its data; --delete-volumes removes it")
+            label = f"Volume/{owner.name}"
+            draft.notes[f"{label} ({name}) is kept with its data; --delete-volumes removes it"] = label
             continue
         draft.add(
             Step(

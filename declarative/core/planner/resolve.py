@@ -29,6 +29,8 @@ class ImageResolver:
 
     def resolve(self, ref: ImageRef, resource: str, places: Places) -> ImageOutcome:
         """Say what will be run."""
+        if ref.kept is not None:
+            return self._images.kept(ref.kept, resource=resource, source=places.at("spec.image"))
         if ref.scheme:
             return self._tags.track(ref.scheme, ref.track)
         if ref.image:

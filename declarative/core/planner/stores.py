@@ -18,10 +18,12 @@ from declarative.core.plan import Step
 from declarative.core.planner.names import bind
 from declarative.core.state import SUFFIX_OLD, Owner
 from declarative.errors import Conflict, NotFound
+from declarative.record import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
+    from declarative.core.actions import Action
     from declarative.core.plan import Change
     from declarative.core.planner.draft import Draft
     from declarative.core.resources import Attachment, Container, Job, Network, Volume
@@ -34,6 +36,7 @@ _DEFAULT_DRIVERS = {"Network": "bridge", "Volume": "local"}
 
 def plan_networks(draft: Draft) -> None:
     """Plan every Network."""
+    remade: dict[str, set[str]] = {}
     for network in draft.desired.networks.values():
         name = network.engine_name(draft.desired.stack)
         state = draft.actual.networks.get(name)
@@ -46,12 +49,19 @@ def plan_networks(draft: Draft) -> None:
         if state is None:
             _add_create(draft, "Network", network.name, name, create, network.places.at(""))
         elif state.owner != create.owner:
-            draft.problems.append(_foreign("Network", network, name, draft))
+            draft.refuse(_foreign("Network", network, name, draft), draft.origin_of_loss(f"Network/{name}"))
         else:
-            _plan_network(draft, network, state, create, flat)
+            _plan_network(draft, network, state, create, remade)
 
 
-def _plan_network(draft: Draft, network: Network, state: NetworkState, create: CreateNetwork, flat: Canonical) -> None:
+def _plan_network(
+    draft: Draft, network: Network, state: NetworkState, create: CreateNetwork, remade: dict[str, set[str]]
+) -> None:
+    """Make a network anew where it differs. `remade`: those before it that are, each with the containers it attaches again.
+
+    Those that share a container take turns: dockerd 26 attaches none while the network it was made on is not there.
+    """
+    flat = create.applied
     applied = state.applied or {}
     actual = _observed(canonical.network(state.spec), flat, applied, "Network")
     changes = differences(_plain(flat, "Network"), actual, _last(actual, applied, "Network"), network.places)
@@ -61,9 +71,19 @@ def _plan_network(draft: Draft, network: Network, state: NetworkState, create: C
     if strangers:
         problem = f"must be recreated ({_paths(changes)}), but other containers are on it: {', '.join(strangers)}"
         remedy = "disconnect them, or give the network another name"
-        draft.problems.append(Conflict(f"Network/{network.name}", problem, remedy, network.places.at("spec")))
+        conflict = Conflict(f"Network/{network.name}", problem, remedy, network.places.at("spec"))
+        draft.refuse(conflict, combined(changes))
         return
     attached = _attached(draft, create.name)
+    leaving = [f"gone:{name}" for name, on in attached.items() if on is None and not name.endswith(SUFFIX_OLD)]
+    staying = {name for name, on in attached.items() if on is not None}
+    in_turn = [f"network:{other}" for other, names in remade.items() if names & staying]
+    if not (leaving and draft.policy.delete_volumes):  # who goes may wait for other networks then (see `recreate`)
+        remade[create.name] = staying
+    let_go: tuple[Action, ...] = (
+        *(DisconnectNetwork(container=name, network=create.name) for name in attached),
+        RemoveNetwork(name=create.name),
+    )
     draft.add(
         Step(
             id=0,
@@ -74,22 +94,26 @@ def _plan_network(draft: Draft, network: Network, state: NetworkState, create: C
             origin=combined(changes),
             changes=changes,
             source=network.places.at("spec"),
-            actions=(
-                *(DisconnectNetwork(container=name, network=create.name) for name in attached),
-                RemoveNetwork(name=create.name),
-                create,
-                *(
-                    ConnectNetwork(container=name, network=create.name, attachment=attachment)
-                    for name, attachment in attached.items()
-                    if attachment is not None
+            actions=(*let_go, create, *_connections(create.name, attached)),
+            back=(
+                *let_go,
+                replace(create, spec=state.spec, applied=applied),
+                *_connections(
+                    create.name, {name: draft.actual.containers[name].spec.networks[create.name] for name in attached}
                 ),
             ),
             touches=(f"Network/{create.name}",),
         ),
         resource=f"Network/{network.name}",
-        provides=(f"network:{create.name}", *(f"reattached:{name}" for name, on in attached.items() if on is not None)),
-        after=tuple(f"gone:{name}" for name, on in attached.items() if on is None and not name.endswith(SUFFIX_OLD)),
+        provides=(f"network:{create.name}", *(f"reattached:{name}" for name in attached if name in staying)),
+        after=(*leaving, *in_turn),
     )
+
+
+def _connections(network: str, attached: Mapping[str, Attachment | None]) -> Iterator[ConnectNetwork]:
+    for name, attachment in attached.items():
+        if attachment is not None:
+            yield ConnectNetwork(container=name, network=network, attachment=attachment)
 
 
 def _attached(draft: Draft, network: str) -> dict[str, Attachment | None]:
@@ -142,7 +166,7 @@ def plan_volumes(draft: Draft) -> set[str]:
         if state is None:
             _add_create(draft, "Volume", volume.name, name, create, volume.places.at(""))
         elif state.owner != create.owner:
-            draft.problems.append(_foreign("Volume", volume, name, draft))
+            draft.refuse(_foreign("Volume", volume, name, draft), draft.origin_of_loss(f"Volume/{name}"))
         elif _plan_volume(draft, volume, state, create, flat):
             recreated.add(name)
     return recreated
@@ -157,7 +181,8 @@ def _plan_volume(draft: Draft, volume: Volume, state: VolumeState, create: Creat
     if not draft.policy.delete_volumes:
         problem = f"{_paths(changes)} cannot be changed without losing the volume's data"
         remedy = "put it back, declare a second volume and copy, or accept the loss with --delete-volumes"
-        draft.problems.append(Conflict(f"Volume/{volume.name}", problem, remedy, volume.places.at("spec")))
+        conflict = Conflict(f"Volume/{volume.name}", problem, remedy, volume.places.at("spec"))
+        draft.refuse(conflict, combined(changes))
         return False
     draft.add(
         Step(
@@ -212,7 +237,7 @@ def _add_create(
             kind="Network" if kind == "Network" else "Volume",
             name=name,
             cause="missing",
-            origin="drift" if draft.remembered(f"{kind}/{engine_name}") else "change",
+            origin=draft.origin_of_loss(f"{kind}/{engine_name}"),
             source=source,
             actions=(action,),
             touches=(f"{kind}/{engine_name}",),

@@ -106,7 +106,8 @@ class Judge:
     def _judge(self, wanted: Wanted, index: int) -> Verdict:
         container = wanted.container
         name = container.engine_name(self._draft.desired.stack, index)
-        self._draft.claim(f"Container/{container.name}", f"Container/{name}")
+        followed = wanted.target.id if container.spec.image.scheme else ""
+        self._draft.claim(f"Container/{container.name}", f"Container/{name}", followed or "")
         state = self._current(container, index, name)
         verdict = Verdict(wanted=wanted, index=index, name=name, state=state, fate="keep")
         holder = self._draft.actual.containers.get(name)
@@ -114,7 +115,7 @@ class Judge:
             return self._judge_foreign(verdict, holder)
         if state is None or state.state == "removing":
             verdict.fate, verdict.cause = "create", "missing"
-            verdict.origin = "drift" if self._draft.remembered(f"Container/{name}") else "change"
+            verdict.origin = self._draft.origin_of_loss(f"Container/{name}")
         else:
             self._compare(verdict, state)
         return verdict
@@ -138,7 +139,8 @@ class Judge:
         remedy = f"rename or remove it, choose another container_name, or take it over with --adopt {label}"
         place = verdict.wanted.container.places.at("spec.container_name")
         problem = f"there is a container {verdict.name!r} {whose}"
-        self._draft.problems.append(Conflict(label, problem, remedy, place))
+        origin = self._draft.origin_of_loss(f"Container/{verdict.name}")
+        self._draft.refuse(Conflict(label, problem, remedy, place), origin)
         return verdict
 
     def _compare(self, verdict: Verdict, state: ContainerState) -> None:
@@ -147,7 +149,7 @@ class Judge:
         if state.name != verdict.name:
             verdict.changes = (*verdict.changes, self._name_change(verdict, state))
         trouble = broken(state)
-        replace = [change for change in verdict.changes if not is_in_place(change, wanted.spec, state.spec)]
+        replace = [change for change in verdict.changes if not is_in_place(change, wanted.spec, state)]
         verdict.origin = combined(verdict.changes) if verdict.changes else "change"
         if any(mount.source in self._recreated for mount in state.spec.volumes):
             verdict.fate, verdict.cause = "recreate", "its volume is recreated"
@@ -215,14 +217,13 @@ class Judge:
         revision = self._draft.actual.revision
         if revision is None or state.restarts or not state.finished or state.started <= revision.applied_at:
             return
-        self._draft.findings.append(
-            Finding(
-                kind="Container",
-                name=verdict.name,
-                cause=f"restarted by hand or with the engine at {state.started}",
-                source=verdict.wanted.container.places.at(""),
-            )
+        finding = Finding(
+            kind="Container",
+            name=verdict.name,
+            cause=f"restarted by hand or with the engine at {state.started}",
+            source=verdict.wanted.container.places.at(""),
         )
+        self._draft.findings.append((f"Container/{verdict.wanted.container.name}", finding))
 
     # ---- shared namespaces ---------------------------------------------------------------------------------------
 

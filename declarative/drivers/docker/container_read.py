@@ -40,6 +40,7 @@ _STATES: Mapping[str, RunState] = {
 }
 _NO_RESOURCES = Resources()
 _NOT_NETWORKS = frozenset({"host", "none"})
+_NO_HOMES = _NOT_NETWORKS | {"default", "bridge"}
 
 
 def read_container(document: Json, names: Mapping[str, str]) -> ContainerState:
@@ -56,6 +57,7 @@ def read_container(document: Json, names: Mapping[str, str]) -> ContainerState:
         spec=_spec(document, without_ours(labels), names, applied or {}),
         owner=owner,
         applied=applied,
+        home=_home(document),
         state=read_state(state.get("Status", "created")),
         health="" if health == "none" else health,
         exit_code=state.get("ExitCode", 0),
@@ -165,6 +167,11 @@ def _networks(document: Json, names: Mapping[str, str], applied: Canonical) -> t
         if name not in _NOT_NETWORKS and not (name == "bridge" and mode in {"default", "bridge"})
     }
     return ("bridge" if mode in {"default", "bridge"} else None), networks
+
+
+def _home(document: Json) -> str:
+    mode: str = document["HostConfig"].get("NetworkMode") or "default"
+    return "" if mode in _NO_HOMES or mode.startswith("container:") else mode
 
 
 def engine_aliases(document: Json) -> set[str]:

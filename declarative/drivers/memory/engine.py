@@ -41,6 +41,7 @@ class Box:
     program: Program
     created: float
     anonymous: dict[str, str]
+    home: str = ""  # the network that it was made on
     run: Run | None = None
     paused: bool = False
     changes: tuple[FileChange, ...] = ()
@@ -178,6 +179,7 @@ class MemoryEngine:
             program=program,
             created=self.clock(),
             anonymous=anonymous,
+            home="" if spec.network_mode else next(iter(spec.networks), ""),
         )
         self.containers[name] = box
         return box
@@ -206,7 +208,7 @@ class MemoryEngine:
         box.paused = False
         if self.living(box):
             return
-        for network in box.spec.networks:
+        for network in {*box.spec.networks, *filter(None, (box.home,))}:
             if network not in self.networks:
                 raise NotFound(f"container {name}", f"the network {network} is not there", "create it first")
         mode = box.spec.network_mode or ""
@@ -281,6 +283,8 @@ class MemoryEngine:
         box = self.box(name)
         if (box.spec.network_mode or "bridge") not in {"bridge", "default"}:
             raise Failed(f"container {name}", f"has network mode {box.spec.network_mode}", "drop network_mode")
+        if box.home and box.home not in self.networks:  # as dockerd 26 does
+            raise NotFound(f"container {name}", f"the network {box.home} is not there", "replace the container")
         networks = {**box.spec.networks, network: replace(attachment, aliases=tuple(sorted(set(attachment.aliases))))}
         box.spec = replace(box.spec, networks=dict(sorted(networks.items())))
 

@@ -73,6 +73,7 @@ def container_state(engine: MemoryEngine, box: Box) -> ContainerState:
         spec=box.spec,
         owner=box.owner,
         applied=box.applied,
+        home=box.home,
         state=state,
         health=health,
         exit_code=code,

@@ -396,6 +396,9 @@ def test_version_six(daemon: Daemon) -> None:
     assert (found["GlobalIPv6Address"], found["GlobalIPv6PrefixLen"]) == ("fd77:1::50", 64)
     assert fetch(daemon, "--network", "six", url="http://[fd77:1::50]/") == "web"
     assert "fd77:1::50" in daemon.run("--network", "six", IMAGE, "nslookup", "-type=AAAA", "web")
+    daemon.docker("network", "disconnect", "six", "web")
+    daemon.docker("network", "connect", "--ip6", "fd77:1::51", "six", "web")
+    assert fetch(daemon, "--network", "six", url="http://[fd77:1::51]/") == "web"
 
 
 def test_nothing_of_a_network_is_left_on_the_machine(daemon: Daemon) -> None:

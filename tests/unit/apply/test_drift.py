@@ -9,7 +9,8 @@ import pytest
 from declarative.apply.drift import DriftReport, drift_document, drift_metrics, drift_of, is_news
 from declarative.core.actions import RenameContainer
 from declarative.drivers.port import FileChange
-from tests.unit.apply.world import container
+from declarative.record import replace
+from tests.unit.apply.world import HEAD, container, job
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def drift(world: World, text: str, *, filesystem: bool = False) -> DriftReport:
-    plan, actual = world.look(text, destroy=True)
+    plan, actual = world.look(text, destroy=True, looks=True)
     return drift_of(plan, world.load(text).desired, actual, world.driver if filesystem else None)
 
 
@@ -63,6 +64,43 @@ def test_what_was_done_by_hand_is(world: World, what: str) -> None:
 
     assert report.drifted
     assert report.count >= 1
+
+
+@pytest.mark.parametrize("what", ["container", "job", "network", "volume", "port"])
+def test_what_others_are_in_the_way_of_is_told_with_all_the_rest(world: World, what: str) -> None:
+    objects = f"---\n{HEAD}kind: Network\nmetadata: {{name: net}}\n---\n{HEAD}kind: Volume\nmetadata: {{name: vol}}\n"
+    text = container("web", more="ports: ['8080:80']") + container("db") + job("mig", "true") + objects
+    world.apply(text)
+    engine, spec = world.engine, world.engine.box("shop-web-1").spec
+    engine.stop("shop-db-1")
+    other = {"container": "shop-web-1", "job": "shop-mig-1"}.get(what, "other")
+    match what:
+        case "network":
+            engine.networks["shop_net"].owner = None
+        case "volume":
+            engine.volumes["shop_vol"].owner = None
+        case _:
+            engine.remove("shop-mig-1" if what == "job" else "shop-web-1", volumes=True)
+            theirs = replace(spec, networks={}, ports=spec.ports if what == "port" else ())
+            engine.start(engine.create(other, theirs, {}, None, None).name)
+    engine.box(other if what in ("container", "job", "port") else "shop-web-1").changes = (
+        FileChange(path="/theirs", kind="added"),
+    )
+    report = drift(world, text, filesystem=what == "container")
+
+    told = [finding.cause for finding in report.findings]
+    assert len(told) == 1
+    assert ("shop_" if what in ("network", "volume") else other) in told[0]
+    assert "Container/shop-db-1" in [step.label for step in report.steps]
+    assert report.files == ()
+
+
+def test_what_others_have_that_was_never_ours_is_none(world: World) -> None:
+    world.apply(container("web"))
+    spec = world.engine.box("shop-web-1").spec
+    world.engine.create("shop-db-1", replace(spec, networks={}), {}, None, None)
+
+    assert not drift(world, container("web") + container("db")).drifted
 
 
 def test_files_that_nobody_declared_are_drift(world: World) -> None:

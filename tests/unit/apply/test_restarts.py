@@ -12,13 +12,14 @@ import pytest
 
 from declarative.apply.stop import Stop
 from declarative.errors import Interrupted
-from tests.unit.apply.world import container
+from tests.unit.apply.world import HEAD, container
 
 if TYPE_CHECKING:
     from declarative.core.plan import Finding
     from tests.unit.apply.world import World
 
 WEB = container("web", more="restart: always")
+VOLUME = f"---\n{HEAD}kind: Volume\nmetadata: {{name: old}}\n"
 
 
 def later(world: World, seconds: int) -> None:
@@ -64,6 +65,20 @@ def test_a_whole_apply_takes_note_of_a_restart_and_drift_is_quiet_then(world: Wo
     assert len(written) == 1
     assert found(world, WEB) == ()
     assert [(revision.number, revision.summary) for revision in world.driver.revisions("shop")] == [(1, "2 created")]
+
+
+def test_targets_are_told_of_their_own_alone(world: World) -> None:
+    text = container("web") + container("db", more="volumes: ['old:/data']") + VOLUME
+    world.apply(text)
+    later(world, 100)
+    restart(world, "shop-db-1")
+    now = container("web") + container("db")
+    web, _ = world.look(now, targets=frozenset({"Container/web"}))
+    db, _ = world.look(text, targets=frozenset({"Container/db"}))
+
+    assert (web.drifted, web.findings, web.notes) == (False, (), ())
+    assert [finding.name for finding in db.findings] == ["shop-db-1"]
+    assert len(world.look(now)[0].notes) == 1
 
 
 def test_an_apply_with_really_nothing_to_do_writes_nothing(world: World, written: list[str]) -> None:

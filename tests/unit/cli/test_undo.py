@@ -59,6 +59,20 @@ def test_after_an_apply_that_failed_half_way_the_last_good_one_comes_back(
     assert console("rollout", "undo", "--stack", "shop", "--dry-run").out.startswith("shop: back to revision 2\n")
 
 
+def test_an_apply_that_failed_after_it_had_only_removed_is_half_way_too(
+    console: Console, opened: Opened, apply: Callable[..., int]
+) -> None:
+    assert apply(web="sleep 9001") == 0
+    assert apply(web="sleep 9002", old="sleep 9002") == 0
+    assert apply(web="false") == 1
+    assert commands(opened) == {"shop-web-1": "sleep 9002"}
+    opened.engine.remove("shop-web-1", volumes=True)  # by hand: that alone would not count
+    ran = console("rollout", "undo", "--stack", "shop")
+
+    assert (ran.code, ran.out.splitlines()[0]) == (0, "shop: back to revision 2"), ran.err
+    assert commands(opened) == {"shop-web-1": "sleep 9002", "shop-old-1": "sleep 9002"}
+
+
 def test_one_good_apply_is_enough_after_one_that_failed(
     console: Console, opened: Opened, apply: Callable[..., int]
 ) -> None:
@@ -172,9 +186,8 @@ def test_a_last_revision_whose_secret_is_not_here_is_left(
     assert not opened.engine.containers["shop-web-1"].spec.environment
 
 
-@pytest.mark.usefixtures("opened")
-def test_a_last_revision_that_was_built_of_a_folder_that_is_gone_is_left(
-    console: Console, apply: Callable[..., int], tmp_path: Path
+def test_a_revision_that_was_built_of_a_folder_that_is_gone_comes_back(
+    console: Console, opened: Opened, apply: Callable[..., int], tmp_path: Path
 ) -> None:
     assert apply(web="sleep 9001") == 0
     source = tmp_path / "source"
@@ -183,10 +196,15 @@ def test_a_last_revision_that_was_built_of_a_folder_that_is_gone_is_left(
     image = "apiVersion: declarative/v1\nkind: Image\nmetadata: {name: app}\nspec: {build: {context: source}}\n"
     (tmp_path / "stack.yaml").write_text((tmp_path / "stack.yaml").read_text() + "---\n" + image)
     assert console("apply", "--stack", "shop").code == 0
-    shutil.rmtree(source)
+    shutil.move(source, tmp_path / "moved")
+    text = (tmp_path / "stack.yaml").read_text()
+    (tmp_path / "stack.yaml").write_text(text.replace("source}", "moved}").replace("9001", "9002"))
+    assert console("apply", "--stack", "shop").code == 0
     ran = console("rollout", "undo", "--stack", "shop")
 
-    assert (ran.code, ran.out.splitlines()[0]) == (0, "shop: back to revision 1"), ran.err
+    assert (ran.code, ran.out.splitlines()[0]) == (0, "shop: back to revision 2"), ran.err
+    assert commands(opened) == {"shop-web-1": "sleep 9001"}
+    assert "shop/app:latest" in opened.engine.references
 
 
 @pytest.mark.usefixtures("opened")

@@ -415,6 +415,16 @@ def test_a_template_without_end_ends(name: str) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000, "kilobytes"
 
 
+@pytest.mark.parametrize("text", ["'{{ \"\\udcff\" }}'", "'x{{ \"\\ud83d\" }}'", "'{{ {\"\\udcff\": 1} }}'"])
+def test_half_a_surrogate_pair_is_no_text(text: str) -> None:
+    assert complaint(text).text == "the template gives text with half a surrogate pair"
+
+
+def test_nor_is_it_in_a_whole_file() -> None:
+    (problem,) = run("#j2\na: {{ '\\udcff' }}\n").problems
+    assert problem.text == "the template gives text with half a surrogate pair"
+
+
 def test_many_large_values_are_bounded() -> None:
     text = STACK + "a:\n" + "  - '{{ range(9999) }}'\n" * 60
     texts = [problem.text for problem in run(text).problems]

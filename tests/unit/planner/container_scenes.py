@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _TWO_NETS = doc("Network", "front") + doc("Network", "back")
 _WEB = run("web")
+_EMPTY_COMMAND = build("app") + doc("Container", "web", "image: {image: app}\ncommand: []\nupdate: {monitor: 0s}")
 _SHARING = run("db") + run("side", "network_mode: container:db")
 _ON_WEB = Policy(targets=frozenset({"Container/web"}))
 _ON_DB = Policy(targets=frozenset({"Container/db"}))
@@ -132,9 +133,15 @@ SCENES = (
     ),
     Scene(
         name="changed-in-place",
-        applied=(_TWO_NETS + run("web", "networks: [front]\nresources: {memory: 32m, pids: 10}"),),
+        applied=(_TWO_NETS + run("web", "networks: [back, front]\nresources: {memory: 32m, pids: 10}"),),
         now=_TWO_NETS
         + run("web", "networks: {back: {aliases: [w]}}\nresources: {memory: 64m, pids: -1}\nrestart: always"),
+    ),
+    Scene(name="empty-command", applied=(_EMPTY_COMMAND,), now=_EMPTY_COMMAND),
+    Scene(
+        name="off-the-network-it-was-made-on",
+        applied=(_TWO_NETS + run("web", "networks: [front, back]"),),
+        now=doc("Network", "back") + run("web", "networks: [back]"),
     ),
     Scene(
         name="aliases-changed",

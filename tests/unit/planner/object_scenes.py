@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _PULL = "pull: {}\npolicy: {}\ntags: [one]"
 _PUSH = f"push: true\nrepository: {REGISTRY}/app"
 _NETWORK = doc("Network", "back")
+_ON_BOTH = run("web", "networks: [back, front]") + run("db", "networks: [front]")
 _ON_IT = run("web", "networks: [back]") + run("db", "networks: {back: {aliases: [d]}}")
 _VOLUME = doc("Volume", "data") + run("db", "volumes: ['data:/data']")
 _CHANGED_VOLUME = _VOLUME.replace("{name: data}\n", "{name: data}\nspec: {labels: {a: b}}\n", 1)
@@ -150,6 +151,11 @@ SCENES = (
         now=_all("2.0.0-rc.1") + run("web", image="{scheme: release, track: '2'}"),
     ),
     Scene(name="network-recreated", applied=(_NETWORK + _ON_IT,), now=_NETWORK + "spec: {internal: true}\n" + _ON_IT),
+    Scene(
+        name="networks-recreated-in-turn",
+        applied=(_NETWORK + doc("Network", "front") + _ON_BOTH,),
+        now=doc("Network", "back", "internal: true") + doc("Network", "front", "internal: true") + _ON_BOTH,
+    ),
     Scene(
         name="network-recreated-under-a-stranger",
         applied=(_NETWORK + _ON_IT,),
