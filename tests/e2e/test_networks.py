@@ -55,6 +55,28 @@ def test_a_container_starts_again_once_the_network_it_was_made_on_is_gone(
         engine.docker("restart", "--time=0", "nets-web-1")
 
 
+def test_a_container_leaves_a_network_that_stays_in_place_and_is_replaced_when_that_goes(
+    declarative_cli: Cli, engine: Engine, tmp_path: Path
+) -> None:
+    stack = tmp_path / "stack.yaml"
+
+    def apply(text: str) -> str:
+        stack.write_text(text)
+        declarative_cli("apply", "--stack", "nets").expect(0)
+        assert declarative_cli("plan", "--stack", "nets").expect(0).out.startswith("nets: in sync")
+        return engine.docker("inspect", "--format", "{{.Id}}", "nets-web-1").stdout
+
+    first = apply(web("[one]") + network("one") + network("two"))
+    moved = apply(web("[two]") + network("one") + network("two"))
+    assert moved == first
+    engine.docker("restart", "--time=0", "nets-web-1")
+    assert attached(engine) == {"nets_two"}
+
+    assert apply(web("[two]") + network("two")) != first
+    engine.docker("restart", "--time=0", "nets-web-1")
+    assert attached(engine) == {"nets_two"}
+
+
 def test_a_network_that_cannot_be_made_anew_stays_as_it_was(
     declarative_cli: Cli, engine: Engine, tmp_path: Path
 ) -> None:

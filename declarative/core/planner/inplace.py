@@ -9,7 +9,7 @@ from declarative.core.resources import Resources
 from declarative.record import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from declarative.core.actions import Action
     from declarative.core.plan import Change
@@ -20,8 +20,8 @@ _RESOURCES = "spec.resources."
 _NETWORKS = "spec.networks."
 
 
-def is_in_place(change: Change, wanted: ContainerSpec, state: ContainerState) -> bool:
-    """Whether this difference can be changed on the living container."""
+def is_in_place(change: Change, wanted: ContainerSpec, state: ContainerState, networks: Collection[str]) -> bool:
+    """Whether this difference can be changed on the living container. `networks`: those that are there now, and stay."""
     path = change.path
     if path in ("spec.restart", "spec.container_name"):
         return True
@@ -29,7 +29,7 @@ def is_in_place(change: Change, wanted: ContainerSpec, state: ContainerState) ->
         # The engine reads 0 as "not said" in an update, so a limit can be set but, save that on pids, not lifted.
         return change.after is not None or path == "spec.resources.pids"
     if path.startswith(_NETWORKS):
-        return _has_networks(wanted) and _has_networks(state.spec) and _stays_home(wanted, state)
+        return _has_networks(wanted) and _has_networks(state.spec) and _keeps_home(wanted, state, networks)
     return False
 
 
@@ -38,9 +38,9 @@ def _has_networks(spec: ContainerSpec) -> bool:
     return not spec.network_mode
 
 
-def _stays_home(wanted: ContainerSpec, state: ContainerState) -> bool:
-    """Whether it stays on the network that it was made on: once that is removed, dockerd 26 neither starts it nor attaches it."""
-    return not state.home or state.home in wanted.networks
+def _keeps_home(wanted: ContainerSpec, state: ContainerState, networks: Collection[str]) -> bool:
+    """Whether the network that it was made on stays: once that is removed, dockerd 26 neither starts nor attaches it."""
+    return not state.home or state.home in wanted.networks or state.home in networks
 
 
 def update_actions(

@@ -87,7 +87,8 @@ def _prune_networks(draft: Draft, containers: list[str]) -> None:
             draft.problems.append(Conflict(f"Network/{owner.name}", problem, remedy))
             draft.claim(f"Network/{owner.name}", f"Network/{name}")
             continue
-        staying = [other for other in attached if other not in containers]
+        made_on_it = [other for other, state in draft.actual.containers.items() if state.home == name]
+        staying = [other for other in (*attached, *made_on_it) if other not in containers]
         leaving = [other for other in containers if name in draft.actual.containers[other].spec.networks]
         draft.add(
             Step(

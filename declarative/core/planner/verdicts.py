@@ -77,6 +77,10 @@ class Judge:
         self._owned: dict[tuple[str, int], list[str]] = {}
         for engine_name, owner in draft.actual.owned("Container"):
             self._owned.setdefault((owner.name, owner.index), []).append(engine_name)
+        declared = {network.engine_name(draft.desired.stack) for network in draft.desired.networks.values()}
+        ours = {engine_name for engine_name, _ in draft.actual.owned("Network")}
+        self._going = ours - declared if draft.policy.prune else set()
+        self._staying = (ours | declared) - self._going
 
     def judge(self) -> dict[str, list[Verdict]]:
         """Give the verdicts on all replicas, by Container."""
@@ -149,12 +153,14 @@ class Judge:
         if state.name != verdict.name:
             verdict.changes = (*verdict.changes, self._name_change(verdict, state))
         trouble = broken(state)
-        replace = [change for change in verdict.changes if not is_in_place(change, wanted.spec, state)]
+        replace = [change for change in verdict.changes if not is_in_place(change, wanted.spec, state, self._staying)]
         verdict.origin = combined(verdict.changes) if verdict.changes else "change"
         if any(mount.source in self._recreated for mount in state.spec.volumes):
             verdict.fate, verdict.cause = "recreate", "its volume is recreated"
         elif replace or state.state == "dead":
             verdict.fate, verdict.cause = "replace", _cause(replace) if replace else "dead"
+        elif state.home in self._going:
+            verdict.fate, verdict.cause = "replace", "the network that it was made on is removed"
         elif verdict.changes:
             verdict.fate, verdict.cause = "update", _cause(verdict.changes)
         elif self._is_half_replaced(verdict, state):

@@ -133,11 +133,16 @@ SCENES = (
     ),
     Scene(
         name="changed-in-place",
-        applied=(_TWO_NETS + run("web", "networks: [back, front]\nresources: {memory: 32m, pids: 10}"),),
+        applied=(_TWO_NETS + run("web", "networks: [front]\nresources: {memory: 32m, pids: 10}"),),
         now=_TWO_NETS
         + run("web", "networks: {back: {aliases: [w]}}\nresources: {memory: 64m, pids: -1}\nrestart: always"),
     ),
     Scene(name="empty-command", applied=(_EMPTY_COMMAND,), now=_EMPTY_COMMAND),
+    Scene(
+        name="made-on-a-network-that-goes",
+        applied=(_TWO_NETS + run("web", "networks: [front]"), _TWO_NETS + run("web", "networks: [back]")),
+        now=doc("Network", "back") + run("web", "networks: [back]"),
+    ),
     Scene(
         name="off-the-network-it-was-made-on",
         applied=(_TWO_NETS + run("web", "networks: [front, back]"),),
