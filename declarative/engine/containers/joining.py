@@ -65,6 +65,7 @@ def endpoint_request(parts: Parts, container: Container, wish: EndpointConfig) -
         aliases=tuple(wish.aliases or ()),
         ipv4=ipv4,
         ipv6=ipv6,
+        link_local=tuple(map(ipaddress.ip_address, (wish.addresses.link_local if wish.addresses else None) or ())),
         mac=wish.mac_address,
         links=links,
         dns=tuple(container.host.dns or ()),

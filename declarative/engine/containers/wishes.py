@@ -66,6 +66,9 @@ def check_endpoint(name: str, endpoint: EndpointConfig, network: Network | None)
         problems.append("network-scoped alias is supported only for containers in user defined networks")
     for text, version in asked:
         problems += _address_problems(text, version, network)
+    for text in (addresses.link_local if addresses else None) or ():
+        if read_address(text) is None:
+            problems.append(f"invalid link-local IP address: {text}")
     if problems:
         text = problems[0] if len(problems) == 1 else "\n".join(f"* {problem}" for problem in problems)
         raise Invalid("", f"invalid config for network {name}: invalid endpoint settings:\n{text}")

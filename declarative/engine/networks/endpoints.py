@@ -57,6 +57,7 @@ def new_endpoint(
         interface=next(f"eth{count}" for count in range(len(taken) + 1) if f"eth{count}" not in taken),
         link=f"veth{id[:11]}",  # fifteen characters, as many as a link's name may have
         mac=request.mac or addresses.mac_of(ipv4),
+        link_local=request.link_local,
         ipv4=ipv4,
         prefix=pool4.subnet.prefixlen,
         gateway=None if network.internal or not isinstance(pool4.gateway, IPv4Address) else pool4.gateway,

@@ -128,13 +128,15 @@ class EndpointRequest:
     """How a container wants to be in a network.
 
     `names`: what it is called, the container's name first. `aliases`: names in this network alone. `links`: alias → container id,
-    known to this container alone. `dns`: servers to ask for all other names instead of the host's.
+    known to this container alone. `link_local`: addresses beside those of the network.
+    `dns`: servers to ask for all other names instead of the host's.
     """
 
     names: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     ipv4: IPv4Address | None = None
     ipv6: IPv6Address | None = None
+    link_local: tuple[Address, ...] = ()
     mac: str = ""
     links: Mapping[str, str] = field(default_factory=dict, hash=False)
     dns: tuple[str, ...] = ()
@@ -160,6 +162,7 @@ class Endpoint:
     ipv6: IPv6Address | None = None
     prefix6: int = 0
     gateway6: IPv6Address | None = None
+    link_local: tuple[Address, ...] = ()
     names: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
     links: Mapping[str, str] = field(default_factory=dict, hash=False)

@@ -167,6 +167,7 @@ def _of_endpoint(endpoint: Endpoint) -> dict[str, Any]:
     document = {name: getattr(endpoint, name) for name in _ENDPOINT_TEXTS}
     document |= {name: str(getattr(endpoint, name) or "") for name in _ENDPOINT_ADDRESSES}
     document |= {name: list(getattr(endpoint, name)) for name in _ENDPOINT_LISTS}
+    document["link_local"] = [str(address) for address in endpoint.link_local]
     document["links"] = dict(endpoint.links)
     return document
 
@@ -178,4 +179,6 @@ def _endpoint(document: dict[str, Any]) -> Endpoint:
         values[name] = kind(document[name]) if document[name] else None
     for name in _ENDPOINT_LISTS:
         values[name] = tuple(document[name])
+    # none in what an older daemon recorded, whose containers still run
+    values["link_local"] = tuple(map(ip_address, document.get("link_local", ())))
     return Endpoint(**values)

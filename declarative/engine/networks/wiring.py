@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _FORWARDING = "ipv4/ip_forward"
 _FORWARDING6 = "ipv6/conf/all/forwarding"
 _BRIDGED_PACKETS = "bridge/bridge-nf-call-iptables"
+_LINK_LOCAL = {4: 16, 6: 64}  # bits of the prefix by version (RFC 3927, RFC 4291 section 2.5.6)
 
 
 class Wiring:
@@ -210,8 +211,10 @@ Ways = tuple["Endpoint | None", "Endpoint | None"]
 def _settle(endpoint: Endpoint, before: Ways, after: Ways) -> None:
     """Put a container's interface up with its addresses, and lay the ways out; in its namespace."""
     found: list[tuple[Address, int]] = [(endpoint.ipv4, endpoint.prefix)] if endpoint.ipv4 is not None else []
-    if endpoint.ipv6 is not None:
+    found += [(address, _LINK_LOCAL[address.version]) for address in endpoint.link_local]
+    if any(address.version == 6 for address in (endpoint.ipv6, *endpoint.link_local) if address is not None):
         namespaces.write_setting(f"ipv6/conf/{endpoint.interface}/disable_ipv6", "0")
+    if endpoint.ipv6 is not None:
         found.append((endpoint.ipv6, endpoint.prefix6))
     with Netlink() as kernel:
         links.set_addresses(kernel, _index(kernel, endpoint.interface), tuple(found))

@@ -132,6 +132,18 @@ def test_a_network_of_both_families_is_left_and_entered_again(daemon: Daemon) ->
     assert "default" not in daemon.sh("web", "ip -6 route")
 
 
+def test_an_interface_has_the_link_local_addresses_that_were_asked_for(daemon: Daemon) -> None:
+    daemon.docker("network", "create", "back")
+    daemon.up("web", "--network", "back", "--link-local-ip", "169.254.34.68")
+    assert "169.254.34.68/16" in daemon.sh("web", "ip addr show eth0")
+    daemon.docker("network", "disconnect", "back", "web")
+    daemon.docker("network", "connect", "--link-local-ip", "169.254.34.69", "back", "web")
+    assert "169.254.34.69/16" in daemon.sh("web", "ip addr")
+    daemon.docker("network", "create", "other")
+    said = daemon.fails("network", "connect", "--link-local-ip", "169.254.34", "other", "web")
+    assert "invalid link-local IP address: 169.254.34" in said
+
+
 def test_fixed_addresses(daemon: Daemon) -> None:
     daemon.docker(
         "network",
