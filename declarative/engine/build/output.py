@@ -129,7 +129,7 @@ class Voice:
 
     def removed(self, short: str) -> None:
         """Tell that this container is gone."""
-        self.text(f" ---> Removed intermediate container {short}\n")
+        self.text(f"Removing intermediate container {short}\n")
 
     def warning(self, text: str) -> None:
         """Tell of something that does not stop the build."""

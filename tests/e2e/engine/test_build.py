@@ -50,7 +50,6 @@ def test_it_prints_what_the_classic_builder_prints(daemon: Daemon, context: Path
     )
     assert re.search(pattern, out), out
     assert "content\n" in out
-    assert re.search(r"^ ---> Removed intermediate container [0-9a-f]{12}$", out, re.MULTILINE), out
     assert re.search(r"Step 4/4 : CMD \[\"cat\", \"/file\"\]\n( ---> Running in [0-9a-f]{12}\n)?", out), out
     assert re.search(r"Successfully built [0-9a-f]{12}\nSuccessfully tagged app:1\n$", out), out
     assert daemon.run("app:1") == "content"

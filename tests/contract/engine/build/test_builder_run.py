@@ -61,7 +61,7 @@ def test_a_command_that_fails_fails_the_build(made: Shop, command: str, message:
         made.build(f"FROM busybox\n{command}\nRUN never\n", said=said)
 
     assert (str(caught.value), caught.value.code) == (message, code)
-    assert "Removed intermediate container" not in said.text
+    assert "Removing intermediate container" not in said.text
     assert "never" not in said.text
 
 
