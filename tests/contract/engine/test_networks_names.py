@@ -207,7 +207,7 @@ def test_more_addresses_than_a_datagram_holds_are_given_over_tcp(lab: Lab) -> No
     try:
         cut = query(client, "many")
         assert cut.header.tc == 1
-        assert cut.rr == []
+        assert 0 < len(cut.rr) < 40
         assert len(found(query(client, "many", tcp=True))) == 40
     finally:
         for count in range(40):
