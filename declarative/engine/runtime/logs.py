@@ -3,7 +3,7 @@
 `PATH` is being written; `PATH.1` is the newest of those that are full, `PATH.2` the one before it.
 
 The rule that keeps it simple: a reader holds the file that it reads, whatever that is called by now. It goes on to the next one
-when that is there, which means that the monitor writes to it, and the old one has been read to its end after that. So nothing is
+when that is there, which means that the monitor has opened it, and the old one has been read to its end after that. So nothing is
 missed and nothing read twice, however many rotations pass.
 """
 
@@ -136,16 +136,18 @@ class _Reader:
         return True
 
     def _look_for_later(self, current: IO[bytes]) -> None:
-        """Open every file that is newer than the current one."""
+        """Open every file that is newer than the current one: each was opened by the monitor, which has left those before it.
+
+        None may be called PATH: the monitor ends, or takes a moment, between two names.
+        """
         number = os.fstat(current.fileno()).st_ino
-        with RENAMING, contextlib.suppress(FileNotFoundError):
-            if self._path.stat().st_ino == number:
+        with RENAMING, contextlib.suppress(FileNotFoundError):  # those that are too many go at any time
+            if self._path.exists() and self._path.stat().st_ino == number:
                 return
             found = files(self._path)
             numbers = [file.stat().st_ino for file in found]
             newer = found[numbers.index(number) + 1 :] if number in numbers else found
-            if newer and newer[-1] == self._path:
-                self._later = [file.open("rb", buffering=0) for file in newer]
+            self._later = [file.open("rb", buffering=0) for file in newer]
 
     def _skip_to(self, tail: int) -> None:
         """Leave what comes before the last `tail` lines."""

@@ -242,6 +242,17 @@ class TestFollowing:
             assert numbers[-1] == 40 * 200 - 1
 
 
+def test_a_follower_reads_on_where_the_monitor_ended_before_it_opened_its_log_again(tmp_path: Path) -> None:
+    path = _log(tmp_path, [_entry(1, "stdout", "one")])
+    follower = logs.read_log(path, _PLAIN, ended=lambda: True)
+    assert next(follower) == b"one\n"
+    for text in ("two", "three"):
+        rotate(path, 5)
+        path.write_bytes(_entry(2, "stdout", text))
+    rotate(path, 5)
+    assert b"".join(follower) == b"two\nthree\n"
+
+
 def _write_and_rotate(path: Path, ended: threading.Event, rounds: int) -> None:
     """Write as a monitor does: to the file that it has open, to the new one once it has been told."""
     for number in range(rounds):
