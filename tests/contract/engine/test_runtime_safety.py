@@ -194,7 +194,7 @@ def test_a_privileged_container_has_what_it_asks_for(box: Machine) -> None:
 
 
 def test_a_read_only_root(box: Machine) -> None:
-    script = "touch /new; touch /tmp/new && echo tmp; echo x > /dev/null && echo dev"
+    script = "touch /new 2>&1; touch /tmp/new && echo tmp; echo x > /dev/null && echo dev"
     made = box.shell(script, readonly_rootfs=True, mounts=(mounts.tmpfs("/tmp"),))  # noqa: S108 - in the container
     assert box.run(made)[1] == "touch: /new: Read-only file system\ntmp\ndev\n"
 
