@@ -90,13 +90,11 @@ def _reduced(step: Step) -> Step:
 
 
 def _all_files(desired: Desired, actual: Actual, driver: Driver) -> Iterator[tuple[str, FileChange]]:
+    owned = {name for name, _ in actual.owned("Container")}
     for container in desired.containers.values():
         for index in range(1, container.replicas + 1):
             name = container.engine_name(desired.stack, index)
-            state = actual.containers.get(name)
-            if (
-                state is None or state.owner is None or state.owner.stack != desired.stack
-            ):  # missing, or somebody else's
+            if name not in owned:  # missing, or somebody else's
                 continue
             try:
                 changes = driver.changes(name)

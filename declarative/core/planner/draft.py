@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from declarative.core.plan import Origin, Policy, Undo
     from declarative.core.resources import Desired
-    from declarative.core.state import Actual
+    from declarative.core.state import Actual, Owner
 
 
 @record
@@ -103,6 +103,13 @@ class Draft:
         """Whether the last apply left the object there: if it is missing now, somebody removed it."""
         revision = self.actual.revision
         return revision is not None and name in revision.objects
+
+    def networks_going(self) -> dict[str, Owner]:
+        """Give our networks that left the manifests, and are removed."""
+        if not self.policy.prune:
+            return {}
+        declared = {network.engine_name(self.desired.stack) for network in self.desired.networks.values()}
+        return {name: owner for name, owner in self.actual.owned("Network") if name not in declared}
 
     def origin_of_loss(self, name: str) -> Origin:
         """Say why an object that is wanted is not there."""

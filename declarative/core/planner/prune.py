@@ -75,10 +75,7 @@ def _prune_containers(draft: Draft) -> list[str]:
 
 
 def _prune_networks(draft: Draft, containers: list[str]) -> None:
-    external = {item.engine_name(draft.desired.stack) for item in draft.desired.networks.values() if item.spec.external}
-    for name, owner in sorted(draft.actual.owned("Network"), key=_name):
-        if f"Network/{name}" in draft.objects or name in external:
-            continue
+    for name, owner in sorted(draft.networks_going().items(), key=_name):
         attached = draft.actual.networks[name].attached
         strangers = [other for other in attached if other not in draft.actual.containers]
         if strangers:

@@ -78,9 +78,8 @@ class Judge:
         for engine_name, owner in draft.actual.owned("Container"):
             self._owned.setdefault((owner.name, owner.index), []).append(engine_name)
         declared = {network.engine_name(draft.desired.stack) for network in draft.desired.networks.values()}
-        ours = {engine_name for engine_name, _ in draft.actual.owned("Network")}
-        self._going = ours - declared if draft.policy.prune else set()
-        self._staying = (ours | declared) - self._going
+        self._going = draft.networks_going().keys()
+        self._staying = declared | {name for name, _ in draft.actual.owned("Network") if name not in self._going}
 
     def judge(self) -> dict[str, list[Verdict]]:
         """Give the verdicts on all replicas, by Container."""
