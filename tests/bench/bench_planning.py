@@ -39,8 +39,7 @@ if TYPE_CHECKING:
 
 _SIZES = (100, 1_000, 10_000)
 _SECONDS_GOAL = 1.0
-# of the time per resource, where there are a hundred times as many: a processor's cache holds 100; a square would show as 100
-_GROWTH_GOAL = 2.0
+_GROWTH_GOAL = 1.5  # of the time per resource, from the smallest to the largest: linear, and room for caches that miss
 _ROUNDS = 5
 _STRIDE = 20  # of twenty resources one is a network, one a volume, and the rest are containers
 
