@@ -59,6 +59,7 @@ class Executor:
     settled: Callable[[], None] | None = None
     notes: list[str] = field(default_factory=list)
     _settling: threading.Thread | None = None
+    _left: list[Step] = field(default_factory=list)  # not begun yet
     _outcomes: dict[int, Outcome] = field(default_factory=dict)
     _runs: list[Run] = field(default_factory=list)
     _line: Line = field(default_factory=lambda: Line(free=0, starts=0, stops=0))
@@ -76,6 +77,7 @@ class Executor:
         `notes` then say what became of containers that had let go of something for steps that were not done.
         """
         one_by_one = self.parallelism == 1
+        self._left = list(self.plan.steps)
         self._line = Line(free=self.parallelism, starts=self.starts, stops=self.stops, one_by_one=one_by_one)
         workers, watcher = Workers(self.parallelism + self.stops, self._inbox), Workers(1, self._inbox)
         self.stop.on_request(lambda: self._inbox.put(_WAKE))
@@ -105,16 +107,16 @@ class Executor:
         if not self._moved:
             return
         self._moved = False
-        under_way = {run.step.id for run in self._runs}
-        for step in self.plan.steps:
-            if step.id in self._outcomes or step.id in under_way:
-                continue
+        left, self._left = self._left, []
+        for step in left:
             states = [self._outcomes.get(need) for need in step.needs]
             broken = next((out for out in states if out is not None and out.state != "done"), None)
             if broken is not None:
                 self._end(step, "skipped", because=broken.step.id if broken.state != "skipped" else broken.because)
             elif all(states):
                 self._start(step)
+            else:
+                self._left.append(step)
 
     def _start(self, step: Step) -> None:
         run = Run(
@@ -180,8 +182,9 @@ class Executor:
                     self._line.push_in(run)
             case Wait(awaits=awaits):
                 self._line.release(run)
-                run.vigil = Vigil(awaits=awaits, begun=self.calls.clock(), fresh=self.calls.fresh)
-                run.interval, run.look_at = FIRST_LOOK, self.calls.clock()
+                now = self.calls.clock()
+                run.vigil = Vigil(awaits=awaits, begun=now, fresh=self.calls.fresh)
+                run.interval, run.look_at = FIRST_LOOK, min(run.vigil.first_look, now + LAST_LOOK)
                 if started:
                     run.begun_moves = True
                     self.tell(StepStarted(step=run.step))
@@ -328,7 +331,7 @@ class Executor:
     def _tell_settled(self) -> None:
         if self.settled is None or self._settling is not None or not self._runs:
             return
-        if len(self._outcomes) + len(self._runs) < len(self.plan.steps):
+        if any(step.verb != "wait" for step in self._left):
             return
         # what is new has no earlier run, so that its start is never taken for a restart after the entry of the history
         waiting = all(run.vigil is not None or (run.starting and run.step.verb == "create") for run in self._runs)
@@ -345,14 +348,13 @@ class Executor:
         error = self.stop.error
         if error is not None:
             self.tell(Stopping(error=error))
-        under_way = {run.step.id for run in self._runs}
         for run in self._line.leave():
             self._cancel(run)
         for run in [run for run in self._runs if run.vigil is not None or isinstance(run.move, Pause)]:
             self._cancel(run)
-        for step in self.plan.steps:
-            if step.id not in self._outcomes and step.id not in under_way:
-                self._end(step, "skipped")
+        left, self._left = self._left, []
+        for step in left:
+            self._end(step, "skipped")
 
     def _cancel(self, run: Run) -> None:
         """Throw the reason in, so that the step is undone; or, where the lock is lost, leave everything as it is."""

@@ -72,6 +72,13 @@ class Vigil:
         """Name the containers that must be observed."""
         return tuple(item.name for item in self.awaits)
 
+    @property
+    def first_look(self) -> float:
+        """When, by the clock, a first look may bring the end: what this apply started is watched already, and needs one look."""
+        if not all(item.name in self.fresh for item in self.awaits):
+            return self.begun
+        return max(self.fresh[item.name] + item.monitor / _SECOND for item in self.awaits)
+
     def see(self, observed: Mapping[str, Observed], now: float) -> Answer:
         """Judge one observation."""
         waiting: list[str] = []

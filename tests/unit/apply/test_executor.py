@@ -260,6 +260,23 @@ def test_an_engine_that_is_gone_ends_everything(world: World, monkeypatch: pytes
     assert sum(out.state == "skipped" for out in report.outcomes) > 5
 
 
+def test_what_was_just_started_is_looked_at_when_its_watch_is_over(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    observe, looks = MemoryDriver.observe, []
+
+    def counted(self: MemoryDriver, stack: str, names: Sequence[str]) -> Mapping[str, Observed]:
+        looks.append(list(names))
+        return observe(self, stack, names)
+
+    monkeypatch.setattr(MemoryDriver, "observe", counted)
+    report = world.apply(container("web").replace("1ms", "200ms"))
+
+    assert report.done
+    assert looks == [["shop-web-1"]]
+    assert report.seconds > 0.2
+
+
 # ---- stopping
 
 

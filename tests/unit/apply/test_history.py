@@ -113,6 +113,26 @@ def test_an_entry_is_prepared_while_the_last_containers_are_watched(
     assert world.driver.revisions("shop")[0].summary == "3 created"
 
 
+def test_an_entry_is_prepared_while_the_last_containers_start(
+    world: World, prepared: list[tuple[str, WriteRevision]]
+) -> None:
+    in_time = False
+
+    def slow(call: str) -> None:
+        nonlocal in_time
+        if call == "before StartContainer shop-web-1":
+            end = time.monotonic() + 5
+            while not prepared and time.monotonic() < end:
+                time.sleep(0.01)
+            in_time = bool(prepared)
+
+    world.engine.hook = slow
+    world.apply(container("web"))
+
+    assert in_time
+    assert [what for what, _ in prepared] == ["prepared early", "written"]
+
+
 def test_an_entry_that_was_prepared_for_nothing_is_given_up(
     world: World, prepared: list[tuple[str, WriteRevision]]
 ) -> None:

@@ -78,6 +78,15 @@ def test_what_this_apply_started_is_watched_from_its_start_on() -> None:
     assert isinstance(watch.see({"web": RUNNING}, 5.0), Ready)
 
 
+def test_the_first_look_at_what_this_apply_started_is_the_one_that_may_end_the_watch() -> None:
+    assert vigil(monitor=5, fresh=True).first_look == 5.0
+    assert vigil(monitor=5).first_look == 0.0
+
+    both = (Await(name="web", condition="started", monitor=5 * SECOND), Await(name="old", condition="started"))
+    assert Vigil(awaits=both, begun=2.0, fresh={"web": 1.0}).first_look == 2.0
+    assert Vigil(awaits=both, begun=2.0, fresh={"web": 1.0, "old": 1.5}).first_look == 6.0
+
+
 def test_a_health_check_begins_the_monitor_when_it_passes() -> None:
     watch = vigil(monitor=5, fresh=True)
     watch.see({"web": STARTING}, 1.0)
