@@ -52,7 +52,6 @@ def finish(parts: Parts, container: Container, exit: Exit, *, boot: bool = False
     `boot`: it was lost with its machine, and whether it starts again is decided otherwise.
     """
     probing.stop(container)
-    starting.release(parts, container)
     before = container.state
     verdict = backoff.after_exit(
         container.host.restart_policy,
@@ -62,25 +61,29 @@ def finish(parts: Parts, container: Container, exit: Exit, *, boot: bool = False
         ran=exit.at - before.started,
         last_pause=before.pause,
     )
-    container.become(
-        status=move(before.status, Move.FALL if verdict.again else Move.DIE),
-        pid=0,
-        exit_code=exit.code,
-        finished=exit.at,
-        oom_killed=exit.oom,
-        pause=verdict.pause,
-        health=replace(before.health, status=UNHEALTHY) if before.health else None,
-    )
+    changes = {
+        "status": move(before.status, Move.FALL if verdict.again else Move.DIE),
+        "pid": 0,
+        "exit_code": exit.code,
+        "finished": exit.at,
+        "oom_killed": exit.oom,
+        "pause": verdict.pause,
+        "health": replace(before.health, status=UNHEALTHY) if before.health else None,
+    }
+    try:
+        # before the bundle goes, which alone knows the code; where the record goes in a moment too, there is no need
+        if not container.host.auto_remove:
+            parts.records.put_state(container, replace(before, **changes))
+    finally:
+        starting.release(parts, container)
+        container.become(**changes)
     if exit.oom and not before.oom_killed:
         parts.tell(container, "oom")
     duration = max(0, exit.at - before.started) // _SECOND
-    if container.host.auto_remove:  # its record goes in a moment: no need to write the end down
-        parts.tell(container, "die", exitCode=str(exit.code), execDuration=str(duration))
-        removing.remove(parts, container, volumes=True, released=True)
-        return
-    parts.records.put_state(container)
     parts.tell(container, "die", exitCode=str(exit.code), execDuration=str(duration))
-    if verdict.again:
+    if container.host.auto_remove:
+        removing.remove(parts, container, volumes=True, released=True)
+    elif verdict.again:
         plan_restart(parts, container, verdict.pause)
 
 

@@ -59,9 +59,9 @@ class Records:
             marks = ", ".join(f":{name}" for name in values)
             connection.execute(f"INSERT INTO containers ({names}) VALUES ({marks})", values)  # noqa: S608 - names of ours
 
-    def put_state(self, container: Container) -> None:
-        """Record where a container is in its life."""
-        self._put(container, "state", _text(write(container.state)))
+    def put_state(self, container: Container, state: State | None = None) -> None:
+        """Record where a container is in its life, or will be in a moment."""
+        self._put(container, "state", _text(write(state or container.state)))
 
     def put_name(self, container: Container) -> None:
         """Record a container's name and its configuration, which links may name."""

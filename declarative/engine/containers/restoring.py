@@ -22,7 +22,7 @@ from declarative.engine.containers import (
 )
 from declarative.engine.containers.container import Health
 from declarative.engine.containers.health import plan_of
-from declarative.engine.containers.life import Status
+from declarative.engine.containers.life import Move, Status, move
 from declarative.engine.containers.parts import ROOTFS, UPPER
 from declarative.engine.runtime import rootfs
 from declarative.engine.runtime.bundle import Exit
@@ -96,11 +96,15 @@ def _sweep(parts: Parts, found: Mapping[str, Found]) -> None:
 
 
 def _take_up(parts: Parts, container: Container, found: Found | None) -> None:
+    if found is not None:  # it may have ended since, and a worker may have dealt with that
+        found = parts.runtime.state(container.id)
     status = found.status if found is not None else "absent"
     if found is not None and status in {"running", "paused"}:
         _runs(parts, container, found)
     elif container.state.is_up:
         _has_ended(parts, container, found)
+    elif found is not None and found.ran and found.exit is not None and found.exit.at > container.state.finished:
+        _ran_unseen(parts, container, found.exit)
     else:
         starting.release(parts, container)  # a start that was interrupted, or an end
         _does_not_run(parts, container)
@@ -124,6 +128,12 @@ def _runs(parts: Parts, container: Container, found: Found) -> None:
     if health is not None:
         probing.plan_next(parts, container)
     _reconcile_networks(parts, container)
+
+
+def _ran_unseen(parts: Parts, container: Container, exit: Exit) -> None:  # noqa: A002 - the word of this place
+    """Take note of a run that the daemon began, and did not live to record: begun once more, a job would be done twice."""
+    container.become(status=move(container.state.status, Move.START), started=exit.at, error="", stopped=False)
+    ending.finish(parts, container, exit)
 
 
 def _reconcile_networks(parts: Parts, container: Container) -> None:

@@ -49,12 +49,16 @@ _PATIENCE_SECONDS = 10.0
 
 @record
 class State:
-    """What a container is now; `pid` of its first process, 0 where there is none."""
+    """What a container is now; `pid` of its first process, 0 where there is none.
+
+    `ran`: it has stopped, and its program ran to an end that is known.
+    """
 
     id: str
     status: Status
     pid: int = 0
     exit: Exit | None = None
+    ran: bool = False
 
 
 class Runtime:
@@ -175,7 +179,9 @@ class Runtime:
             return State(id=name, status="absent")
         ended = bundle.exit()
         if ended is not None or not bundle.has_monitor():
-            return State(id=name, status="stopped", exit=ended or bundle.exit() or bundle.lose())
+            ended = ended or bundle.exit() or bundle.lose()
+            ran = not ended.lost and bool(bundle.pid()) and not self._runtime_of(name).is_waiting(name)
+            return State(id=name, status="stopped", exit=ended, ran=ran)
         pid = bundle.pid()
         if self._runtime_of(name).is_waiting(name):
             return State(id=name, status="created", pid=pid)

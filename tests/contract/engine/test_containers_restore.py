@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
@@ -65,6 +66,54 @@ def test_containers_go_on_without_a_daemon(engine: EmbeddedEngine) -> None:
     assert engine.docker("exec", "c0", "echo", "alive").stdout == "alive\n"
     engine.docker("stop", "-t", "0", "c0")
     assert state(engine, "c0")["ExitCode"] == 137
+
+
+def test_the_codes_of_those_that_end_while_the_daemon_is_killed_are_known(
+    engine: EmbeddedEngine, tmp_path: Path
+) -> None:
+    codes = {f"c{code}": code for code in range(1, 31)}
+    for name, code in codes.items():
+        script = f"until [ -e /go/now ]; do sleep 0.1; done; sleep {code / 50}; exit {code}"
+        engine.docker("run", "-d", "--name", name, "-v", f"{tmp_path}:/go", "busybox", "sh", "-c", script)
+    for _ in range(4):
+        (tmp_path / "now").touch()
+        engines.wait_until(lambda: state(engine, "c9")["Status"] == "exited", "some to end", 30)
+        bring_back(engine)
+        engine.docker("wait", *codes)
+        assert {name: state(engine, name)["ExitCode"] for name in codes} == codes
+        (tmp_path / "now").unlink()
+        engine.docker("start", *codes)
+
+
+@pytest.mark.parametrize("known", ["nothing of it", "its end"])
+def test_a_run_counts_once_whatever_the_killed_daemon_had_recorded(engine: EmbeddedEngine, known: str) -> None:
+    engine.docker(
+        "create", "--name", "job", "-v", "data:/data", "busybox", "sh", "-c", "echo x >> /data/f; sleep 1; exit 7"
+    )
+    before = recorded(engine)
+    engine.docker("start", "job")
+    started = recorded(engine)
+    engine.kill()
+    time.sleep(1.5)
+    ended = {**started, "status": "exited", "pid": 0, "exit_code": 7, "finished": time.time_ns()}
+    record(engine, before if known == "nothing of it" else ended)
+    engine.start_daemon()
+
+    assert (state(engine, "job")["Status"], state(engine, "job")["ExitCode"]) == ("exited", 7)
+    assert state(engine, "job")["FinishedAt"] >= state(engine, "job")["StartedAt"] > "2"
+    engine.docker("start", "-a", "job", check=False)
+    assert engine.docker("run", "--rm", "-v", "data:/data", "busybox", "cat", "/data/f").stdout == "x\nx\n"
+
+
+def recorded(engine: EmbeddedEngine) -> Any:
+    """Give the state in the record of the only container."""
+    with sqlite3.connect(engine.root / "engine.db") as database:
+        return json.loads(database.execute("SELECT state FROM containers").fetchone()[0])
+
+
+def record(engine: EmbeddedEngine, state: Any) -> None:
+    with sqlite3.connect(engine.root / "engine.db") as database:
+        database.execute("UPDATE containers SET state = ?", (json.dumps(state),))
 
 
 def test_health_and_pause_go_on(engine: EmbeddedEngine) -> None:
