@@ -57,7 +57,7 @@ def plan_networks(draft: Draft) -> None:
 def _plan_network(
     draft: Draft, network: Network, state: NetworkState, create: CreateNetwork, remade: dict[str, set[str]]
 ) -> None:
-    """Make a network anew where it differs. `remade`: those before it that are, each with the containers it attaches again.
+    """Make a network anew where it differs. `remade`: those before it that are, each with the containers that need it.
 
     Those that share a container take turns: dockerd 26 attaches none while the network it was made on is not there.
     """
@@ -77,9 +77,10 @@ def _plan_network(
     attached = _attached(draft, create.name)
     leaving = [f"gone:{name}" for name, on in attached.items() if on is None and not name.endswith(SUFFIX_OLD)]
     staying = {name for name, on in attached.items() if on is not None}
-    in_turn = [f"network:{other}" for other, names in remade.items() if names & staying]
+    in_need = staying | {name for name, container in draft.actual.containers.items() if container.home == create.name}
+    in_turn = [f"network:{other}" for other, names in remade.items() if names & in_need]
     if not (leaving and draft.policy.delete_volumes):  # who goes may wait for other networks then (see `recreate`)
-        remade[create.name] = staying
+        remade[create.name] = in_need
     let_go: tuple[Action, ...] = (
         *(DisconnectNetwork(container=name, network=create.name) for name in attached),
         RemoveNetwork(name=create.name),
