@@ -171,9 +171,10 @@ class Revision:
 
     `updates`: container → paths changed in place since it was made, with their new values (its label cannot change).
     `objects`: what the stack had after that apply: "Container/web-1", "Network/STACK_back", … → "", a "Job/NAME" → digest
-    of what ran, "Image/NAME", "Tag/REFERENCE" (asked for by an Image), "Version/REFERENCE" (by a TagScheme) and the
-    "Container/web-1" that follows a track → image id. By these a later plan tells what was removed or moved by hand from
-    what is new. `targets`: what alone was applied of the manifests ("Container/web"); empty for all of them.
+    of what ran, "Image/NAME", "Tag/REFERENCE" (asked for by an Image), "Version/REFERENCE" (by a TagScheme), the
+    "Container/web-1" that follows a track and "Track/NAME" of a job that does → image id. By these a later plan
+    tells what was removed or moved by hand from what is new. `targets`: what alone was applied of the manifests
+    ("Container/web"); empty for all of them.
     """
 
     number: int

@@ -210,6 +210,8 @@ def _concerned(step: Step) -> Iterator[str]:
     yield from step.touches
     if step.kind in ("Job", "Image"):
         yield step.label
+    if step.kind == "Job":
+        yield f"Track/{step.name}"
     for name in step.touches:
         if name.startswith("Tag/"):
             yield f"Version/{name.removeprefix('Tag/')}"

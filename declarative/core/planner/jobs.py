@@ -46,6 +46,8 @@ def _plan_job(
     state = draft.actual.containers.get(name)
     done = _fingerprint(draft, job, flat, target)
     draft.claim(f"Job/{job.name}", f"Job/{name}", done)
+    if job.spec.image.scheme:
+        draft.claim(f"Job/{job.name}", f"Track/{name}", target.id or "")
     if state is not None and state.owner != owner:
         remedy = "rename or remove it, or choose another container_name"
         problem = f"there is a container {name!r} that is not this job's"
