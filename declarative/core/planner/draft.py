@@ -49,6 +49,7 @@ class Draft:
     deferred: list[str] = field(default_factory=list)
     objects: dict[str, str] = field(default_factory=dict)
     claims: dict[str, list[str]] = field(default_factory=dict)
+    owners: dict[str, Owner] = field(default_factory=dict)  # name of a container → who shall have it
     updates: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def add(

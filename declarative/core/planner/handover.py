@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from declarative.core.actions import ConnectNetwork, DisconnectNetwork, StartContainer, StopContainer
 from declarative.core.plan import Step, Undo
-from declarative.core.planner.holders import freed
+from declarative.core.planner.holders import NAME, freed
 from declarative.core.planner.inplace import networks_of
 from declarative.errors import Conflict
 from declarative.record import record, replace
@@ -113,16 +113,23 @@ def _circle(missing: Mapping[int, set[int]]) -> list[tuple[int, int]]:
 
 
 def _let_go(draft: Draft, handovers: list[_Handover]) -> None:
-    """Have a holder let go before its own step, once nothing is between that and its takers that need not be."""
+    """Have a holder let go before its own step, once nothing is between that and its takers that need not be.
+
+    A name is not let go of: whatever fails after that, people would find their containers under names of nobody's choice.
+    """
     first = handovers[0]
     container, aside = first.container, f"aside:{first.container}"
     holder, taker = draft.entries[first.holder], draft.entries[first.taker]
     takers, holders = {each.taker for each in handovers}, {each.holder for each in handovers}
-    networks = _changed_networks(draft, holder.step, container)
     for at in takers:
         entry = draft.entries[at]
         takes = {name: what for name, what in entry.takes.items() if name != container}
         draft.entries[at] = replace(entry, takes=takes)
+    names = [each for each in handovers for what in each.what if what.startswith(f"{NAME} ")]
+    if names:
+        _refuse_swap(draft, names[0])
+        return
+    networks = _changed_networks(draft, holder.step, container)
     needs = _earlier(draft, takers | holders)
     for at in takers | holders:
         draft.entries[at] = replace(draft.entries[at], needs=draft.entries[at].needs | {aside})
@@ -143,6 +150,13 @@ def _let_go(draft: Draft, handovers: list[_Handover]) -> None:
         provides=(aside,),
         needs=needs,
     )
+
+
+def _refuse_swap(draft: Draft, handover: _Handover) -> None:
+    taker, holder = draft.entries[handover.taker], draft.entries[handover.holder]
+    problem = f"swaps names with {holder.resource}: each waits for the other to give up its container_name"
+    remedy = "give one of them another name, apply, and then the one it shall have"
+    draft.refuse(Conflict(taker.resource, problem, remedy, taker.step.source), "change")
 
 
 def _earlier(draft: Draft, waiting: Collection[int]) -> set[str]:

@@ -16,6 +16,7 @@ from declarative.core.actions import (
 from declarative.core.diff import combined, differences
 from declarative.core.plan import Step
 from declarative.core.planner.names import bind
+from declarative.core.planner.succession import may_go
 from declarative.core.state import SUFFIX_OLD, Owner
 from declarative.errors import Conflict, NotFound
 from declarative.record import replace
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from declarative.core.plan import Change
     from declarative.core.planner.draft import Draft
     from declarative.core.resources import Attachment, Container, Job, Network, Volume
-    from declarative.core.state import Canonical, ContainerState, NetworkState, VolumeState
+    from declarative.core.state import Canonical, NetworkState, VolumeState
 
 # What engines choose for a network or volume where nobody stated it.
 _CHOSEN_NETWORK = ("spec.subnet", "spec.gateway", "spec.ip_range")
@@ -122,34 +123,41 @@ def _attached(draft: Draft, network: str) -> dict[str, Attachment | None]:
 
     Only who is wanted there is attached again; who is removed or taken off may be so at the same time.
     """
-    wanted = {
-        name: bind(resource, draft.desired, "").networks.get(network)
-        for resource, names in _replicas(draft)
-        for name in names
-    }
+    containers = draft.actual.containers
+    there = {state.owner for state in containers.values()}
+    names: dict[str, Owner] = {}
+    wanted: dict[Owner, Attachment | None] = {}
+    for resource, owners in _replicas(draft):
+        attachment = bind(resource, draft.desired, "").networks.get(network)
+        wanted |= dict.fromkeys(owners.values(), attachment)
+        names |= {name: owner for name, owner in owners.items() if owner not in there}
     found: dict[str, Attachment | None] = {}
-    for name, state in draft.actual.containers.items():
+    for name, state in containers.items():
         if network in state.spec.networks and _is_ours(draft, name):
             kept = name.removesuffix(SUFFIX_OLD)
-            found[name] = wanted.get(name if kept in draft.actual.containers else kept)
-            if found[name] is None and name not in wanted and not _may_go(draft, state):
-                found[name] = state.spec.networks[network]  # it stays, so it stays on the network
+            owner = state.owner if state.owner in wanted else names.get(kept)  # whose place is taken has an heir
+            if owner is None or (name != kept and kept in containers):
+                found[name] = None if may_go(draft, state) else state.spec.networks[network]
+            else:
+                found[name] = wanted[owner]
     return found
 
 
-def _may_go(draft: Draft, state: ContainerState) -> bool:
-    """Whether this run removes a container that is no longer wanted."""
-    owner, policy = state.owner, draft.policy
-    targeted = not policy.targets or (owner is not None and f"{owner.kind}/{owner.name}" in policy.targets)
-    return policy.prune and targeted
-
-
-def _replicas(draft: Draft) -> Iterator[tuple[Container | Job, list[str]]]:
+def _replicas(draft: Draft) -> Iterator[tuple[Container | Job, dict[str, Owner]]]:
+    """Give every Container and Job with the names of its containers, each with its owner."""
     stack = draft.desired.stack
     for container in draft.desired.containers.values():
-        yield container, [container.engine_name(stack, index) for index in range(1, container.replicas + 1)]
+        yield (
+            container,
+            {
+                container.engine_name(stack, index): Owner(
+                    stack=stack, kind="Container", name=container.name, index=index
+                )
+                for index in range(1, container.replicas + 1)
+            },
+        )
     for job in draft.desired.jobs.values():
-        yield job, [job.engine_name(stack)]
+        yield job, {job.engine_name(stack): Owner(stack=stack, kind="Job", name=job.name, index=1)}
 
 
 def plan_volumes(draft: Draft) -> set[str]:

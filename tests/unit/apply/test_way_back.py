@@ -144,3 +144,21 @@ def test_who_cannot_be_started_again_is_told_of_beside_the_first_error(world: Wo
     (note,) = report.notes
     assert note.startswith("Container/shop-b-1 stays stopped, and could not be started again: ")
     assert "the disk is full" in note
+
+
+def test_who_takes_the_name_of_one_that_left_and_fails_gives_it_back(world: World) -> None:
+    assert world.apply(container("old", more="container_name: web")).done
+    bad = container("new", "false", more="container_name: web")
+    report = world.apply(bad)
+
+    (failure,) = report.failures
+    assert "the old container is back" in str(failure.error)
+    owner = world.engine.containers["web"].owner
+    assert world.names() == ["web"]
+    assert owner is not None
+    assert owner.name == "old"
+    assert world.apply(container("new", more="container_name: web")).done
+    assert world.names() == ["web"]
+    plan, _ = world.look(container("new", more="container_name: web"))
+    assert plan.in_sync
+    assert not plan.drifted
