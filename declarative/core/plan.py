@@ -135,7 +135,7 @@ class Step:
 class Finding:
     """Drift that no step mends: something to know, such as a container that was restarted by hand.
 
-    It is told until the next revision, or until a whole apply dates the last one anew.
+    It is told until the next revision, or until a whole apply takes note of it in the last one.
     """
 
     kind: Kind

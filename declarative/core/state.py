@@ -31,6 +31,8 @@ LABEL_OBJECTS = "declarative.objects"  # on history images: JSON of Revision.obj
 LABEL_UPDATES = "declarative.updates"  # on history images: JSON of Revision.updates, secrets sealed
 LABEL_SUMMARY = "declarative.summary"  # on history images: "2 created, 1 replaced"
 LABEL_TARGETS = "declarative.targets"  # on history images: JSON of Revision.targets
+LABEL_APPLIED = "declarative.applied"  # on history images that were written anew: Revision.applied_at
+LABEL_NOTED = "declarative.noted"  # on those of them that take note of nothing: Revision.noted_at
 
 # Engine names of the two halves of a replacement that is under way: NAME.new, NAME.old
 SUFFIX_NEW = ".new"
@@ -174,11 +176,12 @@ class Revision:
     of what ran, "Image/NAME", "Tag/REFERENCE" (asked for by an Image), "Version/REFERENCE" (by a TagScheme), the
     "Container/web-1" that follows a track and "Track/NAME" of a job that does → image id. By these a later plan
     tells what was removed or moved by hand from what is new. `targets`: what alone was applied of the manifests
-    ("Container/web"); empty for all of them.
+    ("Container/web"); empty for all of them. `noted_at`: until when it is known who was started; not before `applied_at`.
     """
 
     number: int
     applied_at: str  # RFC 3339, the engine's clock
+    noted_at: str = ""
     image_id: str = ""
     summary: str = ""
     updates: Mapping[str, Canonical] = field(default_factory=dict)

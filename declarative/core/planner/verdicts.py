@@ -243,7 +243,7 @@ class Judge:
     def _note_restart(self, verdict: Verdict, state: ContainerState) -> None:
         """Find what was stopped and started since the last apply, not by a restart policy: by hand, or with its engine."""
         revision = self._draft.actual.revision
-        if revision is None or state.restarts or not state.finished or state.started <= revision.applied_at:
+        if revision is None or state.restarts or not state.finished or state.started <= revision.noted_at:
             return
         finding = Finding(
             kind="Container",
