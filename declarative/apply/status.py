@@ -41,6 +41,7 @@ class Status:
     applied_at: str
     rows: tuple[Row, ...]
     others: dict[str, str]
+    unfinished: bool = False  # an apply is under way, or was killed
 
     @property
     def ready(self) -> bool:
@@ -61,6 +62,7 @@ def status_of(actual: Actual, desired: Desired | None) -> Status:
         applied_at=actual.revision.applied_at if actual.revision else "",
         rows=tuple(sorted(rows.values(), key=lambda row: (row.kind, row.resource, len(row.name), row.name))),
         others=dict(_others(desired, actual)),
+        unfinished=bool(actual.leftovers),
     )
 
 
@@ -152,6 +154,7 @@ def status_document(status: Status) -> dict[str, Any]:
         "stack": status.stack,
         "engine": status.engine,
         "ready": status.ready,
+        "unfinished": status.unfinished,
         "revision": status.revision,
         "applied_at": status.applied_at,
         "containers": [

@@ -58,7 +58,10 @@ def _look(args: Args, context: Context) -> Status:
 def show(status: Status, screen: Screen) -> None:
     """Print a table."""
     from declarative.apply.status import THERE
+    from declarative.cli.drift import UNFINISHED
 
+    if status.unfinished:
+        screen.line(screen.paint(UNFINISHED, "yellow"))
     if not status.rows and not status.others:
         screen.line(f"{status.stack}: nothing is there")
         return

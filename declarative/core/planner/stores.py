@@ -257,7 +257,7 @@ def _add_create(
 
 
 def _check_external(draft: Draft, kind: str, name: str, engine_name: str, source: str, *, there: bool) -> None:
-    if not there and not draft.policy.destroy:
+    if not there and (draft.policy.looks or not draft.policy.destroy):
         problem = f"is external, and the engine has no {kind.lower()} {engine_name!r}"
         remedy = f"create it (docker {kind.lower()} create {engine_name}), or leave `external` out"
         draft.problems.append(NotFound(f"{kind}/{name}", problem, remedy, source))

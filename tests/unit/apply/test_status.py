@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from declarative.apply.drift import drift_of
 from declarative.apply.scope import scope_of
 from declarative.apply.status import status_of
 from declarative.core.actions import CreateContainer, CreateNetwork
@@ -35,3 +36,15 @@ def test_who_has_the_name_of_one_of_ours_is_not_taken_for_it(tmp_path: Path) -> 
     ]
     assert status.others == {"Network/shop_back": "of stack 'theirs'", "Network/shop_default": "missing"}
     assert not status.ready
+
+
+def test_what_an_apply_that_was_killed_left_is_told(tmp_path: Path) -> None:
+    world = World(folder=tmp_path)
+    world.apply(container("web"))
+    desired = world.load(container("web")).desired
+    assert not status_of(world.driver.snapshot(scope_of(desired)), desired).unfinished
+
+    world.engine.locks["shop"] = {}
+    actual = world.driver.snapshot(scope_of(desired))
+    assert status_of(actual, desired).unfinished
+    assert drift_of(world.look(container("web"))[0], desired, actual).unfinished

@@ -182,6 +182,11 @@ SCENES = (
     Scene(name="network-foreign", since=_strangers_network, now=_NETWORK),
     Scene(name="network-external-missing", now=doc("Network", "back", "external: true")),
     Scene(
+        name="network-external-missing-where-drift-is-looked-for",
+        now=doc("Network", "back", "external: true"),
+        policy=Policy(destroy=True, looks=True),
+    ),
+    Scene(
         name="network-made-external",
         applied=(_NETWORK + _ON_IT,),
         now=doc("Network", "back", "external: true\nname: law_back") + _ON_IT,
