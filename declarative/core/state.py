@@ -37,6 +37,7 @@ LABEL_NOTED = "declarative.noted"  # on those of them that take note of nothing:
 # Engine names of the two halves of a replacement that is under way: NAME.new, NAME.old
 SUFFIX_NEW = ".new"
 SUFFIX_OLD = ".old"
+SUFFIX_ASIDE = ".aside"  # a container that has given its name up to another one, until it gets its own: NAME.aside
 # The name of a container whose files and networks are not all in yet: NAME.making. Drivers hide it and sweep it away.
 SUFFIX_MAKING = ".making"
 

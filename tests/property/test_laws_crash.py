@@ -28,9 +28,7 @@ if TYPE_CHECKING:
     from tests.unit.planner.scenes import Scene
 
 _DEAD = {**describe(user="somebody", command="apply", nonce="dead"), "pid": "2147483647"}  # beyond any pid_max
-_HANDOVERS = [
-    scene for scene in SCENES if scene.since is nothing and not scene.policy.targets and scene.name != "names-swapped"
-]
+_HANDOVERS = [scene for scene in SCENES if scene.since is nothing and not scene.policy.targets]
 _LEFT = (SUFFIX_NEW, SUFFIX_OLD, SUFFIX_MAKING)
 
 

@@ -162,3 +162,34 @@ def test_who_takes_the_name_of_one_that_left_and_fails_gives_it_back(world: Worl
     plan, _ = world.look(container("new", more="container_name: web"))
     assert plan.in_sync
     assert not plan.drifted
+
+
+def test_where_two_swap_names_and_one_fails_the_other_is_told_and_the_next_apply_goes_on(world: World) -> None:
+    def named(one: str, other: str, command: str = "sleep 9000") -> str:
+        return container("a", command, f"container_name: {one}") + container("b", more=f"container_name: {other}")
+
+    world.apply(named("one", "two"))
+    a, b = world.engine.containers["one"].id, world.engine.containers["two"].id
+    report = world.apply(named("two", "one", "false"))
+
+    assert steps(report) == [("update", "two", "done"), ("replace", "two", "failed"), ("update", "one", "skipped")]
+    (note,) = report.notes
+    assert note.startswith("Container/two.aside has not got the name two back: another one has it")
+    assert world.engine.containers["two"].id == a
+    assert world.apply(named("two", "one")).done
+    assert (world.engine.containers["two"].id, world.engine.containers["one"].id) == (a, b)
+
+
+def test_where_two_swap_names_and_nothing_came_of_it_both_have_theirs(world: World) -> None:
+    world.apply(container("a", more="container_name: one") + container("b", more="container_name: two"))
+    stop = Stop()
+    world.engine.hook = lambda event: (
+        stop.request(Interrupted("", "enough")) if event == "after RenameContainer two" else None
+    )
+    swapped = container("a", more="container_name: two") + container("b", more="container_name: one")
+    report = world.apply(swapped, stop=stop)
+    world.engine.hook = lambda _: None
+
+    assert report.notes == ("Container/two.aside is two again: what it made room for was not done",)
+    assert world.names() == ["one", "two"]
+    assert world.apply(swapped).done
