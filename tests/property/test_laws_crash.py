@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from tests.unit.planner.scenes import Scene
 
 _DEAD = {**describe(user="somebody", command="apply", nonce="dead"), "pid": "2147483647"}  # beyond any pid_max
-_HANDOVERS = [scene for scene in SCENES if scene.since is nothing and not scene.policy.targets]
+_REFUSED = "names-and-ports-swapped"
+_HANDOVERS = [
+    scene for scene in SCENES if scene.since is nothing and not scene.policy.targets and scene.name != _REFUSED
+]
 _LEFT = (SUFFIX_NEW, SUFFIX_OLD, SUFFIX_MAKING)
 
 

@@ -106,7 +106,7 @@ class ContainerPlanner:
         before = (
             replaced[-update.parallelism :][:1] if update.parallelism and len(replaced) >= update.parallelism else []
         )
-        done = replaced_by(verdict.name)
+        done = f"in its turn:{verdict.name}"
         new = verdict.name + SUFFIX_NEW
         actions: list[Any] = []
         if verdict.state is not None and verdict.state.name != verdict.name:

@@ -40,12 +40,11 @@ def _prune_containers(draft: Draft) -> list[str]:
         for action in entry.step.actions
         if isinstance(action, (RemoveContainer, RenameContainer))
     }
-    handled |= {entry.step.rollout.name for entry in draft.entries if entry.step.rollout is not None}
     gone: dict[str, Owner] = {}
     for name, owner in sorted((*actual.owned("Container"), *actual.owned("Job")), key=_name):
         plain = name.removesuffix(SUFFIX_NEW).removesuffix(SUFFIX_OLD)
         known = owner in (draft.owners.get(name), draft.owners.get(plain))
-        if not known and name not in handled:
+        if not known and name not in handled and not draft.provided(replaced_by(name)):
             gone[name] = owner
     dependants: dict[str, list[str]] = {}
     for name in gone:

@@ -121,6 +121,26 @@ SCENES = (
         now=run("b", _named("xx")),
     ),
     Scene(
+        name="name-of-who-left-for-one-that-is-replaced",
+        applied=(run("a", _named("xx")) + run("b", _named("yy")),),
+        now=run("b", _named("xx", "environment: {A: b}")),
+    ),
+    Scene(
+        name="names-swapped-by-replacing",
+        applied=(run("a", _named("xx")) + run("b", _named("yy")),),
+        now=run("a", _named("yy", "environment: {A: b}")) + run("b", _named("xx", "environment: {A: b}")),
+    ),
+    Scene(
+        name="names-and-ports-swapped",
+        applied=(run("a", _named("xx", _on("8080"))) + run("b", _named("yy", _on("8081"))),),
+        now=run("a", _named("yy", _on("8081"))) + run("b", _named("xx", _on("8080"))),
+    ),
+    Scene(
+        name="names-swapped-with-ports-kept",
+        applied=(run("a", _named("xx", _on("8080"))) + run("b", _named("yy", _on("8081"))),),
+        now=run("a", _named("yy", _on("8080"))) + run("b", _named("xx", _on("8081"))),
+    ),
+    Scene(
         name="names-swapped",
         applied=(run("a", _named("xx")) + run("b", _named("yy")),),
         now=run("a", _named("yy")) + run("b", _named("xx")),
