@@ -145,7 +145,8 @@ def _others(desired: Desired | None, actual: Actual) -> Iterator[tuple[str, str]
 def _presence(kind: str, resource: Network | Volume, state: NetworkState | VolumeState | None, actual: Actual) -> str:
     if state is None:
         return "missing"
-    return THERE if resource.spec.external else _whose(state.owner, kind, resource.name, actual) or THERE
+    name = state.owner.name if state.owner is not None else resource.name  # it may have been declared under another one
+    return THERE if resource.spec.external else _whose(state.owner, kind, name, actual) or THERE
 
 
 def status_document(status: Status) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def plan_networks(draft: Draft) -> None:
         create = CreateNetwork(name=name, spec=network.spec, owner=_owner(draft, "Network", network.name), applied=flat)
         if state is None:
             _add_create(draft, "Network", network.name, name, create, network.places.at(""))
-        elif state.owner != create.owner:
+        elif not _is_own(state.owner, create.owner):
             draft.refuse(_foreign("Network", network, name, draft), draft.origin_of_loss(f"Network/{name}"))
         else:
             _plan_network(draft, network, state, create, remade)
@@ -174,7 +174,7 @@ def plan_volumes(draft: Draft) -> set[str]:
         create = CreateVolume(name=name, spec=volume.spec, owner=_owner(draft, "Volume", volume.name), applied=flat)
         if state is None:
             _add_create(draft, "Volume", volume.name, name, create, volume.places.at(""))
-        elif state.owner != create.owner:
+        elif not _is_own(state.owner, create.owner):
             draft.refuse(_foreign("Volume", volume, name, draft), draft.origin_of_loss(f"Volume/{name}"))
         elif _plan_volume(draft, volume, state, create, flat):
             recreated.add(name)
@@ -261,6 +261,11 @@ def _check_external(draft: Draft, kind: str, name: str, engine_name: str, source
         problem = f"is external, and the engine has no {kind.lower()} {engine_name!r}"
         remedy = f"create it (docker {kind.lower()} create {engine_name}), or leave `external` out"
         draft.problems.append(NotFound(f"{kind}/{name}", problem, remedy, source))
+
+
+def _is_own(owner: Owner | None, wanted: Owner) -> bool:
+    """Whether it is of this stack. Its resource may have had another name: labels of networks and volumes cannot change."""
+    return owner is not None and (owner.stack, owner.kind) == (wanted.stack, wanted.kind)
 
 
 def _foreign(kind: str, resource: Network | Volume, engine_name: str, draft: Draft) -> Conflict:

@@ -179,6 +179,15 @@ SCENES = (
         now=_NETWORK + "spec: {internal: true}\n" + _ON_IT,
     ),
     Scene(name="network-removed-by-hand", applied=(_NETWORK + _ON_IT,), since=_remove_network, now=_NETWORK + _ON_IT),
+    Scene(
+        name="network-and-volume-declared-under-other-names",
+        applied=(
+            doc("Network", "back") + doc("Volume", "data") + run("web", "networks: [back]\nvolumes: ['data:/d']"),
+        ),
+        now=doc("Network", "front", "name: law_back")
+        + doc("Volume", "store", "name: law_data")
+        + run("web", "networks: [front]\nvolumes: ['store:/d']"),
+    ),
     Scene(name="network-foreign", since=_strangers_network, now=_NETWORK),
     Scene(name="network-external-missing", now=doc("Network", "back", "external: true")),
     Scene(
