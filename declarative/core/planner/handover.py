@@ -2,7 +2,8 @@
 
 The rule that keeps it simple: a step says which running containers it takes something from, and which one it frees (`freed`).
 Only where such steps wait for each other in a circle, as two that swap their ports do, a holder is made to let go beforehand,
-as late as can be; the step that does it says how it is taken back, if the holder's own step does not come to be done.
+as late as can be, and where the holder is to be removed; the step that does it says how it is taken back, if the holder's own
+step does not come to be done.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from declarative.core.planner.draft import Draft
+
+
+_READY = ("container", "ready", "done")  # what steps of a Container or Job provide: made, ready, run to its end
 
 
 @record
@@ -48,7 +52,9 @@ def order_handovers(draft: Draft) -> None:
         if handover.holder in there:
             within.setdefault(handover.container, []).append(handover)
     for container in _blocking(draft.edges(), within):
-        _let_go(draft, within[container])
+        _let_go(draft, within.pop(container))
+    for group in within.values():
+        _keep_until_ready(draft, group)
 
 
 def _handovers(draft: Draft, chosen: Collection[int]) -> Iterator[_Handover]:
@@ -119,10 +125,7 @@ def _let_go(draft: Draft, handovers: list[_Handover]) -> None:
     container, aside = first.container, f"aside:{first.container}"
     holder, taker = draft.entries[first.holder], draft.entries[first.taker]
     takers, holders = {each.taker for each in handovers}, {each.holder for each in handovers}
-    for at in takers:
-        entry = draft.entries[at]
-        takes = {name: what for name, what in entry.takes.items() if name != container}
-        draft.entries[at] = replace(entry, takes=takes)
+    _forget_takes(draft, takers, container)
     names = [what.startswith(f"{NAME} ") for each in handovers for what in each.what]
     if any(names) and not all(names):
         _refuse_swap(draft, first)
@@ -154,6 +157,36 @@ def _let_go(draft: Draft, handovers: list[_Handover]) -> None:
         needs=needs,
         after=after,
     )
+
+
+def _keep_until_ready(draft: Draft, handovers: list[_Handover]) -> None:
+    """Stop who is removed, and remove it once its takers are ready: where one fails, it runs again.
+
+    Not where a taker waits for what comes after the removal, and not for a name, which nobody else can have before that.
+    """
+    takers, holders = {each.taker for each in handovers}, {each.holder for each in handovers}
+    container = handovers[0].container
+    leaving = all(draft.entries[at].step.verb == "remove" and draft.entries[at].deletes for at in holders)
+    if not leaving or any(what.startswith(f"{NAME} ") for each in handovers for what in each.what):
+        return
+    names = {draft.entries[at].resource.partition("/")[2] for at in takers}
+    ready = {f"{word}:{name}" for word in _READY for name in names}
+    before = {at: draft.entries[at] for at in takers}
+    _forget_takes(draft, takers, container)
+    if _later(draft, holders).isdisjoint({*takers, *draft.providing(ready)}):
+        _let_go(draft, handovers)
+        for at in holders:
+            draft.entries[at] = replace(draft.entries[at], needs=draft.entries[at].needs | ready)
+    else:
+        for at, entry in before.items():
+            draft.entries[at] = entry
+
+
+def _forget_takes(draft: Draft, takers: Collection[int], container: str) -> None:
+    for at in takers:
+        entry = draft.entries[at]
+        takes = {name: what for name, what in entry.takes.items() if name != container}
+        draft.entries[at] = replace(entry, takes=takes)
 
 
 def _put_aside(draft: Draft, container: str, holders: Collection[int]) -> RenameContainer:

@@ -193,3 +193,19 @@ def test_where_two_swap_names_and_nothing_came_of_it_both_have_theirs(world: Wor
     assert report.notes == ("Container/two.aside is two again: what it made room for was not done",)
     assert world.names() == ["one", "two"]
     assert world.apply(swapped).done
+
+
+def test_a_resource_that_is_renamed_and_fails_leaves_the_old_one_running(world: World) -> None:
+    world.apply(on("old", 80))
+    report = world.apply(on("new", 80, _FAILS))
+
+    assert steps(report) == [
+        ("stop", "shop-old-1", "done"),
+        ("create", "shop-new-1", "done"),
+        ("wait", "new", "failed"),
+        ("remove", "shop-old-1", "skipped"),
+    ]
+    assert report.notes == ("Container/shop-old-1 runs again: what it made room for was not done",)
+    assert states(world) == {"shop-old-1": "running", "shop-new-1": "exited"}
+    assert world.apply(on("new", 80)).done
+    assert states(world) == {"shop-new-1": "running"}
