@@ -44,13 +44,17 @@ _ENGINE_FILES = frozenset(
 
 @record
 class DriftReport:
-    """Everything that drifted. `steps` are those of an apply now, reduced to their drift; `files` per container."""
+    """Everything that drifted. `steps` are those of an apply now, reduced to their drift; `files` per container.
+
+    `unfinished`: an apply is under way, or was killed, so that what looks like drift may be its doing.
+    """
 
     stack: str
     engine: str
     steps: tuple[Step, ...] = ()
     findings: tuple[Finding, ...] = ()
     files: tuple[tuple[str, FileChange], ...] = ()
+    unfinished: bool = False
 
     @property
     def drifted(self) -> bool:
@@ -77,7 +81,14 @@ def drift_of(plan: Plan, desired: Desired, actual: Actual, driver: Driver | None
     """Reduce a plan to its drift; with `driver` look into the containers' writable layers too."""
     steps = tuple(_reduced(step) for step in plan.steps if step.origin != "change")
     files = tuple(_all_files(desired, actual, driver)) if driver is not None else ()
-    return DriftReport(stack=plan.stack, engine=plan.engine, steps=steps, findings=plan.findings, files=files)
+    return DriftReport(
+        stack=plan.stack,
+        engine=plan.engine,
+        steps=steps,
+        findings=plan.findings,
+        files=files,
+        unfinished=bool(actual.leftovers),
+    )
 
 
 def _reduced(step: Step) -> Step:
@@ -147,6 +158,7 @@ def drift_document(report: DriftReport) -> dict[str, Any]:
         "engine": report.engine,
         "drifted": report.drifted,
         "digest": report.digest(),
+        "unfinished": report.unfinished,
         "steps": plan["steps"],
         "findings": plan["findings"],
         "files": [{"container": name, "path": change.path, "kind": change.kind} for name, change in report.files],

@@ -316,7 +316,7 @@ class Executor:
         for undo in reversed([undo for step in self.plan.steps for undo in to_take_back(step, self._outcomes)]):
             if not self.stop.abandon:
                 said = take_back(undo, self._outcomes, look=self.calls.observe, do=self.calls.do)
-                self.notes.append(self.calls.mask.text(said))
+                self.notes += [self.calls.mask.text(said)] if said else []
 
     def _look_once_more(self) -> None:
         """Fail the steps that got ready before others did and have not stayed so."""

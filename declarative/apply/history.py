@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from declarative.core import canonical
 from declarative.core.actions import UntagImage, WriteRevision
 from declarative.core.state import (
+    LABEL_APPLIED,
     LABEL_KIND,
+    LABEL_NOTED,
     LABEL_OBJECTS,
     LABEL_REVISION,
     LABEL_STACK,
@@ -72,10 +74,15 @@ def writing(current: Plan, actual: Actual, entry: Entry) -> WriteRevision:
     return _written(current.stack, revision, entry.files, entry.salt)
 
 
-def renew(driver: Driver, stack: str, revision: Revision, salt: str) -> None:
-    """Date an entry anew. Its number stays: somebody may have read it, and it takes its own place, so nothing is ever lost."""
+def renew(driver: Driver, stack: str, revision: Revision, salt: str, *, noted: bool) -> None:
+    """Write an entry anew. Its number stays: somebody may have read it, and it takes its own place, so nothing is ever lost.
+
+    `noted`: from now on it is known who was started; what was applied was so when it was, all the same.
+    """
     files = driver.revision_files(stack, revision.number)
-    driver.execute(_written(stack, revision, files, salt), _quiet)
+    action = _written(stack, revision, files, salt)
+    dates = {LABEL_APPLIED: revision.applied_at, **({} if noted else {LABEL_NOTED: revision.noted_at})}
+    driver.execute(replace(action, labels={**action.labels, **dates}), _quiet)
 
 
 def without(revision: Revision, removed: Collection[str]) -> Revision:

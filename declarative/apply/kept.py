@@ -6,21 +6,33 @@ image unless somebody pruned it; then the plan is refused, for anything else wou
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from declarative.core.resources import BuildSource, KeptSource, RootfsSource
 from declarative.record import replace
 
 if TYPE_CHECKING:
-    from declarative.core.resources import Container, Desired, Image
+    from declarative.core.resources import Container, Desired, Image, Job
     from declarative.core.state import Revision
+
+    Follower = TypeVar("Follower", Container, Job)
 
 
 def with_kept_images(desired: Desired, revision: Revision) -> Desired:
-    """Let every image that is built or imported be the one that `revision` had, and so what containers follow a track to."""
-    images = {name: _kept(image, revision) for name, image in desired.images.items()}
-    containers = {name: _holding(container, desired, revision) for name, container in desired.containers.items()}
-    return replace(desired, images=images, containers=containers)
+    """Let every image that is built or imported be the one that `revision` had, and so what a track is followed to."""
+    had, stack = revision.objects, desired.stack
+    return replace(
+        desired,
+        images={name: _kept(image, revision) for name, image in desired.images.items()},
+        containers={
+            name: _holding(container, had.get(f"Container/{container.engine_name(stack, 1)}"), revision)
+            for name, container in desired.containers.items()
+        },
+        jobs={
+            name: _holding(job, had.get(f"Track/{job.engine_name(stack)}"), revision)
+            for name, job in desired.jobs.items()
+        },
+    )
 
 
 def made_by(revision: Revision) -> frozenset[str]:
@@ -29,12 +41,11 @@ def made_by(revision: Revision) -> frozenset[str]:
     return frozenset(name for kind, _, name in names if kind == "Image")
 
 
-def _holding(container: Container, desired: Desired, revision: Revision) -> Container:
-    image_id = revision.objects.get(f"Container/{container.engine_name(desired.stack, 1)}")
+def _holding(resource: Follower, image_id: str | None, revision: Revision) -> Follower:
     if not image_id:
-        return container
+        return resource
     kept = KeptSource(image_id=image_id, revision=revision.number)
-    return replace(container, spec=replace(container.spec, image=replace(container.spec.image, kept=kept)))
+    return replace(resource, spec=replace(resource.spec, image=replace(resource.spec.image, kept=kept)))
 
 
 def _kept(image: Image, revision: Revision) -> Image:

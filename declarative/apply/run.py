@@ -231,14 +231,14 @@ class _Apply:
         return self.options.insist(lambda: record_entry(self.driver, action))
 
     def _acknowledge(self, current: Plan, actual: Actual) -> None:
-        """Date the last entry anew where all that drifted is what no step mends: it is told now, and no news any more."""
+        """Take note in the last entry of what drifted where no step mends it: it is told now, and no news any more."""
         from declarative.apply.history import renew
 
         revision = actual.revision
         if revision is None or not _unacknowledged(current, self.options):
             return
         salt = self.options.salt()
-        self.options.insist(lambda: renew(self.driver, self.desired.stack, revision, salt))
+        self.options.insist(lambda: renew(self.driver, self.desired.stack, revision, salt, noted=True))
         found = [f"{finding.kind}/{finding.name}: {finding.cause}" for finding in current.findings]
         self.notes |= dict.fromkeys(f"{text}; taken note of, and no drift from now on" for text in found)
 
@@ -250,9 +250,10 @@ class _Apply:
         if revision is None or self.options.stop.abandon:
             return
         left = without(revision, {name for outcome in self.outcomes for name in _removed(outcome)})
-        if left.objects != revision.objects or any(_started_again(outcome) for outcome in self.outcomes):
+        started = any(_started_again(outcome) for outcome in self.outcomes)
+        if left.objects != revision.objects or started:
             with suppress(DeclarativeError):
-                renew(self.driver, self.desired.stack, left, self.options.salt())
+                renew(self.driver, self.desired.stack, left, self.options.salt(), noted=started)
 
     def _report(self, current: Plan, revision: int = 0, *, complete: bool = False) -> Report:
         return Report(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from declarative.core.actions import ConnectNetwork, StartContainer
+from declarative.core.actions import ConnectNetwork, RenameContainer, StartContainer
 from declarative.core.state import LIVING, SUFFIX_OLD
 from declarative.errors import DeclarativeError
 from declarative.record import replace
@@ -32,12 +32,14 @@ def to_take_back(step: Step, outcomes: Mapping[int, Outcome]) -> tuple[Undo, ...
 
 
 def take_back(undo: Undo, outcomes: Mapping[int, Outcome], *, look: Look, do: Callable[[Action], None]) -> str:
-    """Give the container back what it let go of, unless it is somebody else's by now; says what came of it."""
+    """Give the container back what it let go of, unless it is somebody else's by now; says what came of it, "" if nothing."""
     container, lacking, again, able = _words(undo.action)
     own = [outcomes[at] for at in undo.own]
     takers = {at: outcomes[at].step for at in undo.takers if outcomes[at].state == "done"}
     old, names = container + SUFFIX_OLD, (container, *(outcome.step.name for outcome in own))
     try:
+        if isinstance(undo.action, RenameContainer):
+            return _take_name_back(undo.action, look=look, do=do)
         seen = look((*names, old, *(step.name for step in takers.values())))
         for at, step in takers.items():
             if step.name in seen and seen[step.name].state in LIVING:
@@ -57,8 +59,23 @@ def take_back(undo: Undo, outcomes: Mapping[int, Outcome], *, look: Look, do: Ca
     return f"Container/{container} {again}: what it made room for was not done"
 
 
-def _words(action: StartContainer | ConnectNetwork) -> tuple[str, str, str, str]:
+def _take_name_back(action: RenameContainer, *, look: Look, do: Callable[[Action], None]) -> str:
+    """Give a container its name back; "" where its own step got as far as to give it the next one."""
+    seen = look((action.name, action.to))
+    if action.name not in seen:
+        return ""
+    if action.to in seen:
+        return (
+            f"Container/{action.name} has not got the name {action.to} back: another one has it; apply again to go on"
+        )
+    do(action)
+    return f"Container/{action.name} is {action.to} again: what it made room for was not done"
+
+
+def _words(action: StartContainer | ConnectNetwork | RenameContainer) -> tuple[str, str, str, str]:
     if isinstance(action, ConnectNetwork):
         network = action.network
         return action.container, f"stays off the network {network}", f"is on {network} again", "attached again"
+    if isinstance(action, RenameContainer):
+        return action.name, f"is not called {action.to}", f"is {action.to} again", "renamed"
     return action.name, "stays stopped", "runs again", "started again"

@@ -1,4 +1,7 @@
-"""`declarative destroy`: remove everything that a stack owns. It is an apply of nothing, through the same code."""
+"""`declarative destroy`: remove everything that a stack owns. It is an apply of nothing, through the same code.
+
+What the manifests call external is no part of that: it stays.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ if TYPE_CHECKING:
     from declarative.cli.context import Context
     from declarative.cli.options import Args, Parser
     from declarative.core.plan import Plan, Policy
+    from declarative.core.resources import Desired
     from declarative.drivers.port import Driver
 
 HELP = (
@@ -31,23 +35,34 @@ def run(args: Args, context: Context) -> int:
     """Look, ask, remove."""
     from declarative.apply.run import look
     from declarative.cli.connection import open_driver
-    from declarative.cli.history import stack_of
-    from declarative.cli.opening import policy_of
+    from declarative.cli.opening import load_manifests, policy_of
     from declarative.cli.plan import show
     from declarative.core.resources import Desired
 
-    stack, engine = stack_of(args, context)
+    loaded = None if args.stack and not args.files else load_manifests(args, context, names_only=True)
+    left = Desired(stack=args.stack) if loaded is None else _left(loaded.desired)
     policy = policy_of(args, destroy=True)
-    driver = open_driver(args, context, engine=engine, read_only=args.dry_run)
+    driver = open_driver(args, context, engine=loaded.stack.engine if loaded else "", read_only=args.dry_run)
     try:
         if args.dry_run:
-            show(look(Desired(stack=stack), driver, policy)[0], context)
+            show(look(left, driver, policy)[0], context)
             return 0
         if not args.yes:
-            _ask(look(Desired(stack=stack), driver, policy)[0], context)
-        return _destroy(stack, policy, driver, args, context)
+            _ask(look(left, driver, policy)[0], context)
+        return _destroy(left, policy, driver, args, context)
     finally:
         driver.close()
+
+
+def _left(desired: Desired) -> Desired:
+    """Give what stays: what the manifests call external, and be it that the stack made it once."""
+    from declarative.core.resources import Desired
+
+    return Desired(
+        stack=desired.stack,
+        networks={name: network for name, network in desired.networks.items() if network.spec.external},
+        volumes={name: volume for name, volume in desired.volumes.items() if volume.spec.external},
+    )
 
 
 def _ask(plan: Plan, context: Context) -> None:
@@ -65,13 +80,12 @@ def _ask(plan: Plan, context: Context) -> None:
         raise Interrupted("destroy", "not confirmed, nothing was removed")
 
 
-def _destroy(stack: str, policy: Policy, driver: Driver, args: Args, context: Context) -> int:
+def _destroy(left: Desired, policy: Policy, driver: Driver, args: Args, context: Context) -> int:
     from declarative.apply.history import forget_all
     from declarative.cli.applying import conclude, execute, options_of
-    from declarative.core.resources import Desired
 
     options = options_of(args, context, policy, "destroy")
-    report = execute(Desired(stack=stack), driver, options, args, context)
+    report = execute(left, driver, options, args, context)
     if report.done and not policy.targets:
-        forget_all(driver, stack)
+        forget_all(driver, left.stack)
     return conclude(report, args, context)

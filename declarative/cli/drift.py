@@ -32,6 +32,9 @@ def add_arguments(parser: Parser) -> None:
     )
 
 
+UNFINISHED = "an apply is under way, or was killed: wait, or apply again to go on (`declarative doctor` tells which)"
+
+
 def run(args: Args, context: Context) -> int:
     """Look and report."""
     from declarative.apply.drift import drift_document, is_news
@@ -87,5 +90,7 @@ def show(report: DriftReport, screen: Screen) -> None:
         screen.line(screen.paint(finding_line(finding).lstrip(" !"), "yellow"))
     for name, file in report.files:
         screen.line(screen.paint(f"Container/{name} — {file.path} {file.kind}", "yellow"))
+    if report.unfinished:
+        screen.line(screen.paint(UNFINISHED, "yellow"))
     text = f"{report.count} drifted" if report.drifted else "no drift"
     screen.line(screen.paint(f"{report.stack}: {text}", "bold"))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from declarative.cli.options import add_common
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
     from declarative.cli.context import Context
     from declarative.cli.options import Args, Parser
-    from declarative.manifest.yaml_nodes import Document
+    from declarative.manifest.yaml_nodes import Document, Plain, Scalar
 
 HELP = (
     "Print the manifests with every template filled in, the Stack first, in one canonical form.\n"
@@ -36,12 +37,28 @@ def run(args: Args, context: Context) -> int:
         loaded = load_manifests(args, context, names_only=True)  # what no document shows is not needed
     chosen = _chosen(loaded.documents, frozenset(args.target))
     if context.json:
-        context.print_json({"stack": loaded.desired.stack, "documents": [to_plain(item.root) for item in chosen]})
+        leaf = partial(_in_json, as_text=loaded.as_text)
+        context.print_json({"stack": loaded.desired.stack, "documents": [to_plain(item.root, leaf) for item in chosen]})
         return 0
     from declarative.manifest.yaml_dump import to_yaml
 
     context.out.write(to_yaml(document.root for document in chosen))
     return 0
+
+
+def _in_json(scalar: Scalar, as_text: Container[int]) -> Plain:
+    """Give a value so that it is read back as it is; a number that stands for text, as 1.20 does in a tag, as that text."""
+    from declarative.manifest.yaml_dump import escaped
+    from declarative.manifest.yaml_parse import has_marks
+
+    value = scalar.value
+    if isinstance(value, str):
+        return escaped(value) if has_marks(value) else value
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    has_form = repr(value) not in ("inf", "-inf", "nan")
+    return (
+        scalar.text if is_number and (id(scalar) in as_text or not has_form) and repr(value) != scalar.text else value
+    )
 
 
 def _chosen(documents: Iterable[Document], targets: frozenset[str]) -> list[Document]:

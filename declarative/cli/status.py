@@ -57,6 +57,11 @@ def _look(args: Args, context: Context) -> Status:
 
 def show(status: Status, screen: Screen) -> None:
     """Print a table."""
+    from declarative.apply.status import THERE
+    from declarative.cli.drift import UNFINISHED
+
+    if status.unfinished:
+        screen.line(screen.paint(UNFINISHED, "yellow"))
     if not status.rows and not status.others:
         screen.line(f"{status.stack}: nothing is there")
         return
@@ -66,8 +71,8 @@ def show(status: Status, screen: Screen) -> None:
         screen.line(screen.paint(_line(_HEAD, widths), "bold"))
     for row, cells in zip(status.rows, rows, strict=True):
         screen.line(screen.paint(_line(cells, widths), *(() if row.ready else ("red",))))
-    for name, there in status.others.items():
-        screen.line(name if there else screen.paint(f"{name} missing", "red"))
+    for name, state in status.others.items():
+        screen.line(name if state == THERE else screen.paint(f"{name} {state}", "red"))
     if status.revision:
         screen.line(screen.paint(f"revision {status.revision}, applied at {status.applied_at}", "dim"))
 

@@ -16,7 +16,7 @@ from declarative.record import field, record
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from declarative.core.actions import Action, ConnectNetwork, StartContainer
+    from declarative.core.actions import Action, ConnectNetwork, RenameContainer, StartContainer
     from declarative.core.resources import Kind, Update
 
 Verb = Literal[
@@ -94,7 +94,7 @@ class Undo:
     `own` and `takers` are ids of steps; of the latter each with what it takes: "port 80/tcp". Who is done and runs keeps it.
     """
 
-    action: StartContainer | ConnectNetwork
+    action: StartContainer | ConnectNetwork | RenameContainer
     own: tuple[int, ...]
     takers: Mapping[int, str]
 
@@ -135,7 +135,7 @@ class Step:
 class Finding:
     """Drift that no step mends: something to know, such as a container that was restarted by hand.
 
-    It is told until the next revision, or until a whole apply dates the last one anew.
+    It is told until the next revision, or until a whole apply takes note of it in the last one.
     """
 
     kind: Kind

@@ -31,10 +31,13 @@ LABEL_OBJECTS = "declarative.objects"  # on history images: JSON of Revision.obj
 LABEL_UPDATES = "declarative.updates"  # on history images: JSON of Revision.updates, secrets sealed
 LABEL_SUMMARY = "declarative.summary"  # on history images: "2 created, 1 replaced"
 LABEL_TARGETS = "declarative.targets"  # on history images: JSON of Revision.targets
+LABEL_APPLIED = "declarative.applied"  # on history images that were written anew: Revision.applied_at
+LABEL_NOTED = "declarative.noted"  # on those of them that take note of nothing: Revision.noted_at
 
 # Engine names of the two halves of a replacement that is under way: NAME.new, NAME.old
 SUFFIX_NEW = ".new"
 SUFFIX_OLD = ".old"
+SUFFIX_ASIDE = ".aside"  # a container that has given its name up to another one, until it gets its own: NAME.aside
 # The name of a container whose files and networks are not all in yet: NAME.making. Drivers hide it and sweep it away.
 SUFFIX_MAKING = ".making"
 
@@ -171,13 +174,15 @@ class Revision:
 
     `updates`: container → paths changed in place since it was made, with their new values (its label cannot change).
     `objects`: what the stack had after that apply: "Container/web-1", "Network/STACK_back", … → "", a "Job/NAME" → digest
-    of what ran, "Image/NAME", "Tag/REFERENCE" (asked for by an Image), "Version/REFERENCE" (by a TagScheme) and the
-    "Container/web-1" that follows a track → image id. By these a later plan tells what was removed or moved by hand from
-    what is new. `targets`: what alone was applied of the manifests ("Container/web"); empty for all of them.
+    of what ran, "Image/NAME", "Tag/REFERENCE" (asked for by an Image), "Version/REFERENCE" (by a TagScheme), the
+    "Container/web-1" that follows a track and "Track/NAME" of a job that does → image id. By these a later plan
+    tells what was removed or moved by hand from what is new. `targets`: what alone was applied of the manifests
+    ("Container/web"); empty for all of them. `noted_at`: until when it is known who was started; not before `applied_at`.
     """
 
     number: int
     applied_at: str  # RFC 3339, the engine's clock
+    noted_at: str = ""
     image_id: str = ""
     summary: str = ""
     updates: Mapping[str, Canonical] = field(default_factory=dict)

@@ -57,12 +57,21 @@ class Outside:
 
 @record(frozen=False)
 class Reading:
-    """The reading of one resource: its nodes, what it may draw on, and the complaints so far."""
+    """The reading of one resource: its nodes, what it may draw on, and the complaints so far.
+
+    `as_text`: the numbers that stand for their text, by the id of their node.
+    """
 
     tree: Tree
     subject: str
     outside: Outside
     problems: list[Problem] = field(default_factory=list)
+    as_text: set[int] = field(default_factory=set)
+
+    def text_of(self, number: Scalar) -> str:
+        """Take a number for text: as it is written."""
+        self.as_text.add(id(number))
+        return number.text
 
     def complain(self, node: Node, text: str, remedy: str = "") -> Any:
         """Note what is wrong with `node` (or a key) and give BAD."""

@@ -68,7 +68,7 @@ class Text(Shape):
         if type(text) is not str:
             if not self.number or kind_of(node) != "a number":
                 return reading.wrong(node, self.name, self._quoted(node))
-            text = node.text
+            text = reading.text_of(node)
         if not text:
             return text if self.empty else reading.complain(node, "is empty", f"write {self.name}, or remove the key")
         if len(text) <= _SHORT and self._match is None and self.clean is None and "\0" not in text:

@@ -42,7 +42,7 @@ class PlainValue(Shape):
         value = node.value
         if type(value) is str:
             return value if "\0" not in value else reading.complain(node, "holds a NUL character")
-        return node.text if kind_of(node) == "a number" else str(value).lower()
+        return reading.text_of(node) if kind_of(node) == "a number" else str(value).lower()
 
     def schema(self) -> Schema:
         """Text, a number, or truth."""

@@ -63,11 +63,15 @@ class StackSettings:
 
 @record
 class Loaded:
-    """All that was read. `documents` are rendered, the Stack first; secrets stand in them as where they come from."""
+    """All that was read. `documents` are rendered, the Stack first; secrets stand in them as where they come from.
+
+    `as_text`: the ids of those of their nodes that are numbers and stand for text: the tag 1.20.
+    """
 
     desired: Desired
     stack: StackSettings
     documents: tuple[Document, ...]
+    as_text: frozenset[int] = frozenset()
     warnings: tuple[Problem, ...] = ()
 
 
@@ -115,7 +119,13 @@ def resolve_documents(rendered: Rendered, options: LoadOptions, before: Iterable
     problems = _in_order((*before, *rendered.problems, *ours), rendered)
     if problems:
         raise InvalidManifest(problems)
-    return Loaded(desired=desired, stack=settings, documents=rendered.all(), warnings=warnings_of(known))
+    return Loaded(
+        desired=desired,
+        stack=settings,
+        documents=rendered.all(),
+        as_text=frozenset().union(*(each.reading.as_text for each in decoded)),
+        warnings=warnings_of(known),
+    )
 
 
 def _stack(rendered: Rendered, outside: Outside, problems: list[Problem]) -> tuple[StackSettings, Defaults | None]:

@@ -94,6 +94,11 @@ apiVersion: declarative/v1
 kind: Container
 metadata: {name: web}
 spec: {image: {scheme: app, track: latest}, command: [sleep, "1000"], stop_signal: SIGKILL}
+---
+apiVersion: declarative/v1
+kind: Job
+metadata: {name: migrate}
+spec: {image: {scheme: app, track: latest}, command: [cat, /version]}
 """
 
 
@@ -111,6 +116,7 @@ def test_who_follows_a_track_goes_back_though_tags_do_not(
 
         assert ran.out.startswith(f"back: back to revision {told}\n")
         assert docker_engine.docker("exec", "back-web-1", "cat", "/version").stdout == runs
+        assert docker_engine.docker("logs", "back-migrate-1").stdout == runs
         assert docker_engine.docker("run", "--rm", "back/app:latest", "cat", "/version").stdout == "1.2.0"
     declarative_cli("drift").expect(0)
     declarative_cli("apply", "--exit-code").expect(2)

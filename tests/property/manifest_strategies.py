@@ -104,7 +104,10 @@ def stacks(draw: st.DrawFn, engine: Engine = MEMORY) -> list[Document]:
         if (name, kind) in workloads:
             labels = draw(st.sampled_from([None, None, {"tier": "one"}, {"tier": "two"}]))
             place = (number + around.turn) % len(_WORKLOADS)
-            made = document(kind, name, draw(_workloads(kind, place, around, earlier)), labels)
+            spec = draw(_workloads(kind, place, around, earlier))
+            if _may_be_named(spec) and draw(st.booleans()):
+                spec["container_name"] = f"named-{place}"
+            made = document(kind, name, spec, labels)
             earlier.append(made)
     return draw(st.permutations([*documents, *earlier]))
 
@@ -221,6 +224,11 @@ def _workloads(draw: st.DrawFn, kind: str, number: int, around: _Around, earlier
     elif draw(st.booleans()):
         spec["replicas"] = draw(st.integers(1, 3))
     return spec
+
+
+def _may_be_named(spec: Spec) -> bool:
+    """Whether it is one container that holds nothing else that others may take: both at once are refused."""
+    return spec.get("replicas", 1) == 1 and not spec.get("ports") and not _addressed(spec)
 
 
 def _can_share(made: Document) -> bool:

@@ -19,11 +19,19 @@ from declarative.drivers.holder import describe
 from tests.property.law_worlds import World, difference, end_state
 from tests.property.manifest_strategies import Document, stacks
 from tests.property.test_laws import law
+from tests.unit.planner.handover_scenes import SCENES
+from tests.unit.planner.scenes import nothing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from tests.unit.planner.scenes import Scene
+
 _DEAD = {**describe(user="somebody", command="apply", nonce="dead"), "pid": "2147483647"}  # beyond any pid_max
+_REFUSED = "names-and-ports-swapped"
+_HANDOVERS = [
+    scene for scene in SCENES if scene.since is nothing and not scene.policy.targets and scene.name != _REFUSED
+]
 _LEFT = (SUFFIX_NEW, SUFFIX_OLD, SUFFIX_MAKING)
 
 
@@ -55,6 +63,15 @@ def folder() -> Iterator[Path]:
 def test_killed_at_any_change_the_next_apply_converges(
     folder: Path, before: list[Document], after: list[Document]
 ) -> None:
+    _check_every_kill(folder, before, after)
+
+
+@pytest.mark.parametrize("scene", _HANDOVERS, ids=lambda scene: scene.name)
+def test_killed_while_names_ports_and_addresses_change_hands_it_converges(folder: Path, scene: Scene) -> None:
+    _check_every_kill(folder, scene.applied[0], scene.now)
+
+
+def _check_every_kill(folder: Path, before: list[Document] | str, after: list[Document] | str) -> None:
     expected, kept, events = _undisturbed(folder, before, after)
     for at in range(1, events + 1):
         world = _at(folder, before)
@@ -93,7 +110,7 @@ def test_killed_twice_it_converges_too(folder: Path, before: list[Document], aft
 
 
 def _undisturbed(
-    folder: Path, before: list[Document], after: list[Document]
+    folder: Path, before: list[Document] | str, after: list[Document] | str
 ) -> tuple[dict[str, object], list[str], int]:
     """Apply with nobody killing: the end state, the volumes whose data stays, and how many events there are."""
     world = _at(folder, before)
@@ -104,7 +121,7 @@ def _undisturbed(
     return end_state(world.engine), [name for name in data if left.get(name) == data[name]], len(counting.events)
 
 
-def _at(folder: Path, before: list[Document]) -> World:
+def _at(folder: Path, before: list[Document] | str) -> World:
     world = World(folder=folder)
     world.converge(before)
     return world

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from declarative.core.actions import CreateContainer, RemoveContainer, RenameContainer, RestartContainer, StartContainer
 from declarative.core.plan import Await, Rollout, Step
-from declarative.core.planner.holders import freed, meet
+from declarative.core.planner.holders import freed, meet, replaced_by, with_name
 from declarative.core.planner.inplace import networks_of, update_actions
 from declarative.core.planner.names import leaves, shared
+from declarative.core.planner.succession import has_left
 from declarative.core.planner.verdicts import NEEDS, Judge, broken, owner_of
 from declarative.core.state import SUFFIX_NEW, SUFFIX_OLD
 from declarative.errors import Conflict
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from declarative.core.planner.resolve import ImageResolver
     from declarative.core.planner.verdicts import Verdict, Wanted
     from declarative.core.resources import Container, Update
+    from declarative.core.state import ContainerState
 
 MONITOR = 250_000_000
 """Nanoseconds that a container that takes nobody's place must stay well, by default, before it counts as ready: long enough
@@ -104,7 +106,7 @@ class ContainerPlanner:
         before = (
             replaced[-update.parallelism :][:1] if update.parallelism and len(replaced) >= update.parallelism else []
         )
-        done = f"replaced:{verdict.name}"
+        done = f"in its turn:{verdict.name}"
         new = verdict.name + SUFFIX_NEW
         actions: list[Any] = []
         if verdict.state is not None and verdict.state.name != verdict.name:
@@ -115,7 +117,7 @@ class ContainerPlanner:
         rollout = Rollout(name=verdict.name, create=create, update=self._possible(verdict))
         provides = [f"ready:{verdict.wanted.container.name}", done]
         if verdict.state is not None:
-            provides.append(freed(verdict.state.name))
+            provides += (freed(verdict.state.name), replaced_by(verdict.state.name))
         self._check_ports(verdict)
         self._check_names(verdict, rollout)
         self._add(verdict, "replace", tuple(actions), rollout=rollout, provides=provides, needs=before)
@@ -169,7 +171,7 @@ class ContainerPlanner:
         if verdict.starts:
             start = StartContainer if trouble and trouble[1] == "start" else RestartContainer
             actions = (*actions, start(name=verdict.name))
-        provides = (freed(state.name),) if networks_of(actions) else ()
+        provides = (freed(state.name),) if networks_of(actions) or state.name != verdict.name else ()
         self._add(verdict, "update", actions, provides=provides)
         if verdict.starts:
             self._add_wait(verdict.wanted, [verdict.name])
@@ -214,15 +216,11 @@ class ContainerPlanner:
         """Remove what an interrupted replacement left: NAME.new unless a replacement removes it, NAME.old once all is well."""
         for name in (verdict.name + SUFFIX_NEW, verdict.name + SUFFIX_OLD):
             state = self._draft.actual.containers.get(name)
-            if (
-                state is None
-                or state.owner != owner_of(self._draft.desired.stack, verdict.wanted, verdict.index)
-                or state is verdict.state
-            ):
-                continue
-            if name.endswith(SUFFIX_NEW) and verdict.fate == "replace":
-                continue
             old = name.endswith(SUFFIX_OLD)
+            if state is None or state is verdict.state or not self._is_leftover(verdict, state):
+                continue
+            if not old and verdict.fate == "replace":
+                continue
             self._draft.add(
                 Step(
                     id=0,
@@ -239,6 +237,11 @@ class ContainerPlanner:
                 needs=(f"ready:{verdict.wanted.container.name}",) if old else (),
                 after=leaves(state) if old else (),
             )
+
+    def _is_leftover(self, verdict: Verdict, state: ContainerState) -> bool:
+        """Whether NAME.new or NAME.old is of a replacement of this replica, or of the one whose place it takes."""
+        own = state.owner == owner_of(self._draft.desired.stack, verdict.wanted, verdict.index)
+        return own or (state.name == verdict.name + SUFFIX_OLD and has_left(self._draft, state))
 
     def _create(self, verdict: Verdict, name: str, *, inherit: str = "") -> CreateContainer:
         wanted = verdict.wanted
@@ -263,10 +266,14 @@ class ContainerPlanner:
         return tuple(needs)
 
     def _taken(self, verdict: Verdict) -> dict[str, tuple[str, ...]]:
-        """Name who holds a port or an address that this replica will have; not itself, under any of its names."""
-        names = {verdict.name, *((verdict.state.name,) if verdict.state is not None else ())}
+        """Name who holds the name, a port or an address that this replica will have; not itself, under any of its names."""
+        names = {
+            *(() if verdict.held else (verdict.name,)),
+            *((verdict.state.name,) if verdict.state is not None else ()),
+        }
         own = {name + suffix for name in names for suffix in ("", SUFFIX_NEW, SUFFIX_OLD)}
-        return self._draft.holders.taken(verdict.wanted.spec, own)
+        taken = self._draft.holders.taken(verdict.wanted.spec, own)
+        return with_name(taken, verdict.name) if verdict.held else taken
 
     def _check_ports(self, verdict: Verdict) -> None:
         wanted = {(port.host_ip, port.published, port.protocol) for port in verdict.wanted.spec.ports if port.published}
@@ -287,9 +294,8 @@ class ContainerPlanner:
 
     def _check_names(self, verdict: Verdict, rollout: Rollout) -> None:
         """Refuse a replacement where somebody else's container has a name that it needs."""
-        owner = owner_of(self._draft.desired.stack, verdict.wanted, verdict.index)
         actual = self._draft.actual
-        others = {name for name, state in actual.containers.items() if state.owner != owner}
+        others = {name for name, state in actual.containers.items() if not self._is_leftover(verdict, state)}
         others |= {stranger.name for stranger in actual.strangers}
         container = verdict.wanted.container
         for name in sorted(others & {rollout.new, rollout.old}):

@@ -49,6 +49,7 @@ class Draft:
     deferred: list[str] = field(default_factory=list)
     objects: dict[str, str] = field(default_factory=dict)
     claims: dict[str, list[str]] = field(default_factory=dict)
+    owners: dict[str, Owner] = field(default_factory=dict)  # name of a container → who shall have it
     updates: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def add(
@@ -210,6 +211,8 @@ def _concerned(step: Step) -> Iterator[str]:
     yield from step.touches
     if step.kind in ("Job", "Image"):
         yield step.label
+    if step.kind == "Job":
+        yield f"Track/{step.name}"
     for name in step.touches:
         if name.startswith("Tag/"):
             yield f"Version/{name.removeprefix('Tag/')}"

@@ -1,18 +1,20 @@
-"""Host ports and fixed addresses that go from one container to another: who has one lets go of it before another takes it.
+"""Names, host ports and fixed addresses that go from one container to another: who has one lets go of it before another takes it.
 
 The rule that keeps it simple: a step says which running containers it takes something from, and which one it frees (`freed`).
 Only where such steps wait for each other in a circle, as two that swap their ports do, a holder is made to let go beforehand,
-as late as can be; the step that does it says how it is taken back, if the holder's own step does not come to be done.
+as late as can be, and where the holder is to be removed; the step that does it says how it is taken back, if the holder's own
+step does not come to be done.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from declarative.core.actions import ConnectNetwork, DisconnectNetwork, StartContainer, StopContainer
+from declarative.core.actions import ConnectNetwork, DisconnectNetwork, RenameContainer, StartContainer, StopContainer
 from declarative.core.plan import Step, Undo
-from declarative.core.planner.holders import freed
+from declarative.core.planner.holders import NAME, freed
 from declarative.core.planner.inplace import networks_of
+from declarative.core.state import SUFFIX_ASIDE
 from declarative.errors import Conflict
 from declarative.record import record, replace
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
     from declarative.core.planner.draft import Draft
+
+
+_READY = ("container", "ready", "done")  # what steps of a Container or Job provide: made, ready, run to its end
 
 
 @record
@@ -47,7 +52,9 @@ def order_handovers(draft: Draft) -> None:
         if handover.holder in there:
             within.setdefault(handover.container, []).append(handover)
     for container in _blocking(draft.edges(), within):
-        _let_go(draft, within[container])
+        _let_go(draft, within.pop(container))
+    for group in within.values():
+        _keep_until_ready(draft, group)
 
 
 def _handovers(draft: Draft, chosen: Collection[int]) -> Iterator[_Handover]:
@@ -118,35 +125,96 @@ def _let_go(draft: Draft, handovers: list[_Handover]) -> None:
     container, aside = first.container, f"aside:{first.container}"
     holder, taker = draft.entries[first.holder], draft.entries[first.taker]
     takers, holders = {each.taker for each in handovers}, {each.holder for each in handovers}
-    networks = _changed_networks(draft, holder.step, container)
-    for at in takers:
-        entry = draft.entries[at]
-        takes = {name: what for name, what in entry.takes.items() if name != container}
-        draft.entries[at] = replace(entry, takes=takes)
-    needs = _earlier(draft, takers | holders)
+    _forget_takes(draft, takers, container)
+    names = [what.startswith(f"{NAME} ") for each in handovers for what in each.what]
+    if any(names) and not all(names):
+        _refuse_swap(draft, first)
+        return
+    named = all(names)
+    later = _later(draft, takers | holders)
+    needs, after = (
+        {name for name in names if later.isdisjoint(draft.providing((name,)))}
+        for names in (_needs_of(draft, takers | holders), holder.after)
+    )
+    networks = [] if named else _changed_networks(draft, holder.step, container)
+    actions = tuple(DisconnectNetwork(container=container, network=network) for network in networks)
     for at in takers | holders:
         draft.entries[at] = replace(draft.entries[at], needs=draft.entries[at].needs | {aside})
     draft.add(
         Step(
             id=0,
-            verb="update" if networks else "stop",
+            verb="update" if networks or named else "stop",
             kind=holder.step.kind,
             name=container,
-            cause=f"{first.what[0]} goes to {taker.step.label}",
+            cause=f"{first.what[0]} goes to {taker.resource if named else taker.step.label}",
             source=holder.step.source,
-            actions=tuple(DisconnectNetwork(container=container, network=network) for network in networks)
-            or (StopContainer(name=container),),
+            actions=(_put_aside(draft, container, holders),) if named else actions or (StopContainer(name=container),),
             touches=(f"Container/{container}",),
-            undo=_undo(draft, handovers, networks),
+            undo=_undo(draft, handovers, networks, named=named),
         ),
         resource=holder.resource,
         provides=(aside,),
         needs=needs,
+        after=after,
     )
 
 
-def _earlier(draft: Draft, waiting: Collection[int]) -> set[str]:
-    """Name what these entries need that comes without any of them: before all that is there, nobody has to let go."""
+def _keep_until_ready(draft: Draft, handovers: list[_Handover]) -> None:
+    """Stop who is removed, and remove it once its takers are ready: where one fails, it runs again.
+
+    Not where a taker waits for what comes after the removal, and not for a name, which nobody else can have before that.
+    """
+    takers, holders = {each.taker for each in handovers}, {each.holder for each in handovers}
+    container = handovers[0].container
+    leaving = all(draft.entries[at].step.verb == "remove" and draft.entries[at].deletes for at in holders)
+    if not leaving or any(what.startswith(f"{NAME} ") for each in handovers for what in each.what):
+        return
+    names = {draft.entries[at].resource.partition("/")[2] for at in takers}
+    ready = {f"{word}:{name}" for word in _READY for name in names}
+    before = {at: draft.entries[at] for at in takers}
+    _forget_takes(draft, takers, container)
+    if _later(draft, holders).isdisjoint({*takers, *draft.providing(ready)}):
+        _let_go(draft, handovers)
+        for at in holders:
+            draft.entries[at] = replace(draft.entries[at], needs=draft.entries[at].needs | ready)
+    else:
+        for at, entry in before.items():
+            draft.entries[at] = entry
+
+
+def _forget_takes(draft: Draft, takers: Collection[int], container: str) -> None:
+    for at in takers:
+        entry = draft.entries[at]
+        takes = {name: what for name, what in entry.takes.items() if name != container}
+        draft.entries[at] = replace(entry, takes=takes)
+
+
+def _put_aside(draft: Draft, container: str, holders: Collection[int]) -> RenameContainer:
+    """Give the renaming of a container whose name is taken; its own step finds it under that name then."""
+    put = RenameContainer(name=container, to=container + SUFFIX_ASIDE)
+    for at in holders:
+        step = draft.entries[at].step
+        actions = tuple(
+            replace(action, name=put.to) if isinstance(action, RenameContainer) and action.name == container else action
+            for action in step.actions
+        )
+        draft.entries[at] = replace(draft.entries[at], step=replace(step, actions=actions))
+    return put
+
+
+def _refuse_swap(draft: Draft, handover: _Handover) -> None:
+    taker, holder = draft.entries[handover.taker], draft.entries[handover.holder]
+    problem = f"takes a name and {handover.what[-1]} from {holder.resource}, which waits for it in turn"
+    remedy = "swap the names first, apply, and then the rest"
+    draft.refuse(Conflict(taker.resource, problem, remedy, taker.step.source), "change")
+
+
+def _needs_of(draft: Draft, waiting: Collection[int]) -> set[str]:
+    return {name for at in waiting for name in draft.entries[at].needs}
+
+
+def _later(draft: Draft, waiting: Collection[int]) -> set[int]:
+    """Give the numbers of these entries and of all that come after one of them: before all else, nobody has to let go."""
     edges = draft.edges()
     later = set(waiting)
     dependants: dict[int, list[int]] = {}
@@ -158,16 +226,16 @@ def _earlier(draft: Draft, waiting: Collection[int]) -> set[str]:
         new = set(dependants.get(queue.pop(), ())) - later
         later |= new
         queue += new
-    names = {name for at in waiting for name in draft.entries[at].needs}
-    return {name for name in names if later.isdisjoint(draft.providing((name,)))}
+    return later
 
 
-def _undo(draft: Draft, handovers: list[_Handover], networks: list[str]) -> tuple[Undo, ...]:
+def _undo(draft: Draft, handovers: list[_Handover], networks: list[str], *, named: bool) -> tuple[Undo, ...]:
     """Say how the holder gets back what it lets go of; for each network by itself."""
     container, own = handovers[0].container, tuple(sorted({each.holder for each in handovers}))
     if not networks:
         takers = {each.taker: each.what[0] for each in handovers}
-        return (Undo(action=StartContainer(name=container), own=own, takers=takers),)
+        back = RenameContainer(name=container + SUFFIX_ASIDE, to=container) if named else StartContainer(name=container)
+        return (Undo(action=back, own=own, takers=takers),)
     there = draft.actual.containers[container].spec.networks
     undo = []
     for network in networks:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 _EVERYWHERE = ("", "0.0.0.0", "::")  # noqa: S104 - compared with, not listened on
 
 
+NAME = "the name"
+"""How a thing that is taken is called where it is a container's name."""
+
+
 def meet(one: str, other: str) -> bool:
     """Whether two addresses of the host, "" for all of them, have one in common."""
     return one == other or one in _EVERYWHERE or other in _EVERYWHERE
@@ -28,6 +32,16 @@ def meet(one: str, other: str) -> bool:
 def freed(container: str) -> str:
     """Name the end of what a running container holds."""
     return f"freed:{container}"
+
+
+def replaced_by(container: str) -> str:
+    """Name the end of a container that another one takes the place of."""
+    return f"replaced:{container}"
+
+
+def with_name(taken: dict[str, tuple[str, ...]], name: str) -> dict[str, tuple[str, ...]]:
+    """Add to what is taken the name that another container has."""
+    return {**taken, name: (f"{NAME} {name}", *taken.get(name, ()))}
 
 
 @record

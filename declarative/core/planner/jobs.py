@@ -13,8 +13,9 @@ from declarative.core.actions import CreateContainer, RemoveContainer, StartCont
 from declarative.core.defaults import effective, last_applied, observed
 from declarative.core.diff import combined, differences
 from declarative.core.plan import Await, Change, Step
-from declarative.core.planner.holders import freed
+from declarative.core.planner.holders import freed, replaced_by, with_name
 from declarative.core.planner.names import bind, leaves, shared
+from declarative.core.planner.succession import described, has_left, leaves_name
 from declarative.core.state import Owner
 from declarative.errors import Conflict
 
@@ -43,14 +44,15 @@ def _plan_job(
     name = job.engine_name(draft.desired.stack)
     flat = canonical.container(spec)
     owner = Owner(stack=draft.desired.stack, kind="Job", name=job.name, index=1)
-    state = draft.actual.containers.get(name)
+    there = draft.actual.containers.get(name)
     done = _fingerprint(draft, job, flat, target)
     draft.claim(f"Job/{job.name}", f"Job/{name}", done)
-    if state is not None and state.owner != owner:
-        remedy = "rename or remove it, or choose another container_name"
-        problem = f"there is a container {name!r} that is not this job's"
-        conflict = Conflict(f"Job/{job.name}", problem, remedy, job.places.at(""))
-        draft.refuse(conflict, draft.origin_of_loss(f"Job/{name}"))
+    if job.spec.image.scheme:
+        draft.claim(f"Job/{job.name}", f"Track/{name}", target.id or "")
+    draft.owners[name] = owner
+    state = there if there is not None and there.owner == owner else None
+    if there is not None and state is None and not leaves_name(draft, there):
+        draft.refuse(_foreign(draft, job, there), draft.origin_of_loss(f"Job/{name}"))
         return
     changes = _changes(job, flat, target, state) if state is not None else ()
     held = {mount.source for mount in state.spec.volumes} & recreated if state is not None else set()
@@ -61,9 +63,12 @@ def _plan_job(
     create = CreateContainer(name=name, spec=spec, owner=owner, applied=flat)
     goes_on = state is not None and not changes and not held and state.state == "running"
     fresh = (create, StartContainer(name=name))
-    remove = (RemoveContainer(name=name, volumes=True),) if state is not None and not held else ()
+    remove = _removal(draft, there, state, recreated)
+    if remove and there is not None and there.owner is not None and state is None:
+        cause = f"{cause}; takes the place of {described(there.owner, draft.desired.stack)}"
     if state is not None and held:
         _let_go(draft, job, state, held, spec.networks)
+    taken = draft.holders.taken(spec, {name} if remove or there is state else ())
     draft.add(
         Step(
             id=0,
@@ -81,12 +86,30 @@ def _plan_job(
         resource=f"Job/{job.name}",
         provides=(
             *(f"done:{job.name}", f"container:{job.name}", f"ready:{job.name}"),
-            *((freed(name),) if remove else ()),
+            *((freed(name), replaced_by(name)) if remove else ()),
         ),
         needs=(*_needs(draft, images, job, spec), f"gone:{name}"),
-        after=leaves(state),
-        takes=draft.holders.taken(spec, {name}),
+        after=leaves(there if remove else state),
+        takes=with_name(taken, name) if there is not state and not remove else taken,
     )
+
+
+def _foreign(draft: Draft, job: Job, there: ContainerState) -> Conflict:
+    whose = f"of {described(there.owner, draft.desired.stack)}" if there.owner is not None else "that is not ours"
+    problem = f"there is a container {there.name!r} {whose}"
+    remedy = "rename or remove it, or choose another container_name"
+    return Conflict(f"Job/{job.name}", problem, remedy, job.places.at(""))
+
+
+def _removal(
+    draft: Draft, there: ContainerState | None, state: ContainerState | None, recreated: set[str]
+) -> tuple[RemoveContainer, ...]:
+    """Give what the job removes itself, when all that it needs is there: its last run, or a Container that it replaces."""
+    if there is None or any(mount.source in recreated for mount in there.spec.volumes):
+        return ()
+    if state is None and not has_left(draft, there):
+        return ()
+    return (RemoveContainer(name=there.name, volumes=state is not None),)
 
 
 def _let_go(draft: Draft, job: Job, state: ContainerState, volumes: set[str], wanted: Collection[str]) -> None:

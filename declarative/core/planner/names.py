@@ -56,8 +56,11 @@ def shared(spec: ContainerSpec, desired: Desired) -> set[str]:
 
 
 def leaves(state: ContainerState | None) -> tuple[str, ...]:
-    """Name what who may leave networks comes after: one that is made anew lets go of it first, or engines trip over both."""
-    return tuple(f"network:{name}" for name in state.spec.networks) if state is not None else ()
+    """Name what who may leave networks comes after: one that is made anew lets go of it first, or engines trip over both.
+
+    The network that it was made on is one of them: dockerd 26 neither starts nor attaches it while that is not there.
+    """
+    return tuple(f"network:{name}" for name in {*state.spec.networks, state.home} if name) if state is not None else ()
 
 
 def _named(attachment: Attachment, name: str) -> Attachment:

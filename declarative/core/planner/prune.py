@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from declarative.core.actions import RemoveContainer, RemoveNetwork, RemoveVolume, RenameContainer, UntagImage
 from declarative.core.plan import Change, Step
-from declarative.core.planner.holders import freed
+from declarative.core.planner.holders import freed, replaced_by
 from declarative.core.planner.verdicts import NEEDS
 from declarative.core.state import LABEL_NAME, LABEL_STACK, SUFFIX_NEW, SUFFIX_OLD
 from declarative.errors import Conflict
@@ -34,7 +34,6 @@ def plan_prune(draft: Draft) -> None:
 
 def _prune_containers(draft: Draft) -> list[str]:
     desired, actual = draft.desired, draft.actual
-    wanted = {name for name in draft.objects if name.startswith(("Container/", "Job/"))}
     handled = {
         action.name
         for entry in draft.entries
@@ -44,8 +43,8 @@ def _prune_containers(draft: Draft) -> list[str]:
     gone: dict[str, Owner] = {}
     for name, owner in sorted((*actual.owned("Container"), *actual.owned("Job")), key=_name):
         plain = name.removesuffix(SUFFIX_NEW).removesuffix(SUFFIX_OLD)
-        known = f"{owner.kind}/{name}" in wanted or f"{owner.kind}/{plain}" in wanted
-        if not known and name not in handled:
+        known = owner in (draft.owners.get(name), draft.owners.get(plain))
+        if not known and name not in handled and not draft.provided(replaced_by(name)):
             gone[name] = owner
     dependants: dict[str, list[str]] = {}
     for name in gone:
@@ -61,7 +60,7 @@ def _prune_containers(draft: Draft) -> list[str]:
                 verb="remove",
                 kind=kind,
                 name=name,
-                cause=_cause(draft) if left else "fewer replicas",
+                cause=_cause(draft) if left else "has another name now" if kind == "Job" else "fewer replicas",
                 actions=(RemoveContainer(name=name, volumes=draft.policy.delete_volumes or kind == "Job"),),
                 touches=(f"Container/{name}",),
             ),
@@ -113,7 +112,8 @@ def _name(owned: tuple[str, Owner]) -> str:
 def _changed(draft: Draft, names: list[str]) -> list[str]:
     """Name the steps that take these containers off a network before it goes."""
     owners = {draft.actual.containers[name].owner for name in names if name in draft.actual.containers}
-    return [f"container:{owner.name}" for owner in owners if owner is not None]
+    changed = [f"container:{owner.name}" for owner in owners if owner is not None]
+    return [*changed, *(replaced_by(name) for name in names)]
 
 
 def _prune_volumes(draft: Draft, containers: list[str]) -> None:
@@ -148,7 +148,7 @@ def _holders(draft: Draft, volume: str) -> list[str]:
         need
         for state in draft.actual.containers.values()
         if state.owner is not None and any(mount.source == volume for mount in state.spec.volumes)
-        for need in (f"gone:{state.name}", f"container:{state.owner.name}")
+        for need in (f"gone:{state.name}", f"container:{state.owner.name}", replaced_by(state.name))
     ]
 
 

@@ -16,6 +16,7 @@ from declarative.core.actions import (
 from declarative.core.diff import combined, differences
 from declarative.core.plan import Step
 from declarative.core.planner.names import bind
+from declarative.core.planner.succession import may_go
 from declarative.core.state import SUFFIX_OLD, Owner
 from declarative.errors import Conflict, NotFound
 from declarative.record import replace
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from declarative.core.plan import Change
     from declarative.core.planner.draft import Draft
     from declarative.core.resources import Attachment, Container, Job, Network, Volume
-    from declarative.core.state import Canonical, ContainerState, NetworkState, VolumeState
+    from declarative.core.state import Canonical, NetworkState, VolumeState
 
 # What engines choose for a network or volume where nobody stated it.
 _CHOSEN_NETWORK = ("spec.subnet", "spec.gateway", "spec.ip_range")
@@ -48,7 +49,7 @@ def plan_networks(draft: Draft) -> None:
         create = CreateNetwork(name=name, spec=network.spec, owner=_owner(draft, "Network", network.name), applied=flat)
         if state is None:
             _add_create(draft, "Network", network.name, name, create, network.places.at(""))
-        elif state.owner != create.owner:
+        elif not _is_own(state.owner, create.owner):
             draft.refuse(_foreign("Network", network, name, draft), draft.origin_of_loss(f"Network/{name}"))
         else:
             _plan_network(draft, network, state, create, remade)
@@ -57,7 +58,7 @@ def plan_networks(draft: Draft) -> None:
 def _plan_network(
     draft: Draft, network: Network, state: NetworkState, create: CreateNetwork, remade: dict[str, set[str]]
 ) -> None:
-    """Make a network anew where it differs. `remade`: those before it that are, each with the containers it attaches again.
+    """Make a network anew where it differs. `remade`: those before it that are, each with the containers that need it.
 
     Those that share a container take turns: dockerd 26 attaches none while the network it was made on is not there.
     """
@@ -77,9 +78,10 @@ def _plan_network(
     attached = _attached(draft, create.name)
     leaving = [f"gone:{name}" for name, on in attached.items() if on is None and not name.endswith(SUFFIX_OLD)]
     staying = {name for name, on in attached.items() if on is not None}
-    in_turn = [f"network:{other}" for other, names in remade.items() if names & staying]
+    in_need = staying | {name for name, container in draft.actual.containers.items() if container.home == create.name}
+    in_turn = [f"network:{other}" for other, names in remade.items() if names & in_need]
     if not (leaving and draft.policy.delete_volumes):  # who goes may wait for other networks then (see `recreate`)
-        remade[create.name] = staying
+        remade[create.name] = in_need
     let_go: tuple[Action, ...] = (
         *(DisconnectNetwork(container=name, network=create.name) for name in attached),
         RemoveNetwork(name=create.name),
@@ -121,34 +123,41 @@ def _attached(draft: Draft, network: str) -> dict[str, Attachment | None]:
 
     Only who is wanted there is attached again; who is removed or taken off may be so at the same time.
     """
-    wanted = {
-        name: bind(resource, draft.desired, "").networks.get(network)
-        for resource, names in _replicas(draft)
-        for name in names
-    }
+    containers = draft.actual.containers
+    there = {state.owner for state in containers.values()}
+    names: dict[str, Owner] = {}
+    wanted: dict[Owner, Attachment | None] = {}
+    for resource, owners in _replicas(draft):
+        attachment = bind(resource, draft.desired, "").networks.get(network)
+        wanted |= dict.fromkeys(owners.values(), attachment)
+        names |= {name: owner for name, owner in owners.items() if owner not in there}
     found: dict[str, Attachment | None] = {}
-    for name, state in draft.actual.containers.items():
+    for name, state in containers.items():
         if network in state.spec.networks and _is_ours(draft, name):
             kept = name.removesuffix(SUFFIX_OLD)
-            found[name] = wanted.get(name if kept in draft.actual.containers else kept)
-            if found[name] is None and name not in wanted and not _may_go(draft, state):
-                found[name] = state.spec.networks[network]  # it stays, so it stays on the network
+            owner = state.owner if state.owner in wanted else names.get(kept)  # whose place is taken has an heir
+            if owner is None or (name != kept and kept in containers):
+                found[name] = None if may_go(draft, state) else state.spec.networks[network]
+            else:
+                found[name] = wanted[owner]
     return found
 
 
-def _may_go(draft: Draft, state: ContainerState) -> bool:
-    """Whether this run removes a container that is no longer wanted."""
-    owner, policy = state.owner, draft.policy
-    targeted = not policy.targets or (owner is not None and f"{owner.kind}/{owner.name}" in policy.targets)
-    return policy.prune and targeted
-
-
-def _replicas(draft: Draft) -> Iterator[tuple[Container | Job, list[str]]]:
+def _replicas(draft: Draft) -> Iterator[tuple[Container | Job, dict[str, Owner]]]:
+    """Give every Container and Job with the names of its containers, each with its owner."""
     stack = draft.desired.stack
     for container in draft.desired.containers.values():
-        yield container, [container.engine_name(stack, index) for index in range(1, container.replicas + 1)]
+        yield (
+            container,
+            {
+                container.engine_name(stack, index): Owner(
+                    stack=stack, kind="Container", name=container.name, index=index
+                )
+                for index in range(1, container.replicas + 1)
+            },
+        )
     for job in draft.desired.jobs.values():
-        yield job, [job.engine_name(stack)]
+        yield job, {job.engine_name(stack): Owner(stack=stack, kind="Job", name=job.name, index=1)}
 
 
 def plan_volumes(draft: Draft) -> set[str]:
@@ -165,7 +174,7 @@ def plan_volumes(draft: Draft) -> set[str]:
         create = CreateVolume(name=name, spec=volume.spec, owner=_owner(draft, "Volume", volume.name), applied=flat)
         if state is None:
             _add_create(draft, "Volume", volume.name, name, create, volume.places.at(""))
-        elif state.owner != create.owner:
+        elif not _is_own(state.owner, create.owner):
             draft.refuse(_foreign("Volume", volume, name, draft), draft.origin_of_loss(f"Volume/{name}"))
         elif _plan_volume(draft, volume, state, create, flat):
             recreated.add(name)
@@ -248,10 +257,15 @@ def _add_create(
 
 
 def _check_external(draft: Draft, kind: str, name: str, engine_name: str, source: str, *, there: bool) -> None:
-    if not there:
+    if not there and (draft.policy.looks or not draft.policy.destroy):
         problem = f"is external, and the engine has no {kind.lower()} {engine_name!r}"
         remedy = f"create it (docker {kind.lower()} create {engine_name}), or leave `external` out"
         draft.problems.append(NotFound(f"{kind}/{name}", problem, remedy, source))
+
+
+def _is_own(owner: Owner | None, wanted: Owner) -> bool:
+    """Whether it is of this stack. Its resource may have had another name: labels of networks and volumes cannot change."""
+    return owner is not None and (owner.stack, owner.kind) == (wanted.stack, wanted.kind)
 
 
 def _foreign(kind: str, resource: Network | Volume, engine_name: str, draft: Draft) -> Conflict:

@@ -14,6 +14,7 @@ from declarative.core.diff import combined, differences, origin
 from declarative.core.plan import Change, Finding
 from declarative.core.planner.inplace import is_in_place
 from declarative.core.planner.names import bind, shared
+from declarative.core.planner.succession import described, has_left, leaves_name
 from declarative.core.state import SUFFIX_NEW, SUFFIX_OLD, Owner
 from declarative.errors import Conflict
 from declarative.record import record
@@ -47,6 +48,7 @@ class Verdict:
     """What becomes of one replica. `name` is its engine name, `state` what is there now (perhaps under another name).
 
     `joins`: it is to be restarted after its update, for it lives in namespaces of a container that is started.
+    `held`: another container of ours has the name now, and gives it up.
     """
 
     wanted: Wanted
@@ -58,6 +60,7 @@ class Verdict:
     changes: tuple[Change, ...] = ()
     origin: Origin = "change"
     joins: bool = False
+    held: bool = False
 
     @property
     def starts(self) -> bool:
@@ -113,12 +116,18 @@ class Judge:
         self._draft.claim(f"Container/{container.name}", f"Container/{name}", followed or "")
         state = self._current(container, index, name)
         verdict = Verdict(wanted=wanted, index=index, name=name, state=state, fate="keep")
+        owner = owner_of(self._draft.desired.stack, wanted, index)
+        self._draft.owners[name] = owner
         holder = self._draft.actual.containers.get(name)
-        if holder is not None and holder.owner != owner_of(self._draft.desired.stack, wanted, index):
+        verdict.held = holder is not None and holder.owner != owner
+        adopted = f"Container/{container.name}" in self._draft.policy.adopt
+        if verdict.held and holder is not None and (adopted or not leaves_name(self._draft, holder)):
             return self._judge_foreign(verdict, holder)
-        if state is None or state.state == "removing":
+        if state is None and (before := self._predecessor(name)) is not None:
+            self._succeed(verdict, before)
+        elif state is None or state.state == "removing":
             verdict.fate, verdict.cause = "create", "missing"
-            verdict.origin = self._draft.origin_of_loss(f"Container/{name}")
+            verdict.origin = "change" if verdict.held else self._draft.origin_of_loss(f"Container/{name}")
         else:
             self._compare(verdict, state)
         return verdict
@@ -133,12 +142,25 @@ class Judge:
         found = plain or kept
         return self._draft.actual.containers[found[0]] if found else None
 
+    def _predecessor(self, name: str) -> ContainerState | None:
+        """Find the Container that leaves, and whose name is taken: under that, or kept as NAME.old by a killed replacement."""
+        containers = self._draft.actual.containers
+        found = containers.get(name) or containers.get(name + SUFFIX_OLD)
+        return found if has_left(self._draft, found) else None
+
+    def _succeed(self, verdict: Verdict, before: ContainerState) -> None:
+        assert before.owner is not None  # noqa: S101 - it is of ours
+        verdict.state, verdict.held = before, False
+        verdict.cause = f"takes the place of {described(before.owner, self._draft.desired.stack)}"
+        recreated = any(mount.source in self._recreated for mount in before.spec.volumes)
+        verdict.fate = "recreate" if recreated else "replace"
+
     def _judge_foreign(self, verdict: Verdict, holder: ContainerState) -> Verdict:
         label = f"Container/{verdict.wanted.container.name}"
         if label in self._draft.policy.adopt:
             verdict.state, verdict.fate, verdict.cause = holder, "replace", "adopted from somebody else"
             return verdict
-        whose = f"of {_described(holder.owner, self._draft.desired.stack)}" if holder.owner else "that is not ours"
+        whose = f"of {described(holder.owner, self._draft.desired.stack)}" if holder.owner else "that is not ours"
         remedy = f"rename or remove it, choose another container_name, or take it over with --adopt {label}"
         place = verdict.wanted.container.places.at("spec.container_name")
         problem = f"there is a container {verdict.name!r} {whose}"
@@ -178,7 +200,7 @@ class Judge:
         Replaced once more, it has the old one to come back if it never gets ready.
         """
         kept = self._draft.actual.containers.get(verdict.name + SUFFIX_OLD)
-        if kept is None or kept.owner != state.owner:
+        if kept is None or not (kept.owner == state.owner or has_left(self._draft, kept)):
             return False
         return state.state != "running" or state.health not in ("", "healthy")
 
@@ -214,13 +236,14 @@ class Judge:
     def _name_change(self, verdict: Verdict, state: ContainerState) -> Change:
         kept = state.name == verdict.name + SUFFIX_OLD
         place = verdict.wanted.container.places.at("spec.container_name")
-        origin: Origin = "change" if kept or not self._draft.remembered(f"Container/{verdict.name}") else "drift"
+        drifted = not (kept or verdict.held) and self._draft.remembered(f"Container/{verdict.name}")
+        origin: Origin = "drift" if drifted else "change"
         return Change(path="spec.container_name", before=state.name, after=verdict.name, origin=origin, source=place)
 
     def _note_restart(self, verdict: Verdict, state: ContainerState) -> None:
         """Find what was stopped and started since the last apply, not by a restart policy: by hand, or with its engine."""
         revision = self._draft.actual.revision
-        if revision is None or state.restarts or not state.finished or state.started <= revision.applied_at:
+        if revision is None or state.restarts or not state.finished or state.started <= revision.noted_at:
             return
         finding = Finding(
             kind="Container",
@@ -257,11 +280,6 @@ class Judge:
                     verdict.joins, verdict.cause = True, f"{verdict.cause}; {why}"
                 return True
         return False
-
-
-def _described(owner: Owner, stack: str) -> str:
-    """Name whoever has an object, as seen from a stack."""
-    return f"{owner.kind}/{owner.name}" if owner.stack == stack else f"stack {owner.stack!r}"
 
 
 def owner_of(stack: str, wanted: Wanted, index: int) -> Owner:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from declarative.core import canonical
 from declarative.core.state import (
+    LABEL_APPLIED,
+    LABEL_NOTED,
     LABEL_OBJECTS,
     LABEL_REVISION,
     LABEL_SUMMARY,
@@ -120,9 +122,11 @@ def read_revisions(documents: Json, stack: str) -> list[Revision]:
 def _revision(document: Json) -> Revision:
     labels = document["Labels"]
     updates = _decoded(labels.get(LABEL_UPDATES, ""), dict)
+    created = _rfc3339(document.get("Created", 0))
     return Revision(
         number=int(labels[LABEL_REVISION]),
-        applied_at=_rfc3339(document.get("Created", 0)),
+        applied_at=labels.get(LABEL_APPLIED, created),
+        noted_at=labels.get(LABEL_NOTED, created),
         image_id=document["Id"],
         summary=labels.get(LABEL_SUMMARY, ""),
         updates={name: canonical.decode(json.dumps(flat)) or {} for name, flat in updates.items()},

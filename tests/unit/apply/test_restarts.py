@@ -140,3 +140,32 @@ def test_a_failed_apply_that_started_nothing_leaves_the_restart_told(world: Worl
     assert not world.apply(WEB + container("db", "false")).done
 
     assert len(found(world, WEB)) == 1
+
+
+def test_an_apply_that_failed_after_a_removal_leaves_dates_and_what_was_restarted_by_hand(world: World) -> None:
+    world.apply(WEB + container("old"))
+    (before,) = world.driver.revisions("shop")
+    later(world, 10)
+    restart(world, "shop-web-1")
+    later(world, 20)
+    report = world.apply(WEB + container("bad", "false"))
+    assert ("remove", "done") in {(outcome.step.verb, outcome.state) for outcome in report.outcomes}
+
+    (after,) = world.driver.revisions("shop")
+    assert "Container/shop-old-1" not in after.objects
+    assert (after.applied_at, after.noted_at) == (before.applied_at, before.noted_at)
+    assert [finding.name for finding in found(world, WEB)] == ["shop-web-1"]
+
+
+def test_taking_note_of_a_restart_does_not_change_when_something_was_applied(world: World) -> None:
+    world.apply(WEB)
+    (before,) = world.driver.revisions("shop")
+    later(world, 10)
+    restart(world, "shop-web-1")
+    later(world, 20)
+    world.apply(WEB)
+
+    (after,) = world.driver.revisions("shop")
+    assert after.applied_at == before.applied_at
+    assert after.noted_at > before.noted_at
+    assert found(world, WEB) == ()

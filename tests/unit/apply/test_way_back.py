@@ -144,3 +144,68 @@ def test_who_cannot_be_started_again_is_told_of_beside_the_first_error(world: Wo
     (note,) = report.notes
     assert note.startswith("Container/shop-b-1 stays stopped, and could not be started again: ")
     assert "the disk is full" in note
+
+
+def test_who_takes_the_name_of_one_that_left_and_fails_gives_it_back(world: World) -> None:
+    assert world.apply(container("old", more="container_name: web")).done
+    bad = container("new", "false", more="container_name: web")
+    report = world.apply(bad)
+
+    (failure,) = report.failures
+    assert "the old container is back" in str(failure.error)
+    owner = world.engine.containers["web"].owner
+    assert world.names() == ["web"]
+    assert owner is not None
+    assert owner.name == "old"
+    assert world.apply(container("new", more="container_name: web")).done
+    assert world.names() == ["web"]
+    plan, _ = world.look(container("new", more="container_name: web"))
+    assert plan.in_sync
+    assert not plan.drifted
+
+
+def test_where_two_swap_names_and_one_fails_the_other_is_told_and_the_next_apply_goes_on(world: World) -> None:
+    def named(one: str, other: str, command: str = "sleep 9000") -> str:
+        return container("a", command, f"container_name: {one}") + container("b", more=f"container_name: {other}")
+
+    world.apply(named("one", "two"))
+    a, b = world.engine.containers["one"].id, world.engine.containers["two"].id
+    report = world.apply(named("two", "one", "false"))
+
+    assert steps(report) == [("update", "two", "done"), ("replace", "two", "failed"), ("update", "one", "skipped")]
+    (note,) = report.notes
+    assert note.startswith("Container/two.aside has not got the name two back: another one has it")
+    assert world.engine.containers["two"].id == a
+    assert world.apply(named("two", "one")).done
+    assert (world.engine.containers["two"].id, world.engine.containers["one"].id) == (a, b)
+
+
+def test_where_two_swap_names_and_nothing_came_of_it_both_have_theirs(world: World) -> None:
+    world.apply(container("a", more="container_name: one") + container("b", more="container_name: two"))
+    stop = Stop()
+    world.engine.hook = lambda event: (
+        stop.request(Interrupted("", "enough")) if event == "after RenameContainer two" else None
+    )
+    swapped = container("a", more="container_name: two") + container("b", more="container_name: one")
+    report = world.apply(swapped, stop=stop)
+    world.engine.hook = lambda _: None
+
+    assert report.notes == ("Container/two.aside is two again: what it made room for was not done",)
+    assert world.names() == ["one", "two"]
+    assert world.apply(swapped).done
+
+
+def test_a_resource_that_is_renamed_and_fails_leaves_the_old_one_running(world: World) -> None:
+    world.apply(on("old", 80))
+    report = world.apply(on("new", 80, _FAILS))
+
+    assert steps(report) == [
+        ("stop", "shop-old-1", "done"),
+        ("create", "shop-new-1", "done"),
+        ("wait", "new", "failed"),
+        ("remove", "shop-old-1", "skipped"),
+    ]
+    assert report.notes == ("Container/shop-old-1 runs again: what it made room for was not done",)
+    assert states(world) == {"shop-old-1": "running", "shop-new-1": "exited"}
+    assert world.apply(on("new", 80)).done
+    assert states(world) == {"shop-new-1": "running"}

@@ -16,6 +16,8 @@ from declarative.errors import Interrupted, Usage
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from tests.unit.cli.console import Console, Opened
+
 PLAN = Plan(
     stack="shop",
     steps=(Step(id=1, verb="remove", kind="Container", name="shop-web-1", cause="no longer in the manifests"),),
@@ -52,3 +54,23 @@ def test_nothing_to_remove_is_nothing_to_ask(tmp_path: Path) -> None:
     _ask(Plan(stack="shop"), context)
 
     assert context.err.stream.getvalue() == ""  # type: ignore[attr-defined]
+
+
+def test_what_the_manifests_call_external_stays(console: Console, opened: Opened, tmp_path: Path) -> None:
+    stack = tmp_path / "stack.yaml"
+    head = "---\napiVersion: declarative/v1\n"
+    spec = "{image: busybox, command: [sleep, '9'], networks: [net], volumes: ['data:/d']}"
+    web = f"{head}kind: Container\nmetadata: {{name: web}}\nspec: {spec}\n"
+    ours = f"{head}kind: Network\nmetadata: {{name: net}}\n{head}kind: Volume\nmetadata: {{name: data}}\n"
+    stack.write_text(ours + web)
+    assert console("apply", "--stack", "shop").code == 0
+    theirs = ours.replace("name: net}\n", "name: net}\nspec: {external: true, name: shop_net}\n")
+    theirs = theirs.replace("name: data}\n", "name: data}\nspec: {external: true, name: shop_data}\n")
+    gone = f"{head}kind: Volume\nmetadata: {{name: gone}}\nspec: {{external: true, name: not-there}}\n"
+    stack.write_text(theirs + gone + web)
+    ran = console("destroy", "-f", "stack.yaml", "--stack", "shop", "--yes", "--delete-volumes")
+
+    assert (ran.code, ran.err) == (0, "")
+    assert opened.engine.containers == {}
+    assert "shop_net" in opened.engine.networks
+    assert list(opened.engine.volumes) == ["shop_data"]

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from declarative.core.resources import Nowhere
 from declarative.manifest import schema
+from declarative.manifest.load import LoadOptions, load_stack
+from declarative.record import replace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,6 +76,29 @@ def test_render_gives_documents_that_fit_their_schemas(console: Console) -> None
     assert [item["kind"] for item in document["documents"]][:2] == ["Stack", "Image"]
     for item in document["documents"]:
         schema.validate(item["kind"].lower(), item, "document")
+
+
+def test_what_is_rendered_as_json_is_read_back_as_it_was(console: Console, stack: Path, tmp_path: Path) -> None:
+    stack.write_text(
+        "apiVersion: declarative/v1\nkind: Stack\nmetadata: {name: shop}\nspec: {values: {version: 1.10}}\n---\n"
+        "apiVersion: declarative/v1\nkind: Image\nmetadata: {name: app}\nspec: {pull: busybox, tags: [1.10, 012]}\n---\n"
+        "apiVersion: declarative/v1\nkind: Container\nmetadata: {name: web, labels: {version: 1.10}}\nspec:\n"
+        "  image: {image: app}\n"
+        "  command: [serve, 1.10, 0x10, 007, 80, '{{ values.version }}', '1.20', '{{ \"{{ x }}\" }}', on]\n"
+        "  environment: {A: 1.10, B: 1e3, C: 8080, D: .inf, E: true}\n"
+        "  resources: {cpus: 0.50, pids: 0x10}\n"
+    )
+    documents = console("render", "-o", "json").json("render")["documents"]
+    (tmp_path / "again.yaml").write_text("\n---\n".join(json.dumps(item) for item in documents))
+    desired = [
+        load_stack([name], LoadOptions(working_folder=tmp_path)).desired for name in ("stack.yaml", "again.yaml")
+    ]
+    web = [replace(each.containers["web"], places=Nowhere()) for each in desired]
+
+    assert web[0] == web[1]
+    assert desired[0].images["app"].spec == desired[1].images["app"].spec
+    assert web[0].spec.command == ("serve", "1.10", "0x10", "007", "80", "1.10", "1.20", "{{ x }}", "on")
+    assert documents[2]["spec"]["resources"]["pids"] == 16  # a number by its schema stays one
 
 
 def test_render_of_a_target_is_that_document(console: Console) -> None:

@@ -49,7 +49,9 @@ def test_drift_fits() -> None:
 
 def test_status_fits() -> None:
     row = Row(kind="Job", resource="once", name="s-once-1", state="exited (0)", ready=True, ports=("80:80/tcp",))
-    status = Status(stack="s", engine="docker", revision=0, applied_at="", rows=(row,), others={"Network/s_a": False})
+    status = Status(
+        stack="s", engine="docker", revision=0, applied_at="", rows=(row,), others={"Network/s_a": "missing"}
+    )
     check("status", status_document(status))
 
 

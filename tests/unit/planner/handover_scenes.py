@@ -26,6 +26,16 @@ def _stop_a(engine: MemoryEngine) -> None:
     engine.stop("law-a-1")
 
 
+def _named(name: str, more: str = "") -> str:
+    return f"container_name: {name}\n{more}"
+
+
+def _killed_after_create(engine: MemoryEngine) -> None:
+    """As an apply that was killed when it had stopped the old one and renamed it."""
+    engine.stop("xx")
+    engine.rename("xx", "xx.old")
+
+
 SCENES = (
     Scene(name="port-handed-over", applied=(run("web", _on("8080")),), now=run("aproxy", _on("8080")) + run("web")),
     Scene(name="port-of-who-left", applied=(run("web", _on("8080")) + run("b"),), now=run("a", _on("8080")) + run("b")),
@@ -88,5 +98,74 @@ SCENES = (
         applied=(run("a", _on("8080")) + run("b"),),
         now=run("a") + run("b", _on("8080", "depends_on: [a]")),
         policy=_ON_B,
+    ),
+    Scene(
+        name="name-of-who-left",
+        applied=(run("a", _named("xx", _on("8080"))),),
+        now=run("b", _named("xx", _on("8080"))),
+    ),
+    Scene(
+        name="name-of-who-left-and-was-put-aside",
+        applied=(run("a", _named("xx")),),
+        since=_killed_after_create,
+        now=run("b", _named("xx")),
+    ),
+    Scene(
+        name="name-in-turn",
+        applied=(run("a", _named("xx")) + run("b", _named("yy")),),
+        now=run("a", _named("yy")) + run("b", _named("zz")) + run("c", _named("xx")),
+    ),
+    Scene(
+        name="name-of-who-left-for-one-that-is-there",
+        applied=(run("a", _named("xx")) + run("b", _named("yy")),),
+        now=run("b", _named("xx")),
+    ),
+    Scene(
+        name="name-of-who-left-for-one-that-is-replaced",
+        applied=(run("a", _named("xx")) + run("b", _named("yy")),),
+        now=run("b", _named("xx", "environment: {A: b}")),
+    ),
+    Scene(
+        name="names-swapped-by-replacing",
+        applied=(run("a", _named("xx")) + run("b", _named("yy")),),
+        now=run("a", _named("yy", "environment: {A: b}")) + run("b", _named("xx", "environment: {A: b}")),
+    ),
+    Scene(
+        name="names-and-ports-swapped",
+        applied=(run("a", _named("xx", _on("8080"))) + run("b", _named("yy", _on("8081"))),),
+        now=run("a", _named("yy", _on("8081"))) + run("b", _named("xx", _on("8080"))),
+    ),
+    Scene(
+        name="names-swapped-with-ports-kept",
+        applied=(run("a", _named("xx", _on("8080"))) + run("b", _named("yy", _on("8081"))),),
+        now=run("a", _named("yy", _on("8080"))) + run("b", _named("xx", _on("8081"))),
+    ),
+    Scene(
+        name="names-swapped",
+        applied=(run("a", _named("xx")) + run("b", _named("yy")),),
+        now=run("a", _named("yy")) + run("b", _named("xx")),
+    ),
+    Scene(name="container-becomes-job", applied=(run("a", _on("8080")),), now=job("a", _on("8080"))),
+    Scene(name="job-becomes-container", applied=(job("a"),), now=run("a")),
+    Scene(
+        name="name-of-a-job-that-is-renamed",
+        applied=(job("a", "container_name: xx"),),
+        now=job("a", "container_name: yy") + run("b", _named("xx")),
+    ),
+    Scene(
+        name="name-of-who-left-beside-targets",
+        applied=(run("a", _named("xx")) + run("b"),),
+        now=run("b", _named("xx")),
+        policy=_ON_B,
+    ),
+    Scene(
+        name="name-of-who-left-with-its-network",
+        applied=(_NET + run("a", _named("xx", "networks: [back]")),),
+        now=run("b", _named("xx")),
+    ),
+    Scene(
+        name="renamed-on-a-network-that-changes",
+        applied=(_NET + run("a", _named("xx", "networks: [back]")),),
+        now=_NET.replace("77", "78") + run("a", _named("yy", "networks: [back]")),
     ),
 )

@@ -19,6 +19,7 @@ _PUSH = f"push: true\nrepository: {REGISTRY}/app"
 _NETWORK = doc("Network", "back")
 _ON_BOTH = run("web", "networks: [back, front]") + run("db", "networks: [front]")
 _ON_IT = run("web", "networks: [back]") + run("db", "networks: {back: {aliases: [d]}}")
+_ON_FRONT = run("web", "networks: [front]") + run("db", "networks: {back: {aliases: [d]}}")
 _VOLUME = doc("Volume", "data") + run("db", "volumes: ['data:/data']")
 _CHANGED_VOLUME = _VOLUME.replace("{name: data}\n", "{name: data}\nspec: {labels: {a: b}}\n", 1)
 _STACK = run("web", "networks: [back]\ndepends_on: [db]") + run("db", "networks: [back]\nvolumes: ['data:/data']")
@@ -61,6 +62,10 @@ def _stranger_on_it(engine: MemoryEngine) -> None:
     from declarative.core.resources import Attachment
 
     engine.connect("somebodys", "law_back", Attachment())
+
+
+def _stop_web(engine: MemoryEngine) -> None:
+    engine.stop("law-web-1")
 
 
 def _remove_network(engine: MemoryEngine) -> None:
@@ -157,14 +162,39 @@ SCENES = (
         now=doc("Network", "back", "internal: true") + doc("Network", "front", "internal: true") + _ON_BOTH,
     ),
     Scene(
+        name="networks-recreated-one-made-on-and-one-lived-on",
+        applied=(_NETWORK + doc("Network", "front") + _ON_FRONT, _NETWORK + doc("Network", "front") + _ON_IT),
+        now=doc("Network", "back", "internal: true") + doc("Network", "front", "internal: true") + _ON_IT,
+    ),
+    Scene(
+        name="network-recreated-that-it-was-made-on",
+        applied=(_NETWORK + doc("Network", "front") + _ON_FRONT, _NETWORK + doc("Network", "front") + _ON_IT),
+        since=_stop_web,
+        now=_NETWORK + doc("Network", "front", "internal: true") + _ON_IT,
+    ),
+    Scene(
         name="network-recreated-under-a-stranger",
         applied=(_NETWORK + _ON_IT,),
         since=_stranger_on_it,
         now=_NETWORK + "spec: {internal: true}\n" + _ON_IT,
     ),
     Scene(name="network-removed-by-hand", applied=(_NETWORK + _ON_IT,), since=_remove_network, now=_NETWORK + _ON_IT),
+    Scene(
+        name="network-and-volume-declared-under-other-names",
+        applied=(
+            doc("Network", "back") + doc("Volume", "data") + run("web", "networks: [back]\nvolumes: ['data:/d']"),
+        ),
+        now=doc("Network", "front", "name: law_back")
+        + doc("Volume", "store", "name: law_data")
+        + run("web", "networks: [front]\nvolumes: ['store:/d']"),
+    ),
     Scene(name="network-foreign", since=_strangers_network, now=_NETWORK),
     Scene(name="network-external-missing", now=doc("Network", "back", "external: true")),
+    Scene(
+        name="network-external-missing-where-drift-is-looked-for",
+        now=doc("Network", "back", "external: true"),
+        policy=Policy(destroy=True, looks=True),
+    ),
     Scene(
         name="network-made-external",
         applied=(_NETWORK + _ON_IT,),
