@@ -43,6 +43,7 @@ def commit(
     parts: Parts, container: Container, request: CommitRequest, change: Callable[[RunDefaults], RunDefaults]
 ) -> Image:
     """Make the image, and give it its name. Invalid where `change` refuses."""
+    container.insist_on_record()
     run = change(_run(container, request.config))
     base = parts.images.get(Digest.parse(container.image_id)) if container.image_id else None
     with _standing_still(parts, container, wanted=request.pause):

@@ -123,7 +123,8 @@ def _runs(parts: Parts, container: Container, found: Found) -> None:
     starting.rotate(parts, container)
     if health is not None:
         probing.plan_next(parts, container)
-    _reconcile_networks(parts, container)
+    if not container.broken:
+        _reconcile_networks(parts, container)
 
 
 def _reconcile_networks(parts: Parts, container: Container) -> None:
