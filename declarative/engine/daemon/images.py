@@ -173,8 +173,9 @@ def prune(engine: Engine, request: Request) -> Response:
 
     everything = not filtering.flag(wanted, "dangling", default=True)
     pruned = prune_images(engine.images, everything=everything, keep=keep)
-    engine.events.publish("image", "prune", "", {"reclaimed": str(pruned.size)})
-    return Answer(document={"ImagesDeleted": _removals(pruned.removed) or None, "SpaceReclaimed": pruned.size})
+    won = pruned.size + (engine.images.blobs.sweep() if not wanted.keys() - {"dangling"} else 0)
+    engine.events.publish("image", "prune", "", {"reclaimed": str(won)})
+    return Answer(document={"ImagesDeleted": _removals(pruned.removed) or None, "SpaceReclaimed": won})
 
 
 def _removals(gone: Sequence[Removal]) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.e2e.engine.clients import IMAGE
+from tests.embedded import EmbeddedEngine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -165,6 +166,15 @@ def test_inspect(daemon: Daemon) -> None:
     assert (config["StopSignal"], config["Entrypoint"], config["Shell"]) == ("INT", ["a"], ["/bin/ash", "-c"])
     assert set(found) >= {"Parent", "Comment", "Created", "DockerVersion", "Size", "GraphDriver", "Metadata"}
     assert daemon.out("image", "inspect", "-f", "{{.Id}}", made[7:19]) == made
+
+
+def test_prune_takes_what_a_pull_that_broke_has_left(embedded: Daemon) -> None:
+    assert isinstance(embedded.engine, EmbeddedEngine)
+    left = embedded.engine.root / "images" / "ingest" / f"{'0' * 64}.partial"
+    left.write_bytes(bytes(1000))
+    status, answer = embedded.engine.api("POST", "/images/prune")
+    assert (status, answer["SpaceReclaimed"]) == (200, 1000)
+    assert not left.exists()
 
 
 def test_prune_takes_all_that_no_container_uses_when_asked(daemon: Daemon) -> None:
