@@ -133,7 +133,7 @@ def _reconcile_networks(parts: Parts, container: Container) -> None:
     for name in found - container.networks.keys():
         parts.networks.disconnect(container.id, name)
     for name in container.networks.keys() - found:
-        parts.networks.connect(container.id, name, joining.endpoint_request(parts, container, container.networks[name]))
+        joining.connect(parts, container, name, container.networks[name])
     if found != container.networks.keys():
         joining.write_hosts(parts, container)
         joining.write_resolv(parts, container)

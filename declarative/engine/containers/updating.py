@@ -123,7 +123,7 @@ def connect(parts: Parts, container: Container, network: Network, wish: Endpoint
         _check_connectable(container, network)
         wishes.check_endpoint(network.name, wish, network)
         if container.state.is_up:
-            parts.networks.connect(container.id, network.name, joining.endpoint_request(parts, container, wish))
+            joining.connect(parts, container, network.name, wish)
         container.networks = {**container.networks, network.name: wish}
         parts.records.put_networks(container)
         if container.state.is_up:

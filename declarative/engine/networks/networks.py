@@ -234,6 +234,8 @@ class Networks:
                 self._wiring.unplug(endpoint.link)
             self._forget(endpoint)
             self._lead(container_id, before)
+            if places.ways_out(self.container(container_id).endpoints)[0] is None:
+                self.unpublish(container_id)
         self._tell("disconnect", endpoint, network)
 
     def rename(self, container_id: str, names: tuple[str, ...]) -> None:
