@@ -67,6 +67,7 @@ def commit(
             (*(base.layers if base else ()), layer.descriptor),
             base.id if base else None,
         )
+        parts.images.leases.settle(layer.descriptor.digest, layer.chain)
         if request.reference is not None:
             parts.images.tag(image.id, request.reference)
         parts.tell(
