@@ -44,6 +44,8 @@ CREATE TABLE IF NOT EXISTS volume_holders (
 ANONYMOUS = "com.docker.volume.anonymous"
 """The label of a volume that nobody gave a name."""
 
+UNREADABLE = "its record cannot be read ({}): copy what you need out of {}, remove it, and create it again"
+
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _NAME_MAX = 255  # bytes of a file's name
 _OPTIONS = ("type", "o", "device")
@@ -54,7 +56,10 @@ _MOUNT_SECONDS = 120.0
 
 @record
 class Volume:
-    """A volume. `created`: nanoseconds since 1970; `path`: where its data is; `options`: of mount(8), none for a plain folder."""
+    """A volume. `created`: nanoseconds since 1970; `path`: where its data is; `options`: of mount(8), none for a plain folder.
+
+    `broken`: what cannot be read of its record. Its data is kept, and no container gets it, since it may belong elsewhere.
+    """
 
     name: str
     created: int
@@ -62,6 +67,7 @@ class Volume:
     driver: str = "local"
     options: Mapping[str, str] = field(default_factory=dict, hash=False)
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
+    broken: str = ""
 
     @property
     def anonymous(self) -> bool:
@@ -95,7 +101,7 @@ class Volumes:
 
     def list(self) -> tuple[Volume, ...]:
         """Give every volume, by name."""
-        return tuple(self._volume(row) for row in self._db.rows("SELECT * FROM volumes ORDER BY name"))
+        return load(self._db, self._root)
 
     def get(self, name: str) -> Volume:
         """Give a volume. NotFound."""
@@ -192,11 +198,12 @@ class Volumes:
     ) -> tuple[tuple[str, ...], int]:
         """Remove the anonymous volumes, or `everything`, that no container refers to; give their names and the bytes won.
 
-        One with options stays: what it says of a disk or a server is not in the data.
+        One with options stays: what it says of a disk or a server is not in the data. So does one of which nobody knows.
         """
         names, size = [], 0
         for volume in self.list():
-            if self.holders(volume.name) or keep(volume) or volume.options or not (everything or volume.anonymous):
+            kept = volume.options or volume.broken or not (everything or volume.anonymous)
+            if kept or self.holders(volume.name) or keep(volume):
                 continue
             bytes_of_it = max(self.size(volume), 0)
             try:
@@ -211,9 +218,11 @@ class Volumes:
     # ---- used
 
     def use(self, name: str, holder: str) -> Volume:
-        """Let a container refer to a volume, which is kept as long as it does. NotFound."""
+        """Let a container refer to a volume, which is kept as long as it does. NotFound; Failed for one that is broken."""
         with self._lock:
             volume = self.get(name)
+            if volume.broken:
+                raise Failed("", f"volume {name}: {UNREADABLE.format(volume.broken, volume.path)}")
             with self._db.transaction() as connection:
                 connection.execute(
                     "INSERT OR IGNORE INTO volume_holders (volume, holder) VALUES (?, ?)", (name, holder)
@@ -276,15 +285,7 @@ class Volumes:
     # ---- inside
 
     def _volume(self, row: Row) -> Volume:
-        document = json.loads(row["document"])
-        return Volume(
-            name=row["name"],
-            created=row["created"],
-            path=self._root / row["name"] / "_data",
-            driver=document["driver"],
-            options=document["options"],
-            labels=document["labels"],
-        )
+        return _read(row, self._root)
 
     def _same(self, volume: Volume, driver: str) -> Volume:
         if driver not in {"", volume.driver}:
@@ -318,6 +319,23 @@ class Volumes:
                     connection.execute("DELETE FROM volumes WHERE name = ?", (name,))
             with contextlib.suppress(OSError):  # it is tried again at the next start
                 shutil.rmtree(gone)
+
+
+def load(db: Database, root: Path) -> tuple[Volume, ...]:
+    """Give every volume that is recorded, by name. `root`: the folder of their data."""
+    return tuple(_read(row, root) for row in db.rows("SELECT * FROM volumes ORDER BY name"))
+
+
+def _read(row: Row, root: Path) -> Volume:
+    name = str(row["name"])
+    path = root / name / "_data"
+    created = row["created"] if isinstance(row["created"], int) else 0
+    try:
+        document = json.loads(row["document"])
+        options, labels = dict(document["options"]), dict(document["labels"])
+    except (ValueError, TypeError, KeyError) as error:  # as many ways as there are to be no such document
+        return Volume(name=name, created=created, path=path, broken=f"{type(error).__name__}: {error}")
+    return Volume(name=name, created=created, path=path, options=options, labels=labels)
 
 
 def _check_name(name: str) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from declarative.oci.json_text import parse
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 def encode_config(config: ImageConfig, base: bytes = b"{}") -> bytes:
     """Write `config`; fields of `base` (the document it came from) that it knows nothing of are kept."""
-    document: dict[str, Any] = json.loads(base or b"{}")
+    document: dict[str, Any] = parse(base or b"{}")
     platform = config.platform
     known = {
         "created": config.created,

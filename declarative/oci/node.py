@@ -6,10 +6,10 @@ these documents. No value leaves here unchecked.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from declarative.errors import Invalid
+from declarative.oci.json_text import parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,7 +34,7 @@ class Node:
         if len(content) > DOCUMENT_MAX:
             raise Invalid(subject, f"larger than {DOCUMENT_MAX} bytes")
         try:
-            value = json.loads(content)
+            value = parse(content)
         except (ValueError, RecursionError) as error:
             raise Invalid(subject, f"not a JSON document: {str(error)[:120]}") from error
         if not isinstance(value, dict):

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from declarative.oci.dockerfile.expand import _compiled, pattern_to_regex
-from declarative.oci.dockerfile.patterns import PatternSet
+from declarative.oci.dockerfile.patterns import PatternSet, _translate
 from declarative.oci.matching import compile_pattern
 
 _STAR, _DEEP = "[^/]*", "(.*/)?"
@@ -39,6 +39,20 @@ def test_a_pattern_of_dockerignore_decides_as_the_naive_expression(parts: list[s
     assert pattern.matches(path) is bool(expected)
 
 
+@given(
+    st.lists(st.sampled_from(["a", "b", "/", "?", "*", "**", "**/", "[a]", "[^b]", "[^a/]"]), min_size=3, max_size=9),
+    st.text("ab/\n", max_size=9),
+)
+@example(["a", "**", "a", "**", "b"], "aa/ab")
+@example(["[^b]", "*", "[^b]", "**", "*", "b"], "a/a/b")
+def test_any_pattern_of_dockerignore_decides_as_the_naive_expression(signs: list[str], path: str) -> None:
+    text = f"?{''.join(signs)}b"
+    pattern = PatternSet([text]).patterns[0]
+    kind, pieces = _translate(pattern.text)
+    assert kind == "regexp"
+    assert pattern.matches(path) is (re.fullmatch("".join(pieces), path, re.ASCII) is not None)
+
+
 @given(st.text("ab*?", max_size=7), st.text("ab", max_size=9))
 def test_a_pattern_of_a_variable_decides_as_the_naive_expression(pattern: str, value: str) -> None:
     naive = re.compile(pattern_to_regex(pattern))
@@ -46,7 +60,13 @@ def test_a_pattern_of_a_variable_decides_as_the_naive_expression(pattern: str, v
     assert _compiled(pattern).sub("-", value) == naive.sub("-", value)
 
 
-@pytest.mark.parametrize("text", ["*a" * 60 + "b", "**/" + "*a" * 60 + "b", "**/a/" * 40 + "b", "**/*a*b/" * 30 + "b"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("*a" * 60 + "b", "**/" + "*a" * 60 + "b", "**/a/" * 40 + "b", "**/*a*b/" * 30 + "b"),
+        *("*[a]" * 30 + "b", "**/*[a]/" * 20 + "b", "?" + "**a" * 20 + "b/c", "**/" * 20 + "b/c", "a**?" * 20 + "/b/c"),
+    ],
+)
 def test_no_pattern_runs_away(text: str) -> None:
     began = time.monotonic()
     path = "a" * 120 + "/" + "a/" * 60 + "ab/" * 40

@@ -130,7 +130,7 @@ class Context:
         content = self.content(IGNORE_FILE)
         patterns = PatternSet(read_ignore_file(content)) if content else None
         if patterns:
-            kept = self._kept(b"", patterns, ())
+            kept = self._kept(patterns)
             self._files = {path: file for path, file in self._files.items() if path in kept or not path}
             self._names = None
 
@@ -173,15 +173,15 @@ class Context:
         known = self._files.get(path)
         if known is not None and known.kind is Kind.DIRECTORY:
             return path
-        if known is not None or find(self, path) is not None:
-            found = find(self, path)
+        at = b""
+        for part in path.split(b"/"):
+            below = join(at, part)
+            there = self._files.setdefault(below, File(path=below, kind=Kind.DIRECTORY, mtime=entry.mtime))
+            found = find(self, below) if there.kind is Kind.SYMLINK else there
             if found is None or found.kind is not Kind.DIRECTORY:
                 raise Invalid(f"{subject}: {shown(entry.name)}", "lies below a file", "make the archive again")
-            return found.path
-        above, _, name = path.rpartition(b"/")
-        made = join(self._folder(above, entry, subject), name) if above else name
-        self._files[made] = File(path=made, kind=Kind.DIRECTORY, mtime=entry.mtime)
-        return made
+            at = found.path
+        return at
 
     def _add(self, path: bytes, entry: Entry, start: int, subject: str) -> None:
         before = self._files.get(path)
@@ -209,18 +209,23 @@ class Context:
             start=start if entry.kind is Kind.FILE else -1,
         )
 
-    def _kept(self, folder: bytes, patterns: PatternSet, parent: Matched) -> set[bytes]:
-        """Give the paths below a folder that no pattern leaves out, with the folders that they are in."""
+    def _kept(self, patterns: PatternSet) -> set[bytes]:
+        """Give the paths that no pattern leaves out, with the folders that they are in."""
         kept: set[bytes] = set()
-        for name in self.names(folder):
-            path = join(folder, name)
-            text = os.fsdecode(path)
-            out, matched = patterns.matches_below(text, parent)
-            below: set[bytes] = set()
-            if self._files[path].kind is Kind.DIRECTORY and (not out or patterns.may_match_below(text, negative=True)):
-                below = self._kept(path, patterns, matched)
-            if not out or below:
-                kept |= below | {path}
+        folders: list[tuple[bytes, Matched]] = [(b"", ())]
+        while folders:
+            folder, parent = folders.pop()
+            for name in self.names(folder):
+                path = join(folder, name)
+                text = os.fsdecode(path)
+                out, matched = patterns.matches_below(text, parent)
+                if self._files[path].kind is Kind.DIRECTORY and (
+                    not out or patterns.may_match_below(text, negative=True)
+                ):
+                    folders.append((path, matched))
+                while not out and path and path not in kept:
+                    kept.add(path)
+                    path = path.rpartition(b"/")[0]
         return kept
 
 

@@ -98,12 +98,16 @@ def find(files: Files, path: bytes, *, follow: bool = True) -> File | None:
 
 def walk(files: Files, folder: File) -> Iterator[File]:
     """Give everything below a folder: a folder before what is in it, names in order, links not followed."""
-    for name in files.names(folder.path):
-        file = files.lookup(join(folder.path, name))
-        if file is not None:
+    left = [folder.path]
+    while left:
+        path = left.pop()
+        file = files.lookup(path)
+        if file is None:
+            continue
+        if path != folder.path:
             yield file
-            if file.kind is Kind.DIRECTORY:
-                yield from walk(files, file)
+        if file.kind is Kind.DIRECTORY:
+            left += [join(path, name) for name in reversed(files.names(path))]
 
 
 def read(files: Files, file: File) -> Generator[bytes]:

@@ -65,6 +65,8 @@ def make_image(images: ImageStore, state: State, layer: Layer | None, says: str,
     )
     layers = (*(before.layers if before else ()), *((layer.descriptor,) if layer else ()))
     image = images.add(encode_config(config, before.raw if before else b"{}"), layers, state.id)
+    if layer is not None:
+        images.leases.settle(layer.descriptor.digest, layer.chain)
     return replace(state, image=image)
 
 

@@ -43,6 +43,7 @@ def commit(
     parts: Parts, container: Container, request: CommitRequest, change: Callable[[RunDefaults], RunDefaults]
 ) -> Image:
     """Make the image, and give it its name. Invalid where `change` refuses."""
+    container.insist_on_record()
     run = change(_run(container, request.config))
     base = parts.images.get(Digest.parse(container.image_id)) if container.image_id else None
     with _standing_still(parts, container, wanted=request.pause):
@@ -66,6 +67,7 @@ def commit(
             (*(base.layers if base else ()), layer.descriptor),
             base.id if base else None,
         )
+        parts.images.leases.settle(layer.descriptor.digest, layer.chain)
         if request.reference is not None:
             parts.images.tag(image.id, request.reference)
         parts.tell(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from declarative.engine.containers import modes
 from declarative.engine.containers.life import Status
 from declarative.engine.containers.shapes import FLAG, NUMBER, TEXT, Kind, Shape, many, one, shape
+from declarative.errors import Failed
 from declarative.record import record, replace
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from declarative.engine.containers.schedule import Appointment
 
 STARTING, HEALTHY, UNHEALTHY = "starting", "healthy", "unhealthy"
+UNREADABLE = "its record cannot be read ({}): copy what you need of it, remove it, and create it again"
 
 
 @record
@@ -113,12 +115,14 @@ class Container:
 
     `lock`: held by whoever starts, ends, changes or removes it, however long that takes. `attachers` wait for its next start.
     `later`: appointments, such as a restart or the next probe. `changed` is notified when the state does.
+    `broken`: what cannot be read of its record; then nobody knows what it was asked to be.
     """
 
     __slots__ = (
         "_exits",
         "_falls",
         "attachers",
+        "broken",
         "changed",
         "config",
         "created",
@@ -149,6 +153,7 @@ class Container:
         points: tuple[Point, ...],
         state: State,
         platform: str = "linux",
+        broken: str = "",
     ) -> None:
         self.id = id
         self.name = name
@@ -160,6 +165,7 @@ class Container:
         self.points = points
         self.state = state
         self.platform = platform
+        self.broken = broken
         self.lock = threading.RLock()
         self.changed = threading.Condition(threading.Lock())
         self.attachers: list[Attacher] = []
@@ -180,6 +186,11 @@ class Container:
             self.state = state
             self.changed.notify_all()
         return state
+
+    def insist_on_record(self) -> None:
+        """Refuse what needs to know what it was asked to be. Failed."""
+        if self.broken:
+            raise Failed("", f"container {self.name}: {UNREADABLE.format(self.broken)}")
 
     def wait_until(self, true: Callable[[], bool], timeout: float | None = None) -> bool:
         """Wait until something is true of the container; False after `timeout` seconds without."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from declarative.engine.containers import ending, machine, mounting, restoring, updating, viewing
@@ -65,7 +66,7 @@ class Containers:
             volumes=volumes,
             runtime=runtime,
             records=records,
-            index=Index(records.load()),
+            index=Index(records.load(partial(_warn, log))),
             schedule=Schedule(lambda error: log.fault("work on a container failed", error)),
             machine=machine.look(),
             clock=clock,
@@ -127,3 +128,7 @@ class Containers:
             updating.disconnect(self.parts, container, network, force=force)
         else:  # by force it is the network that is asked
             raise NotFound("", f"endpoint {name} not found" if force else f"No such container: {name}")
+
+
+def _warn(log: Log, container: Container, problem: str) -> None:
+    log.warning("a container's record cannot be read", container=container.id, name=container.name, problem=problem)

@@ -69,18 +69,18 @@ def _args(check: Healthcheck, config: Config) -> tuple[str, ...] | None:
     return None  # NONE, and what is none of the three: dockerd logs a warning and goes on without
 
 
-def next_probe(plan: Plan, health: Health, *, started: int, now: int) -> int:
-    """Give how long to wait for the next probe, in nanoseconds; `started`: when the container was started."""
-    inside = now - started < plan.start_period
+def next_probe(plan: Plan, health: Health, *, ran: int) -> int:
+    """Give how long to wait for the next probe; `ran`: how long the container has run. Nanoseconds."""
+    inside = ran < plan.start_period
     return plan.start_interval if inside and health.status == STARTING else plan.interval
 
 
-def after_probe(plan: Plan, health: Health, probe: Probe, *, started: int) -> Health:
-    """Give the health after a probe that began inside or outside the start period."""
+def after_probe(plan: Plan, health: Health, probe: Probe, *, ran: int) -> Health:
+    """Give the health after a probe that began when the container had run for `ran` nanoseconds."""
     log = (*(health.log or ()), probe)[-_KEPT:]
     if probe.exit_code == 0:
         return Health(status=HEALTHY, streak=0, log=log)
-    shielded = health.status == STARTING and probe.start - started < plan.start_period
+    shielded = health.status == STARTING and ran < plan.start_period
     if shielded:
         return Health(status=STARTING, streak=health.streak, log=log)
     streak = health.streak + 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from declarative.engine.containers import moments
+from declarative.engine.containers.container import UNREADABLE
 from declarative.engine.containers.life import Status
 from declarative.engine.containers.log_options import NONE
 from declarative.engine.containers.network_view import Wiring, network_settings
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from declarative.engine.containers.config import Config
-    from declarative.engine.containers.container import Container, Health, State
+    from declarative.engine.containers.container import Container, Health
     from declarative.engine.containers.points import Point
 
 Json = dict[str, Any]
@@ -52,7 +53,7 @@ def inspect(container: Container, around: Surroundings, version: tuple[int, int]
         "Created": moments.write(container.created),
         "Path": argv[0] if argv else "",
         "Args": list(argv[1:]),
-        "State": state_document(state),
+        "State": state_document(container),
         "Image": container.image_id,
         "ResolvConfPath": _file(around, "resolv.conf"),
         "HostnamePath": str(around.folder / "hostname") if around.files else "",
@@ -84,8 +85,9 @@ def _with_mac(container: Container) -> Config:
     return replace(container.config, mac_address=wanted) if wanted else container.config
 
 
-def state_document(state: State) -> Json:
+def state_document(container: Container) -> Json:
     """Give `State`."""
+    state = container.state
     document: Json = {
         "Status": str(state.status),
         "Running": state.is_active,
@@ -95,7 +97,7 @@ def state_document(state: State) -> Json:
         "Dead": state.status is Status.DEAD,
         "Pid": state.pid,
         "ExitCode": state.exit_code,
-        "Error": state.error,
+        "Error": UNREADABLE.format(container.broken) if container.broken else state.error,
         "StartedAt": moments.write(state.started),
         "FinishedAt": moments.write(state.finished),
     }

@@ -48,7 +48,22 @@ def join(parts: Parts, container: Container) -> None:
     """Bring a container into its networks and publish its ports. Its namespace, if it has its own, is open."""
     for name, wish in container.networks.items():
         parts.networks.connect(container.id, name, endpoint_request(parts, container, wish))
-    if owns_namespace(container):
+    publish(parts, container)
+
+
+def connect(parts: Parts, container: Container, name: str, wish: EndpointConfig) -> None:
+    """Bring a container that runs into one more network, which may be the first that leads out: then its ports are published."""
+    parts.networks.connect(container.id, name, endpoint_request(parts, container, wish))
+    try:
+        publish(parts, container)
+    except BaseException:
+        parts.networks.disconnect(container.id, name)
+        raise
+
+
+def publish(parts: Parts, container: Container) -> None:
+    """Publish a container's ports, if they are not."""
+    if owns_namespace(container) and not parts.networks.container(container.id).ports:
         parts.networks.publish(container.id, tuple(port_requests(container)))
 
 

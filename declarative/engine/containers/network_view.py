@@ -112,12 +112,19 @@ def _text(value: object) -> str:
 
 
 def _port_map(container: Container, found: ContainerNetwork | None) -> Json:
-    ports: Json = dict.fromkeys(map(port_key, container.config.exposed_ports or ()))
+    ports: Json = dict.fromkeys(_exposed(container, found))
     for port in found.ports if found else ():
         key = f"{port.port}/{port.protocol}"
         binding = {"HostIp": port.host_address, "HostPort": str(port.host_port)}
         ports[key] = [*(ports.get(key) or ()), binding]
     return ports
+
+
+def _exposed(container: Container, found: ContainerNetwork | None) -> tuple[str, ...]:
+    """Give the ports that are exposed in a network: none in the machine's own, and none outside of all, as with dockerd."""
+    if found is None or not any(endpoint.interface for endpoint in found.endpoints):
+        return ()
+    return tuple(map(port_key, container.config.exposed_ports or ()))
 
 
 def port_key(text: str) -> str:
@@ -134,7 +141,7 @@ def port_list(container: Container, found: ContainerNetwork | None) -> list[Json
     for port in found.ports if found else ():
         lists.setdefault(f"{port.port}/{port.protocol}", []).append(port)
     listed: list[Json] = []
-    for key in dict.fromkeys((*map(port_key, container.config.exposed_ports or ()), *lists)):
+    for key in dict.fromkeys((*_exposed(container, found), *lists)):
         number, _, protocol = key.partition("/")
         if not number.isdigit():
             continue

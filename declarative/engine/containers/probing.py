@@ -1,6 +1,7 @@
 """Running health checks: one probe of a container at a time, each in a thread of its own for as long as it takes.
 
-The rule that keeps it simple: `health` says when and what follows; here is only the doing.
+The rule that keeps it simple: `health` says when and what follows; here is only the doing. How long a container has run is asked
+of the kernel: the clock of a machine that has just come up may be put right by hours.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from declarative.engine.containers import health as rules
 from declarative.engine.containers.container import Health, Probe
 from declarative.engine.containers.life import Status
 from declarative.engine.containers.processes import process_of
+from declarative.engine.runtime.kernel import age_of
 from declarative.errors import DeclarativeError
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ def plan_next(parts: Parts, container: Container) -> None:
     plan, state = rules.plan_of(container.config), container.state
     if plan is None or state.health is None or not state.is_up:
         return
-    wait = rules.next_probe(plan, state.health, started=state.started, now=parts.clock())
+    wait = rules.next_probe(plan, state.health, ran=age_of(state.pid))
     started = state.started
     container.plan(PROBE, parts.schedule.after(wait / _SECOND, lambda: _begin(parts, container, plan, started)))
 
@@ -51,12 +53,13 @@ def _probe(parts: Parts, container: Container, plan: Plan, started: int) -> None
     if container.state.status is Status.PAUSED:  # a paused container is not asked
         plan_next(parts, container)
         return
+    ran = age_of(container.state.pid)
     probe = _run(parts, container, plan)
     with container.lock:
         state = container.state
         if not state.is_up or state.started != started or state.health is None or container.removed:
             return
-        found = rules.after_probe(plan, state.health, probe, started=state.started)
+        found = rules.after_probe(plan, state.health, probe, ran=ran)
         container.become(health=found)
         _tell(parts, container, state.health, found)
         plan_next(parts, container)

@@ -2,6 +2,10 @@
 
 The rule that keeps it simple: a row is whole or not there. What was asked for is kept as documents of the API's form, the
 state as one of ours.
+
+A row that cannot be read must neither keep the others from being managed nor make a remnant of what it stands for: it is a
+container still, `broken`, that runs on if it runs, and can be stopped, copied from and removed. Its row stays as it is.
+A state alone that cannot be read is no loss: the runtime says what there is.
 """
 
 from __future__ import annotations
@@ -12,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 from declarative.engine.containers.config import Config, NetworkingConfig
 from declarative.engine.containers.container import Container, State
 from declarative.engine.containers.host import HostConfig
+from declarative.engine.containers.life import Status
 from declarative.engine.containers.points import Point
 from declarative.engine.containers.shapes import read, write
+from declarative.errors import DeclarativeError
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from declarative.engine.containers.config import EndpointConfig
     from declarative.engine.db import Database
@@ -36,9 +42,9 @@ class Records:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    def load(self) -> list[Container]:
-        """Give all, oldest first."""
-        return [_container(row) for row in self._db.rows("SELECT * FROM containers ORDER BY created, id")]
+    def load(self, tell: Callable[[Container, str], None] = lambda _, __: None) -> list[Container]:
+        """Give all, oldest first. `tell` gets what cannot be read of whom; of one that is not `broken` it is the state alone."""
+        return [_container(row, tell) for row in self._db.rows("SELECT * FROM containers ORDER BY created, id")]
 
     def add(self, container: Container) -> None:
         """Record a new container."""
@@ -60,8 +66,12 @@ class Records:
             connection.execute(f"INSERT INTO containers ({names}) VALUES ({marks})", values)  # noqa: S608 - names of ours
 
     def put_state(self, container: Container, state: State | None = None) -> None:
-        """Record where a container is in its life, or will be in a moment."""
-        self._put(container, "state", _text(write(state or container.state)))
+        """Record where a container is in its life, or will be in a moment.
+
+        A row that cannot be read stays as it is, for who looks into it.
+        """
+        if not container.broken:
+            self._put(container, "state", _text(write(state or container.state)))
 
     def put_name(self, container: Container) -> None:
         """Record a container's name and its configuration, which links may name."""
@@ -98,17 +108,53 @@ def _points(points: tuple[Point, ...]) -> str:
     return _text([write(point) for point in points])
 
 
-def _container(row: sqlite3.Row) -> Container:
-    networking = read(NetworkingConfig, json.loads(row["networks"]))
-    return Container(
-        id=row["id"],
-        name=row["name"],
-        created=row["created"],
-        image_id=row["image"],
-        platform=row["platform"],
-        config=read(Config, json.loads(row["config"])),
-        host=read(HostConfig, json.loads(row["host"])),
-        networks={name: found for name, found in (networking.endpoints or {}).items() if found is not None},
-        points=tuple(read(Point, item) for item in json.loads(row["points"])),
-        state=read(State, json.loads(row["state"])),
+def _container(row: sqlite3.Row, tell: Callable[[Container, str], None]) -> Container:
+    wanted, broken = _wanted(row)
+    created = row["created"] if isinstance(row["created"], int) else 0
+    try:
+        state, lost = read(State, _document(row, "state")), ""
+    except (ValueError, DeclarativeError) as error:
+        state, lost = State(status=Status.RUNNING, started=created), _problem(error)
+    container = Container(
+        id=str(row["id"]),
+        name=str(row["name"]),
+        created=created,
+        image_id=str(row["image"]),
+        platform=str(row["platform"]),
+        state=state,
+        broken=broken,
+        **wanted,
     )
+    if broken or lost:
+        tell(container, broken or lost)
+    return container
+
+
+def _wanted(row: sqlite3.Row) -> tuple[dict[str, Any], str]:
+    """Give what was asked for, and ""; where any of it cannot be read, nothing of it, and what is wrong."""
+    try:
+        networking = read(NetworkingConfig, _document(row, "networks"))
+        found: dict[str, Any] = {
+            "config": read(Config, _document(row, "config")),
+            "host": read(HostConfig, _document(row, "host")),
+            "networks": {name: wish for name, wish in (networking.endpoints or {}).items() if wish is not None},
+            "points": tuple(read(Point, item) for item in _document(row, "points")),
+        }
+    except (ValueError, TypeError, DeclarativeError) as error:  # TypeError: points that are no list
+        return {"config": Config(), "host": HostConfig(), "networks": {}, "points": ()}, _problem(error)
+    return found, ""
+
+
+def _document(row: sqlite3.Row, column: str) -> Any:
+    """Give the document of a column. ValueError, with its name, for a text that is none."""
+    try:
+        document = json.loads(row[column])
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{column}: {error}") from None
+    if document is None:  # an empty object to `read`, which is what we never write
+        raise ValueError(f"{column}: null")
+    return document
+
+
+def _problem(error: Exception) -> str:
+    return error.problem if isinstance(error, DeclarativeError) else str(error)

@@ -127,7 +127,8 @@ def _runs(parts: Parts, container: Container, found: Found) -> None:
     starting.rotate(parts, container)
     if health is not None:
         probing.plan_next(parts, container)
-    _reconcile_networks(parts, container)
+    if not container.broken:
+        _reconcile_networks(parts, container)
 
 
 def _ran_unseen(parts: Parts, container: Container, exit: Exit) -> None:  # noqa: A002 - the word of this place
@@ -142,7 +143,7 @@ def _reconcile_networks(parts: Parts, container: Container) -> None:
     for name in found - container.networks.keys():
         parts.networks.disconnect(container.id, name)
     for name in container.networks.keys() - found:
-        parts.networks.connect(container.id, name, joining.endpoint_request(parts, container, container.networks[name]))
+        joining.connect(parts, container, name, container.networks[name])
     if found != container.networks.keys():
         joining.write_hosts(parts, container)
         joining.write_resolv(parts, container)

@@ -47,6 +47,7 @@ def start(parts: Parts, container: Container, name: str) -> bool:
 
 def begin(parts: Parts, container: Container) -> None:
     """Start a container that does not run; the caller holds its lock. Failed."""
+    container.insist_on_record()
     if not container.config.cmd and not container.config.entrypoint:
         raise Failed("", "No command specified")
     try:

@@ -32,6 +32,7 @@ def update(parts: Parts, container: Container, asked: HostConfig) -> tuple[str, 
     policy = asked.restart_policy
     check.check_restart(policy, auto_remove=False)
     asked, warnings = check_limits(asked, parts.machine, update=True)
+    container.insist_on_record()
     with container.lock:
         if container.removed or container.state.status in {Status.REMOVING, Status.DEAD}:
             raise _refused(container, "container is marked for removal and cannot be updated")
@@ -122,7 +123,7 @@ def connect(parts: Parts, container: Container, network: Network, wish: Endpoint
         _check_connectable(container, network)
         wishes.check_endpoint(network.name, wish, network)
         if container.state.is_up:
-            parts.networks.connect(container.id, network.name, joining.endpoint_request(parts, container, wish))
+            joining.connect(parts, container, network.name, wish)
         container.networks = {**container.networks, network.name: wish}
         parts.records.put_networks(container)
         if container.state.is_up:
@@ -131,6 +132,7 @@ def connect(parts: Parts, container: Container, network: Network, wish: Endpoint
 
 
 def _check_connectable(container: Container, network: Network) -> None:
+    container.insist_on_record()
     if container.removed or container.state.status in {Status.REMOVING, Status.DEAD}:
         raise Denied(
             "", f"container {container.id} is marked for removal and cannot be connected or disconnected to the network"

@@ -6,11 +6,10 @@ router alone knows status codes of errors. Nothing here touches a socket.
 
 from __future__ import annotations
 
-import json
-import re
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from declarative.errors import Invalid
+from declarative.oci.json_text import Json, parse
 from declarative.record import field, record
 
 if TYPE_CHECKING:
@@ -18,14 +17,9 @@ if TYPE_CHECKING:
 
     from declarative.engine.engine import Engine
 
-Json = Any
-"""A parsed JSON document; a handler reads it into types at once."""
-
 _FALSE = frozenset({"", "0", "no", "false", "none"})
 JSON_MAX = 8 << 20
 """Bytes of a JSON body; the largest real ones, a container's configuration, have some kilobytes."""
-_HALF = re.compile("[\ud800-\udfff]")
-_MAY_HOLD_HALVES = re.compile(rb"\\u[dD][89a-fA-F]|\xed[\xa0-\xbf]")
 
 
 class Query:
@@ -66,7 +60,7 @@ class Query:
         if not found:
             return None
         try:
-            return _parse(found.encode("utf-8", "surrogatepass"))
+            return parse(found.encode("utf-8", "surrogatepass"))
         except (ValueError, RecursionError):
             raise Invalid(name, f"{found[:80]!r} is no JSON") from None
 
@@ -126,7 +120,7 @@ class Request:
         if not content.strip():
             return {}
         try:
-            document = _parse(content)
+            document = parse(content)
         except (ValueError, RecursionError) as error:
             raise Invalid("request", f"the body is no JSON: {error}") from None
         if document is None:
@@ -220,20 +214,3 @@ class Route:
     path: str
     handler: Callable[[Engine, Request], Response]
     since: tuple[int, int] = (1, 24)
-
-
-def _parse(content: bytes) -> Json:
-    """Read JSON. Half of a surrogate pair becomes U+FFFD, as in Go's decoder: no UTF-8 can say it. ValueError, RecursionError."""
-    document = json.loads(content)
-    return _whole(document) if _MAY_HOLD_HALVES.search(content) else document
-
-
-def _whole(value: Json) -> Json:
-    match value:
-        case str():
-            return _HALF.sub("\ufffd", value)
-        case list():
-            return [_whole(each) for each in value]
-        case dict():
-            return {_whole(name): _whole(each) for name, each in value.items()}
-    return value

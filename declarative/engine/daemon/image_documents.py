@@ -5,11 +5,11 @@ The rule that keeps it simple: pure; what is not known is left empty as dockerd 
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from declarative.engine.daemon.times import SECOND, parse_instant, rfc3339
 from declarative.errors import Invalid
+from declarative.oci.json_text import parse
 from declarative.record import record
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def summary(named: Named, version: tuple[int, int], *, containers: int = -1, sha
 
 def inspect(named: Named, version: tuple[int, int], driver: Mapping[str, Any]) -> dict[str, Any]:
     """Write the answer of /images/NAME/json. `driver`: how its layers lie here."""
-    image, raw = named.image, json.loads(named.image.raw)
+    image, raw = named.image, parse(named.image.raw)
     platform = image.config.platform
     last = image.config.history[-1] if image.config.history else None
     document: dict[str, Any] = {

@@ -14,6 +14,7 @@ from declarative.engine.daemon.image_documents import Named
 from declarative.engine.daemon.image_transfer import ROUTES as TRANSFER
 from declarative.engine.daemon.image_transfer import parse_target
 from declarative.engine.daemon.times import parse_instant
+from declarative.engine.images.collect import collect
 from declarative.engine.images.removing import Removal, Untagged, prune_images, remove
 from declarative.oci.matching import matches_familiar
 
@@ -173,8 +174,11 @@ def prune(engine: Engine, request: Request) -> Response:
 
     everything = not filtering.flag(wanted, "dangling", default=True)
     pruned = prune_images(engine.images, everything=everything, keep=keep)
-    engine.events.publish("image", "prune", "", {"reclaimed": str(pruned.size)})
-    return Answer(document={"ImagesDeleted": _removals(pruned.removed) or None, "SpaceReclaimed": pruned.size})
+    won = pruned.size
+    if not wanted.keys() - {"dangling"}:
+        won += engine.images.blobs.sweep() + collect(engine.images).size
+    engine.events.publish("image", "prune", "", {"reclaimed": str(won)})
+    return Answer(document={"ImagesDeleted": _removals(pruned.removed) or None, "SpaceReclaimed": won})
 
 
 def _removals(gone: Sequence[Removal]) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
 from declarative.engine.daemon.http import Answer, Feed, Query, Request, Response, Route
-from declarative.engine.daemon.unbuilt import UNBUILT
+from declarative.engine.daemon.unbuilt import NO_SWARM_NOW, UNBUILT
 from declarative.engine.images.disk import disk_error, is_full
 from declarative.errors import Conflict, DeclarativeError, Denied, Invalid, NotFound, Unavailable, Unsupported, Usage
 from declarative.record import replace
@@ -140,7 +140,8 @@ class Router:
     def _no_route(self, method: str, path: str) -> Response:
         for pattern, reason in self._unbuilt:
             if pattern.fullmatch(path):
-                raise Unsupported(f"{method} {path}", reason)
+                error = Unavailable if (method, path) in NO_SWARM_NOW else Unsupported
+                raise error(f"{method} {path}", reason)
         return Answer(document={"message": "page not found"}, status=404)
 
 

@@ -25,4 +25,7 @@ UNBUILT: tuple[tuple[str, str], ...] = (
 )
 """First parts of paths, and why."""
 
+NO_SWARM_NOW = (("GET", "/swarm"), ("POST", "/swarm/leave"))
+"""These get 503, dockerd's answer where there is no swarm: to docker-py that is a no, and any other status an error."""
+
 PUT_VOLUME = "volumes of this engine cannot be updated: that is for cluster volumes"

@@ -1,8 +1,9 @@
 """The blobs of an OCI image layout (image-spec, image-layout.md): content under `blobs/ALGORITHM/HEX`.
 
 The rule that keeps it simple: a name under `blobs` appears by one rename, after its bytes were verified and are on the disk.
-So a crash at any instant leaves whole blobs and, in `ingest`, what had not become one. There, `HEX.partial` may be continued;
-any other leftover goes when the store is opened. Whoever writes such a file holds its flock.
+So a crash at any instant leaves whole blobs and, in `ingest`, what had not become one. There, `HEX.partial` may be continued
+for a day, or until unused images are removed; any other leftover goes when the store is opened. Whoever writes such a file
+holds its flock.
 
 With a `Settler` nobody waits for the disk: a blob that may not be on it yet has mode 0600, a settled one 0644. After a reboot
 those of the first kind are read again, and go where they are not what they were.
@@ -15,6 +16,7 @@ import hashlib
 import os
 import secrets
 import stat
+import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -34,6 +36,8 @@ _UNSETTLED = 0o600
 _SETTLED = 0o644
 _LAYOUT = b'{"imageLayoutVersion":"1.0.0"}'
 _CHUNK = 1 << 20
+_PARTIAL_KEPT = 24 * 3600.0
+"""Seconds: who wants a pull that broke tries again the same day."""
 
 
 def _random_name() -> str:
@@ -67,7 +71,7 @@ class BlobStore:
             self._check_layout()
             self.rebooted = self._check_boot(boot_id() if boot is None else boot)
             """Whether the kernel was started anew since the store was open last, or it is new."""
-            self._sweep(partials=self.rebooted)
+            self.sweep(0 if self.rebooted else _PARTIAL_KEPT)
 
     def has(self, digest: Digest) -> bool:
         """Tell whether the blob is here, whole."""
@@ -149,9 +153,18 @@ class BlobStore:
             blob.write(content)
         return blob.digest
 
-    def sweep(self) -> int:
-        """Remove parts of blobs that nobody is writing; give how many."""
-        return self._sweep(partials=True)
+    def sweep(self, older: float = 0) -> int:
+        """Remove parts of blobs that nobody writes; give their bytes. Those that may be continued stay for `older` seconds."""
+        removed = 0
+        for path in sorted(self._ingest.iterdir()):
+            if older and path.suffix == ".partial" and time.time() - path.stat().st_mtime < older:
+                continue
+            fd = _open_locked(path)
+            if fd is not None:
+                removed += os.fstat(fd).st_size
+                path.unlink()
+                os.close(fd)
+        return removed
 
     def _check_layout(self) -> None:
         layout = self.root / "oci-layout"
@@ -211,18 +224,6 @@ class BlobStore:
             _sync_folder(target.parent)
         self._settle_later(digest)
         ingest.close()
-
-    def _sweep(self, *, partials: bool) -> int:
-        removed = 0
-        for path in sorted(self._ingest.iterdir()):
-            if path.suffix == ".partial" and not partials:
-                continue
-            fd = _open_locked(path)
-            if fd is not None:
-                path.unlink()
-                os.close(fd)
-                removed += 1
-        return removed
 
 
 class Ingest:

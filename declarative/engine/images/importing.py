@@ -42,6 +42,7 @@ def import_image(
         created=created,
     )
     image = store.add(encode_config(config), (layer.descriptor,))
+    store.leases.settle(layer.descriptor.digest, layer.chain)
     if reference is not None:
         store.tag(image.id, reference)
     store.publish("import", str(image.id), str(image.id))

@@ -30,7 +30,7 @@ class Leases:
         """To be held from looking whether something is leased until it is removed."""
         self._clock = clock
         self._held: Counter[Digest] = Counter()
-        self._fresh: dict[Digest, float] = {}
+        self._fresh: dict[Digest, tuple[float, ...]] = {}
 
     @contextmanager
     def hold(self, digests: Iterable[Digest]) -> Iterator[None]:
@@ -46,13 +46,21 @@ class Leases:
                 self._held += Counter()  # without those at zero
 
     def touch(self, digest: Digest) -> None:
-        """Keep something that was made just now for a while."""
+        """Keep something that was made just now for a while, or until `settle`, which each maker calls for its own touch."""
         now = self._clock()
         with self.lock:
-            self._fresh = {known: until for known, until in self._fresh.items() if until > now}
-            self._fresh[digest] = now + _FRESH
+            self._fresh = {known: ends for known, ends in self._fresh.items() if ends[-1] > now}
+            self._fresh[digest] = (*self._fresh.get(digest, ()), now + _FRESH)
+
+    def settle(self, *digests: Digest) -> None:
+        """Hear that an image has what was made: whoever removes that need not leave this behind."""
+        with self.lock:
+            for digest in digests:
+                left = self._fresh.pop(digest, ())[:-1]
+                if left:
+                    self._fresh[digest] = left
 
     def has(self, digest: Digest) -> bool:
         """Tell whether somebody needs it."""
         with self.lock:
-            return self._held[digest] > 0 or self._fresh.get(digest, 0.0) > self._clock()
+            return self._held[digest] > 0 or self._fresh.get(digest, (0.0,))[-1] > self._clock()

@@ -25,6 +25,7 @@ from declarative.engine.networks.records import (
     NetworkRequest,
     Pool,
 )
+from declarative.engine.networks.store import bridge_of
 from declarative.errors import Conflict, Denied, Invalid, NotFound
 from declarative.record import replace
 
@@ -41,16 +42,24 @@ _MTU_MIN, _MTU_MAX = 68, 65535  # RFC 791; what the kernel takes for a bridge
 
 
 class Catalog:
-    """The defined networks. `clock` gives nanoseconds since 1970, `new_id` 64 hexadecimal digits. Guarded by its owner's lock."""
+    """The defined networks, at first `networks`. Guarded by its owner's lock.
+
+    `clock` gives nanoseconds since 1970, `new_id` 64 hexadecimal digits.
+    """
 
     def __init__(
-        self, definitions: Definitions, supplies: Sequence[Supply], clock: Callable[[], int], new_id: Callable[[], str]
+        self,
+        definitions: Definitions,
+        networks: Iterable[Network],
+        supplies: Sequence[Supply],
+        clock: Callable[[], int],
+        new_id: Callable[[], str],
     ) -> None:
         self._definitions = definitions
         self._supplies = tuple(supplies)
         self._clock = clock
         self._new_id = new_id
-        self._networks = {network.id: network for network in definitions.load()}
+        self._networks = {network.id: network for network in networks}
 
     def all(self) -> tuple[Network, ...]:
         """Give every network, oldest first."""
@@ -71,10 +80,12 @@ class Catalog:
         return found[0]
 
     def define_predefined(self, taken: Collection[Block], free_link: Callable[[], str]) -> None:
-        """Define the three networks that are always there, those that are not yet."""
-        there = {network.name for network in self._networks.values()}
+        """Define the three networks that are always there, those that are not yet; one with a broken record is defined anew."""
+        there = {network.name for network in self._networks.values() if not network.broken}
+        broken = {network.name: network for network in self._networks.values() if network.broken}
+        old = broken.get(BRIDGE)
         if BRIDGE not in there:
-            link = free_link()
+            link = old.link if old and old.pools else free_link()
             options = {
                 OPTION_DEFAULT: "true",
                 OPTION_ICC: "true",
@@ -83,11 +94,13 @@ class Catalog:
                 OPTION_LINK: link,
                 OPTION_MTU: "1500",
             }
-            pools = self._complete((), self._blocks(taken), ipv6=False)
-            self._put(self._new(NetworkRequest(name=BRIDGE, options=options), pools, link))
+            pools = (old.pools if old else ()) or self._complete((), self._blocks(taken), ipv6=False)
+            new = self._new(NetworkRequest(name=BRIDGE, options=options), pools, link)
+            self._put(replace(new, id=old.id) if old else new)
         for name, driver in ((HOST, HOST), (NONE, "null")):
             if name not in there:
-                self._put(self._new(NetworkRequest(name=name, driver=driver), (), ""))
+                new = self._new(NetworkRequest(name=name, driver=driver), (), "")
+                self._put(replace(new, id=broken[name].id) if name in broken else new)
 
     def define(self, request: NetworkRequest, taken: Collection[Block]) -> Network:
         """Define a network. Conflict where the name is taken, Denied where a subnet is, Invalid where the request is wrong."""
@@ -99,7 +112,7 @@ class Catalog:
         pools = self._complete(request.pools, self._blocks(taken), ipv6=request.ipv6)
         network = self._new(request, pools, request.options.get(OPTION_LINK, ""))
         if not network.link:
-            network = replace(network, link=f"br-{network.id[:12]}")
+            network = replace(network, link=bridge_of(network.id))
         holder = next((other for other in self._networks.values() if other.link == network.link), None)
         if holder is not None:
             raise Denied(

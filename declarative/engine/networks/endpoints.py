@@ -5,19 +5,19 @@ The rule that keeps it simple: functions over records; what is taken is passed i
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_interface
 from typing import TYPE_CHECKING
 
 from declarative.engine.networks import addresses
-from declarative.engine.networks.records import BRIDGE, Endpoint, EndpointRequest, Network
+from declarative.engine.networks.records import BRIDGE, OPTION_LINK, Endpoint, EndpointRequest, Network, Pool
 from declarative.errors import Invalid
 from declarative.record import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from declarative.engine.networks.addresses import Leases
-    from declarative.engine.networks.records import Address, Pool
+    from declarative.engine.networks.records import Address
     from declarative.engine.networks.wiring import Ways
 
 
@@ -82,6 +82,26 @@ def targets(endpoints: Sequence[Endpoint]) -> tuple[Address, ...]:
     way4, way6 = ways_out(endpoints)
     found = (way4.ipv4 if way4 else None, way6.ipv6 if way6 else None)
     return tuple(address for address in found if address is not None)
+
+
+def salvage(network: Network, there: Sequence[Endpoint], plugged: Mapping[str, str]) -> Network:
+    """Give a network whose record is broken what those who are in it tell of it, so that they are served on.
+
+    `plugged`: the bridge of each end of a pair.
+    """
+    endpoint = next((found for found in there if found.link), None)
+    if endpoint is None:
+        return network
+    places = ((endpoint.ipv4, endpoint.prefix, endpoint.gateway), (endpoint.ipv6, endpoint.prefix6, endpoint.gateway6))
+    pools = tuple(
+        Pool(subnet=ip_interface(f"{address}/{prefix}").network, gateway=gateway, chosen=False)
+        for address, prefix, gateway in places
+        if address is not None
+    )
+    link = plugged.get(endpoint.link) or network.link
+    options = {} if link == network.link else {OPTION_LINK: link}  # somebody asked for it, and may have made it
+    internal, ipv6 = endpoint.gateway is None, endpoint.ipv6 is not None
+    return replace(network, pools=pools, link=link, options=options, internal=internal, ipv6=ipv6)
 
 
 def _lease(leases: Leases, pool: Pool, used: Collection[Address], wanted: Address | None, container_id: str) -> Address:

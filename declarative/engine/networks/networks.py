@@ -39,11 +39,11 @@ from declarative.engine.networks.resolver import Resolver
 from declarative.engine.networks.store import SCHEMA, Attachments, Definitions, boot_id, open_attachments
 from declarative.engine.networks.upstream import Upstream
 from declarative.engine.networks.wiring import Wiring
-from declarative.errors import Conflict, Denied, NotFound
+from declarative.errors import Conflict, Denied, Failed, NotFound
 from declarative.record import replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from declarative.engine.db import Database
@@ -52,6 +52,8 @@ if TYPE_CHECKING:
     from declarative.engine.paths import Paths
 
 __all__ = ["SCHEMA", "Networks"]
+
+UNREADABLE = "its record cannot be read ({}): remove it, and create it again"
 
 _LINK_SECONDS = 1.0  # what the kernel takes to remove a pair whose namespace is gone
 
@@ -93,7 +95,8 @@ class Networks:
         self._upstream = Upstream(nameservers)
         self._resolver = Resolver(self._names, self._upstream)
         self._in_use = InUse(self._wiring, self._firewall, self._nftables, self._resolver, self._later, warn)
-        self._catalog = Catalog(Definitions(db), supplies, clock, new_id)
+        definitions = Definitions(db)
+        self._catalog = Catalog(definitions, self._load(definitions), supplies, clock, new_id)
         self._catalog.define_predefined(self._wiring.taken(), lambda: self._wiring.free_bridge(BRIDGE_PREFIX))
         namespaces.prepare(paths.namespaces)
 
@@ -193,7 +196,7 @@ class Networks:
         """Bring a container into a network, its namespace being open. Denied, Invalid, NotFound, Failed; then nothing is left."""
         wanted = request or EndpointRequest()
         with self._lock:
-            network = self._in_use.fit(self._catalog.get(name), self._catalog.move)
+            network = self._in_use.fit(self._sound(name), self._catalog.move)
             before = self.container(container_id).endpoints
             if any(endpoint.network_id == network.id for endpoint in before):
                 called = wanted.names[0] if wanted.names else container_id[:12]
@@ -231,6 +234,8 @@ class Networks:
                 self._wiring.unplug(endpoint.link)
             self._forget(endpoint)
             self._lead(container_id, before)
+            if places.ways_out(self.container(container_id).endpoints)[0] is None:
+                self.unpublish(container_id)
         self._tell("disconnect", endpoint, network)
 
     def rename(self, container_id: str, names: tuple[str, ...]) -> None:
@@ -334,6 +339,20 @@ class Networks:
             self._db.close()
 
     # ---- inside
+
+    def _load(self, definitions: Definitions) -> Iterator[Network]:
+        for network in definitions.load():
+            if network.broken:
+                self._warn("a network's record cannot be read", Failed(network.name, network.broken))
+                yield places.salvage(network, self.endpoints(network.id), self._wiring.plugged())
+            else:
+                yield network
+
+    def _sound(self, name: str) -> Network:
+        network = self._catalog.get(name)
+        if network.broken:
+            raise Failed("", f"network {network.name}: {UNREADABLE.format(network.broken)}")
+        return network
 
     def _plug(self, network: Network, endpoint: Endpoint, before: tuple[Endpoint, ...]) -> None:
         retired = self._retired.pop((network.id, str(endpoint.ipv4)), "")

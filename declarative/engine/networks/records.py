@@ -76,7 +76,10 @@ class NetworkRequest:
 
 @record
 class Network:
-    """A network that there is. `created`: nanoseconds since 1970; `link`: the bridge's name, "" for `host` and `none`."""
+    """A network that there is. `created`: nanoseconds since 1970; `link`: the bridge's name, "" for `host` and `none`.
+
+    `broken`: what cannot be read of its record. Who is in it stays, and nobody comes.
+    """
 
     id: str
     name: str
@@ -90,6 +93,7 @@ class Network:
     ipam_options: Mapping[str, str] = field(default_factory=dict, hash=False)
     labels: Mapping[str, str] = field(default_factory=dict, hash=False)
     link: str = ""
+    broken: str = ""
 
     @property
     def predefined(self) -> bool:

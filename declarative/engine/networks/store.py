@@ -8,12 +8,25 @@ is one JSON text, read into its type here.
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from declarative.engine.db import Database
-from declarative.engine.networks.records import ContainerNetwork, Endpoint, Network, Pool, PublishedPort
+from declarative.engine.networks.records import (
+    BRIDGE,
+    HOST,
+    NONE,
+    ContainerNetwork,
+    Endpoint,
+    Network,
+    Pool,
+    PublishedPort,
+)
+
+if TYPE_CHECKING:
+    from sqlite3 import Row
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS networks (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, document TEXT NOT NULL);
@@ -50,8 +63,8 @@ class Definitions:
         self._db = db
 
     def load(self) -> tuple[Network, ...]:
-        """Give all."""
-        return tuple(_network(json.loads(row["document"])) for row in self._db.rows("SELECT document FROM networks"))
+        """Give all; one whose record cannot be read is `broken`, and has what its name and its id tell."""
+        return tuple(_read(row) for row in self._db.rows("SELECT id, name, document FROM networks"))
 
     def put(self, network: Network) -> None:
         """Record a network, in place of what was recorded of it."""
@@ -69,7 +82,10 @@ class Definitions:
 
 
 class Attachments:
-    """Who is in which network now, and what is published."""
+    """Who is in which network now, and what is published.
+
+    What cannot be read is as good as not there: the kernel's part of it goes as nobody's, and the container is connected anew.
+    """
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -78,11 +94,12 @@ class Attachments:
         """Give all, by container."""
         endpoints: dict[str, list[Endpoint]] = {}
         for row in self._db.rows("SELECT container, document FROM endpoints ORDER BY container, position"):
-            endpoints.setdefault(row["container"], []).append(_endpoint(json.loads(row["document"])))
-        ports = {
-            row["container"]: tuple(PublishedPort(**port) for port in json.loads(row["document"]))
-            for row in self._db.rows("SELECT container, document FROM ports")
-        }
+            with suppress(*_UNREADABLE):
+                endpoints.setdefault(row["container"], []).append(_endpoint(json.loads(row["document"])))
+        ports = {}
+        for row in self._db.rows("SELECT container, document FROM ports"):
+            with suppress(*_UNREADABLE):
+                ports[row["container"]] = tuple(PublishedPort(**port) for port in json.loads(row["document"]))
         return {
             key: ContainerNetwork(container_id=key, endpoints=tuple(endpoints.get(key, ())), ports=ports.get(key, ()))
             for key in endpoints.keys() | ports.keys()
@@ -123,6 +140,8 @@ class Attachments:
             connection.execute("DELETE FROM ports WHERE container = ?", (container_id,))
 
 
+# as many ways as there are to be no such document
+_UNREADABLE = (ValueError, TypeError, KeyError, AttributeError)
 _PORT_FIELDS = ("port", "protocol", "host_address", "host_port")
 _NETWORK_FIELDS = ("id", "name", "driver", "created", "internal", "attachable", "ipv6", "link")
 _MAPS = ("options", "ipam_options", "labels")
@@ -146,6 +165,22 @@ def _of_network(network: Network) -> dict[str, Any]:
         for pool in network.pools
     ]
     return document
+
+
+def _read(row: Row) -> Network:
+    try:
+        return _network(json.loads(row["document"]))
+    except _UNREADABLE as error:
+        id_, name = str(row["id"]), str(row["name"])
+        driver = {HOST: HOST, NONE: "null"}.get(name, BRIDGE)
+        link = bridge_of(id_) if driver == BRIDGE else ""
+        broken = f"{type(error).__name__}: {error}"
+        return Network(id=id_, name=name, driver=driver, created=0, link=link, broken=broken)
+
+
+def bridge_of(network_id: str) -> str:
+    """Give the name of a network's bridge where nobody asked for another."""
+    return f"br-{network_id[:12]}"
 
 
 def _network(document: dict[str, Any]) -> Network:

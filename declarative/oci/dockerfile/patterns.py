@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING, TypeAlias
 
 from declarative.errors import Invalid
+from declarative.oci.dockerfile.automaton import automaton
 from declarative.oci.matching import STAR, compile_pattern, starred
 from declarative.record import record
 
@@ -74,7 +75,10 @@ class PatternSet:
 
 
 _DEEP = "(.*/)?"
+_ANY = ".*"
+_FEW = 2
 _CLASS = re.compile(r"\[|\\\w")
+_WIDTHLESS = re.compile(r"\\[ABZb]")
 _WILD = re.compile(r"[*?\[\]^\\]")
 
 
@@ -98,7 +102,7 @@ def _parse(text: str) -> Pattern:
 
 
 def _matcher(text: str) -> Callable[[str], bool]:
-    kind, expression = _translate(text)
+    kind, pieces = _translate(text)
     if kind == "exact":
         return text.__eq__
     if kind == "prefix":
@@ -109,16 +113,18 @@ def _matcher(text: str) -> Callable[[str], bool]:
         bare = suffix[1:] if suffix.startswith("/") else None
         return lambda path: path.endswith(suffix) or path == bare
     try:
-        compiled = re.compile(expression, re.ASCII)
+        compiled = re.compile(_joined(pieces) + r"\Z", re.ASCII)
     except re.error as error:
         raise Invalid(
             f"pattern {text!r}", f"is malformed: {error}", "close every [ and escape with \\ what is meant"
         ) from error
+    if _may_run_away(pieces):
+        return automaton(pieces, repeated=(STAR, _ANY), deep=_DEEP)
     return lambda path: compiled.match(path) is not None
 
 
-def _translate(text: str) -> tuple[str, str]:
-    """Give the pattern's kind and its expression, by the state machine of patternmatcher's `compile`."""
+def _translate(text: str) -> tuple[str, list[str]]:
+    """Give the pattern's kind and the pieces of its expression, by the state machine of patternmatcher's `compile`."""
     kind, out, position, first = "exact", list[str](), 0, True
     while position < len(text):
         character = text[position]
@@ -129,7 +135,7 @@ def _translate(text: str) -> tuple[str, str]:
             if position < len(text):
                 out, kind = [*out, _DEEP], "regexp"
             else:
-                out, kind = (out, "prefix") if kind == "exact" else ([*out, ".*"], "regexp")
+                out, kind = (out, "prefix") if kind == "exact" else ([*out, _ANY], "regexp")
             kind = "suffix" if first else kind
         elif character in "*?":
             out, kind = [*out, STAR if character == "*" else "[^/]"], "regexp"
@@ -143,7 +149,18 @@ def _translate(text: str) -> tuple[str, str]:
             out.append(re.escape(character))
             kind = "regexp" if character == "]" else kind
         first = False
-    return kind, _joined(out) + r"\Z"
+    return kind, out
+
+
+def _may_run_away(pieces: Sequence[str]) -> bool:
+    """Tell whether an expression of these would be tried in more combinations than two pieces of any length make.
+
+    With `_joined` it is not where each `**/` but the first follows a slash. What has no width an expression alone can say.
+    """
+    if sum(piece in {STAR, _DEEP, _ANY} for piece in pieces) <= _FEW or any(map(_WIDTHLESS.match, pieces)):
+        return False
+    later = [index for index, piece in enumerate(pieces) if piece == _DEEP][1:]
+    return _holds_class(pieces) or any(pieces[index - 1] != "/" for index in later)
 
 
 def _joined(pieces: Sequence[str]) -> str:
@@ -152,7 +169,7 @@ def _joined(pieces: Sequence[str]) -> str:
     What stands between two `**/` and ends with a slash is sought once: the second takes what lies behind the first place. With a
     class or a letter behind a backslash, either of which may match a slash, that does not hold.
     """
-    if any(_CLASS.match(piece) for piece in pieces if piece not in {STAR, "[^/]"}):
+    if _holds_class(pieces):
         return "".join(pieces)
     groups: list[list[str]] = [[]]
     for piece in pieces:
@@ -165,6 +182,10 @@ def _joined(pieces: Sequence[str]) -> str:
         once = number < len(groups) and group[-1:] == ["/"]
         out += f"(?>(?:.*?/)??{starred(group)})" if once else f"(?:.*/)?{starred(group)}"
     return out
+
+
+def _holds_class(pieces: Sequence[str]) -> bool:
+    return any(_CLASS.match(piece) for piece in pieces if piece not in {STAR, "[^/]"})
 
 
 def _class(text: str, position: int) -> tuple[str, int]:

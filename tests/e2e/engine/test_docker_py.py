@@ -63,6 +63,11 @@ def test_it_meets_the_daemon(client: Any) -> None:
     assert client.df()["Images"]
 
 
+def test_it_finds_no_swarm(client: Any) -> None:
+    assert client.swarm.attrs == {}
+    assert client.api.leave_swarm(force=True)
+
+
 def test_running_to_the_end(client: Any) -> None:
     assert client.containers.run(IMAGE, ["echo", "hello"], remove=True) == b"hello\n"
     assert client.containers.run(IMAGE, "sh -c 'echo out; echo err >&2'", remove=True, stderr=True).count(b"\n") == 2

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import engines
 from tests.e2e.engine.clients import IMAGE
+from tests.embedded import EmbeddedEngine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -165,6 +167,34 @@ def test_inspect(daemon: Daemon) -> None:
     assert (config["StopSignal"], config["Entrypoint"], config["Shell"]) == ("INT", ["a"], ["/bin/ash", "-c"])
     assert set(found) >= {"Parent", "Comment", "Created", "DockerVersion", "Size", "GraphDriver", "Metadata"}
     assert daemon.out("image", "inspect", "-f", "{{.Id}}", made[7:19]) == made
+
+
+def test_an_image_just_made_takes_its_layers_along(embedded: Daemon) -> None:
+    assert isinstance(embedded.engine, EmbeddedEngine)
+    root = embedded.engine.root
+    places = (root / "images" / "blobs" / "sha256", root / "layers")
+
+    def stored() -> set[str]:
+        return {path.name for place in places for path in place.iterdir() if not path.name.startswith(".")}
+
+    before = stored()
+    build(embedded, "made", dockerfile=f"FROM {IMAGE}\nRUN head -c 100000 /dev/urandom > /a\nRUN date > /b\n")
+    embedded.docker("run", "--name", "web", "made", "sh", "-c", "echo c > /c")
+    embedded.docker("commit", "web", "committed")
+    embedded.docker("export", "-o", str(embedded.home / "web.tar"), "web")
+    embedded.docker("import", str(embedded.home / "web.tar"), "imported")
+    embedded.docker("rm", "web")
+    embedded.docker("rmi", "committed", "made", "imported")
+    engines.wait_until(lambda: stored() == before, "nothing to be left", 10)
+
+
+def test_prune_takes_what_a_pull_that_broke_has_left(embedded: Daemon) -> None:
+    assert isinstance(embedded.engine, EmbeddedEngine)
+    left = embedded.engine.root / "images" / "ingest" / f"{'0' * 64}.partial"
+    left.write_bytes(bytes(1000))
+    status, answer = embedded.engine.api("POST", "/images/prune")
+    assert (status, answer["SpaceReclaimed"]) == (200, 1000)
+    assert not left.exists()
 
 
 def test_prune_takes_all_that_no_container_uses_when_asked(daemon: Daemon) -> None:

@@ -252,6 +252,34 @@ def _gateway(daemon: Daemon) -> str:
     return daemon.inspect("bridge", kind="network")["IPAM"]["Config"][0]["Gateway"]  # type: ignore[no-any-return]
 
 
+def test_a_container_in_no_network_publishes_nothing_until_it_is_in_one_again(daemon: Daemon) -> None:
+    daemon.docker("network", "create", "n1")
+    daemon.docker("network", "create", "n2")
+    web = ("--publish", "8088:80", "--network", "n1", IMAGE, "sh", "-c", "echo up > /index.html; httpd -f -p 80 -h /")
+    daemon.docker("run", "-d", "--name", "web", *web)
+    daemon.docker("network", "disconnect", "n1", "web")
+    assert daemon.out("ps", "--format", "{{.Ports}}") == ""
+    assert daemon.out("port", "web") == ""
+    assert daemon.field("web", "{{json .NetworkSettings.Ports}}") == "{}"
+    daemon.docker("run", "--rm", "--publish", "8088:80", IMAGE, "true")
+    daemon.docker("network", "connect", "n2", "web")
+    assert "0.0.0.0:8088->80/tcp" in daemon.out("ps", "--format", "{{.Ports}}")
+    assert daemon.get(8088) == (200, "up\n")
+    daemon.docker("network", "disconnect", "n2", "web")
+    daemon.docker("run", "-d", "--name", "other", "--publish", "8088:80", IMAGE, "sleep", "9000")
+    assert "port is already allocated" in daemon.fails("network", "connect", "n1", "web")
+
+
+@pytest.mark.parametrize("mode", ["host", "none", "container:web"])
+def test_ports_are_exposed_in_networks_alone(daemon: Daemon, mode: str) -> None:
+    daemon.docker("run", "-d", "--name", "web", "--expose", "80", IMAGE, "sleep", "9000")
+    daemon.docker("commit", "--change", "EXPOSE 81", "web", "exposing")
+    daemon.docker("run", "-d", "--name", "third", "--network", mode, "exposing", "sleep", "9000")
+    assert daemon.out("ps", "--filter", "name=web", "--format", "{{.Ports}}") == "80/tcp"
+    assert daemon.out("ps", "--filter", "name=third", "--format", "{{.Ports}}") == ""
+    assert daemon.field("third", "{{json .NetworkSettings.Ports}}") == "{}"
+
+
 def test_ports_that_the_engine_chooses(daemon: Daemon) -> None:
     daemon.docker("build", "-t", "exposing", "-", stdin=f"FROM {IMAGE}\nEXPOSE 80 53/udp\n")
     daemon.up("web", "-P", image="exposing", command=_SERVE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -279,6 +281,112 @@ def test_damaged_records_are_named_with_a_way_out(spare: Daemon) -> None:
         "engine.db: the engine's records cannot be used: database disk image is malformed; bring a copy"
         in checked.stdout
     )
+
+
+def corrupt(daemon: Daemon, *statements: str) -> None:
+    """Change the records of an engine that is stopped, as a bug, a bad disk or a person would."""
+    with contextlib.closing(sqlite3.connect(outages.machine(daemon).root / "engine.db")) as records:
+        for statement in statements:
+            assert records.execute(statement).rowcount == 1
+        records.commit()
+
+
+def test_a_container_whose_record_cannot_be_read_keeps_no_other_from_being_managed(spare: Daemon) -> None:
+    spare.docker("network", "create", "inner")
+    create(spare, "sound", _COUNTER, RestartPolicy={"Name": "always"})
+    create(spare, "bad", "trap 'exit 3' TERM; echo kept > /file; while :; do sleep 0.1; done", NetworkMode="inner")
+    create(spare, "over", "echo kept > /file")
+    create(spare, "lost", _COUNTER)
+    spare.wait_for("over", "{{.State.Status}}", "exited")
+    pids = {name: spare.field(name, "{{.State.Pid}}") for name in ("sound", "bad", "lost")}
+    address = spare.field("bad", "{{.NetworkSettings.Networks.inner.IPAddress}}")
+    outages.crash(spare)
+    corrupt(
+        spare,
+        "UPDATE containers SET host = substr(host, 1, 20) WHERE name = 'bad'",
+        "UPDATE containers SET config = '[]' WHERE name = 'over'",
+        """UPDATE containers SET state = '{"status":"flying"}' WHERE name = 'lost'""",
+    )
+    checked = outages.fsck(spare)
+    assert checked.returncode == 1
+    assert "container bad (" in checked.stdout
+    assert "its record cannot be read (host: " in checked.stdout
+    assert "container over (" in checked.stdout
+    assert "its state cannot be read (status must be a status, not 'flying')" in checked.stdout.replace(
+        "invalid JSON: ", ""
+    )
+    outages.restart(spare)
+    assert {name: spare.field(name, "{{.State.Pid}}") for name in pids} == pids
+    assert "its record cannot be read (host: " in spare.field("bad", "{{.State.Error}}")
+    assert spare.field("bad", "{{.NetworkSettings.Networks.inner.IPAddress}}") in {address, "<no value>"}
+    assert spare.sh("bad", "cat /file; ip -4 -o addr show eth0 | grep -c " + address) == "kept\n1"
+    spare.docker("stop", "bad")
+    assert spare.field("bad", "{{.State.Status}} {{.State.ExitCode}}") == "exited 3"
+    for words in (["start", "bad"], ["start", "over"], ["update", "--memory", "100m", "over"], ["commit", "over"]):
+        refused = spare.docker(*words, check=False)
+        assert refused.returncode == 1
+        assert "its record cannot be read" in refused.stderr
+    outages.crash(spare)
+    outages.restart(spare)
+    assert spare.lines("ps", "-a", "--format", "{{.Names}} {{.State}}") == [
+        "lost running",
+        "over exited",
+        "bad exited",
+        "sound running",
+    ]
+    assert spare.docker("cp", "over:/file", "-").stdout
+    spare.docker("rm", "-f", "bad", "over", "lost")
+    spare.docker("network", "rm", "inner")
+    outages.machine(spare).stop_daemon()
+    assert outages.fsck(spare).stdout == "sound\n"
+
+
+def test_a_network_whose_record_cannot_be_read_serves_who_is_in_it_and_nobody_else(spare: Daemon) -> None:
+    spare.docker("network", "create", "inner")
+    for name in ("one", "two"):
+        create(spare, name, "sleep 9000", NetworkMode="inner")
+    spare.docker("run", "-d", "--name", "plain", IMAGE, "sleep", "9000")
+    outages.crash(spare)
+    corrupt(
+        spare,
+        "UPDATE networks SET document = '{}' WHERE name = 'inner'",
+        "UPDATE networks SET document = '{}' WHERE name = 'bridge'",
+    )
+    checked = outages.fsck(spare)
+    assert checked.returncode == 1
+    assert "network inner (" in checked.stdout
+    assert "its record cannot be read (KeyError: 'pools'): remove it, and create it again" in checked.stdout
+    outages.restart(spare)
+    assert spare.sh("one", "ping -c 1 -W 3 two > /dev/null && echo reached") == "reached"
+    assert (
+        spare.sh(
+            "plain", "ping -c 1 -W 3 $(ip route | sed -n 's/default via \\([^ ]*\\).*/\\1/p') > /dev/null; echo $?"
+        )
+        == "0"
+    )
+    refused = spare.docker("run", "--rm", "--network", "inner", IMAGE, "true", check=False)
+    assert "network inner: its record cannot be read" in refused.stderr
+    spare.docker("run", "--rm", IMAGE, "true")
+    spare.docker("rm", "-f", "one", "two")
+    spare.docker("network", "rm", "inner")
+    spare.docker("network", "create", "inner")
+    spare.docker("run", "--rm", "--network", "inner", IMAGE, "true")
+
+
+def test_a_volume_whose_record_cannot_be_read_is_kept_and_given_to_nobody(spare: Daemon) -> None:
+    spare.docker("run", "--rm", "-v", "data:/data", IMAGE, "sh", "-c", "echo kept > /data/file")
+    outages.machine(spare).stop_daemon()
+    corrupt(spare, "UPDATE volumes SET document = 'null' WHERE name = 'data'")
+    checked = outages.fsck(spare)
+    assert checked.returncode == 1
+    assert "volume data: its record cannot be read (TypeError: " in checked.stdout
+    outages.restart(spare)
+    refused = spare.docker("run", "--rm", "-v", "data:/data", IMAGE, "true", check=False)
+    assert "volume data: its record cannot be read" in refused.stderr
+    spare.docker("volume", "prune", "-f", "-a")
+    assert (outages.machine(spare).root / "volumes/data/_data/file").read_text() == "kept\n"
+    spare.docker("volume", "rm", "data")
+    spare.docker("run", "--rm", "-v", "data:/data", IMAGE, "true")
 
 
 @pytest.fixture

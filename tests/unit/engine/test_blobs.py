@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -144,9 +145,23 @@ def test_opening_removes_leftovers_but_not_what_is_being_written(tmp_path: Path)
         blob.write(CONTENT)
         again = BlobStore(tmp_path)
         assert len(leftovers(tmp_path)) == 2
-        assert again.sweep() == 1
+        assert again.sweep() == len(b"left")
     assert store.has(DIGEST)
     assert leftovers(tmp_path) == []
+
+
+def test_what_nobody_continued_for_days_goes_when_the_store_is_opened(tmp_path: Path) -> None:
+    BlobStore(tmp_path)
+    names = [f"{digit * 64}.partial" for digit in "01"]
+    for name in names:
+        (tmp_path / "ingest" / name).write_bytes(b"left")
+    os.utime(tmp_path / "ingest" / names[0], (0, 0))
+    store = BlobStore(tmp_path)
+    assert leftovers(tmp_path) == [names[1]]
+    os.utime(tmp_path / "ingest" / names[1], (0, 0))
+    with suppress(DigestMismatch), store.ingest(Digest(algorithm="sha256", hex="1" * 64)):
+        BlobStore(tmp_path)
+        assert leftovers(tmp_path) == [names[1]], "somebody is at it"
 
 
 @pytest.mark.parametrize("expected", [None, Digest.of_bytes(CONTENT * 20)], ids=["any", "expected"])

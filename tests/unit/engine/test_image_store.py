@@ -9,6 +9,7 @@ import pytest
 
 from declarative.engine.events import Events
 from declarative.engine.images.collect import collect
+from declarative.engine.images.leases import Leases
 from declarative.engine.images.remembered import Remembered
 from declarative.engine.images.removing import Deleted, Untagged, prune_images, remove
 from declarative.errors import Conflict, Invalid, NotFound
@@ -114,6 +115,17 @@ def test_an_untagged_image_stays_while_another_name_is_left(store: ImageStore) -
     assert shown(remove(store, "web:2")) == ["Untagged: web:2", f"Deleted: {image.id}"]
     collected = collect(store, older=0)
     assert (collected.blobs, collected.layers) == (0, 0), "what was made within the hour is leased"
+
+
+def test_what_two_have_made_stays_until_both_have_an_image_of_it() -> None:
+    leases = Leases()
+    for _ in range(2):
+        leases.touch(DIGEST)
+    leases.settle(DIGEST)
+    assert leases.has(DIGEST)
+    leases.settle(DIGEST)
+    assert not leases.has(DIGEST)
+    leases.settle(DIGEST)
 
 
 def test_a_removed_image_takes_its_blobs_and_layers_along(tmp_path: Path) -> None:

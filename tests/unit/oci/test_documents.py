@@ -10,6 +10,7 @@ import pytest
 from declarative.errors import Invalid
 from declarative.oci import media
 from declarative.oci.config import chain_ids, parse_config
+from declarative.oci.config_write import encode_config
 from declarative.oci.digest import Digest
 from declarative.oci.documents import (
     Index,
@@ -44,6 +45,18 @@ def test_conformance(kind: str, case: dict[str, Any]) -> None:
         return
     with pytest.raises(Invalid):
         PARSERS[kind](case["document"].encode())
+
+
+def test_half_a_surrogate_pair_is_read_as_docker_reads_it_and_can_be_written() -> None:
+    content = (
+        rb'{"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":[]},"x":"\udfff",'
+        rb'"config":{"Env":["ODD=\ud800x"],"Labels":{"\udc00":"\ud83d\ude00"}}}'
+    )
+    config = parse_config(content)
+
+    assert config.run.env == ("ODD=\ufffdx",)
+    assert config.run.labels == {"\ufffd": "\U0001f600"}
+    assert json.loads(encode_config(config, content))["x"] == "\ufffd"
 
 
 @pytest.mark.parametrize("case", CASES["backwards_compat"], ids=lambda case: case["kind"])

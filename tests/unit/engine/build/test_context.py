@@ -116,6 +116,17 @@ def test_a_missing_folder_is_made(context: Context) -> None:
     assert (folder.kind, folder.mode) == (Kind.DIRECTORY, 0o755)
 
 
+@pytest.mark.parametrize("said", [True, False])
+def test_folders_may_lie_as_deep_as_a_path_is_long(context: Context, *, said: bool) -> None:
+    deep = "/".join("a" * 1500)
+    folders = [(deep[: 2 * depth + 1], None) for depth in range(1500)] if said else []
+    context.take([tar((".dockerignore", b"left-out\n!*/left-out/but-not\n"), *folders, (f"{deep}/f", b"F"))])
+    context.obey_ignore_file()
+
+    assert names(context)[-1] == f"{deep}/f"
+    assert len(names(context)) == 1502
+
+
 def test_links_are_followed_inside_the_context_alone(context: Context) -> None:
     context.take([tar(("etc", None), ("etc/passwd", b"mine"), ("up", "../../../etc/passwd"), ("abs", "/etc/passwd"))])
 

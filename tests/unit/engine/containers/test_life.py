@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import time
 
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from declarative.engine.containers.config import Config, Healthcheck
 from declarative.engine.containers.container import Health, Probe
 from declarative.engine.containers.host import RestartPolicy
 from declarative.engine.containers.life import ANSWERS, MOVES, Call, Move, Refusal, Status, allowed, move
+from declarative.engine.runtime.kernel import age_of
 from declarative.errors import Conflict, Failed
 
 _SECOND = 1_000_000_000
@@ -178,7 +181,7 @@ def test_failures_in_a_row_make_unhealthy_and_one_success_heals() -> None:
     rules, found = plan(retries=3), Health()
     states = []
     for second, code in enumerate((1, 1, 0, 1, 1, 1, 0)):
-        found = health.after_probe(rules, found, probe(second, code), started=0)
+        found = health.after_probe(rules, found, probe(second, code), ran=second * _SECOND)
         states.append((found.status, found.streak))
     assert states == [
         ("starting", 1), ("starting", 2), ("healthy", 0), ("healthy", 1), ("healthy", 2), ("unhealthy", 3), ("healthy", 0),
@@ -188,20 +191,29 @@ def test_failures_in_a_row_make_unhealthy_and_one_success_heals() -> None:
 
 def test_the_start_period_shields_until_the_first_success() -> None:
     rules, found = plan(retries=1, start_period=60 * _SECOND), Health()
-    found = health.after_probe(rules, found, probe(59, 1), started=0)
+    found = health.after_probe(rules, found, probe(59, 1), ran=59 * _SECOND)
     assert (found.status, found.streak) == ("starting", 0)
-    assert health.after_probe(rules, found, probe(60, 1), started=0).status == "unhealthy"
-    well = health.after_probe(rules, found, probe(10, 0), started=0)
+    assert health.after_probe(rules, found, probe(60, 1), ran=60 * _SECOND).status == "unhealthy"
+    well = health.after_probe(rules, found, probe(10, 0), ran=10 * _SECOND)
     assert well.status == "healthy"
-    assert health.after_probe(rules, well, probe(11, 1), started=0).status == "unhealthy"
+    assert health.after_probe(rules, well, probe(11, 1), ran=11 * _SECOND).status == "unhealthy"
 
 
 def test_the_start_interval_counts_while_starting_inside_the_start_period() -> None:
     rules = plan(interval=10 * _SECOND, start_period=60 * _SECOND, start_interval=2 * _SECOND)
 
-    def wait(status: str, now: int) -> int:
-        return health.next_probe(rules, Health(status=status), started=0, now=now * _SECOND) // _SECOND
+    def wait(status: str, ran: int) -> int:
+        return health.next_probe(rules, Health(status=status), ran=ran * _SECOND) // _SECOND
 
     assert (wait("starting", 0), wait("starting", 59), wait("starting", 60)) == (2, 2, 10)
     assert wait("healthy", 5) == 10
-    assert health.next_probe(plan(interval=10 * _SECOND), Health(), started=0, now=0) == 10 * _SECOND
+    assert health.next_probe(plan(interval=10 * _SECOND), Health(), ran=0) == 10 * _SECOND
+
+
+def test_how_long_a_container_has_run_is_no_matter_of_the_clock() -> None:
+    with subprocess.Popen(["sleep", "60"]) as process:
+        first = age_of(process.pid)
+        time.sleep(0.2)
+        assert 0 <= first < age_of(process.pid) < 30 * _SECOND
+        process.kill()
+    assert age_of(process.pid) == 0

@@ -15,7 +15,7 @@ from declarative.engine.containers.life import Status
 from declarative.engine.containers.network_view import port_list
 from declarative.engine.containers.signals import number_of
 from declarative.engine.containers.summary import command_text, status_text
-from declarative.engine.networks.records import ContainerNetwork, PublishedPort
+from declarative.engine.networks.records import ContainerNetwork, Endpoint, PublishedPort
 from declarative.errors import Conflict, Failed, Invalid, NotFound
 
 _SECOND = 1_000_000_000
@@ -112,10 +112,15 @@ def test_names() -> None:
         taken.add(made)
 
 
+def endpoint(container: Container) -> Endpoint:
+    return Endpoint(id="e", network_id="abcdef", network_name="bridge", container_id=container.id, interface="eth0")
+
+
 def test_ports_of_a_list() -> None:
     running = container(status=Status.RUNNING)
     found = ContainerNetwork(
         container_id=running.id,
+        endpoints=(endpoint(running),),
         ports=(PublishedPort(port=80, protocol="tcp", host_address="0.0.0.0", host_port=8080),),  # noqa: S104 - shown
     )
     assert port_list(running, found) == [
@@ -123,6 +128,7 @@ def test_ports_of_a_list() -> None:
         {"PrivatePort": 99, "Type": "udp"},
     ]
     assert port_list(container(), found) == []
+    assert port_list(running, ContainerNetwork(container_id=running.id)) == []
 
 
 # ---- found and filtered
@@ -147,7 +153,7 @@ def matching(filters: dict[str, tuple[str, ...]], *containers: Container) -> set
     lookups = Lookups(
         container=index.get,
         descendants=lambda name: frozenset({"sha256:" + "a" * 64}) if name == "busybox" else frozenset(),
-        network=lambda id_: ContainerNetwork(container_id=id_),
+        network=lambda id_: ContainerNetwork(container_id=id_, endpoints=(endpoint(index.get(id_)),)),
         network_id=lambda name: {"bridge": "abcdef"}.get(name, ""),
     )
     test = matcher(filters, lookups)

@@ -127,7 +127,7 @@ def test_versions_beyond(version: str, message: str) -> None:
 @pytest.mark.parametrize(
     ("method", "target", "what"),
     [
-        ("GET", "/v1.41/swarm", "GET /swarm: there is no swarm mode in this engine"),
+        ("GET", "/v1.41/swarm/unlockkey", "GET /swarm/unlockkey: there is no swarm mode in this engine"),
         ("POST", "/services/create", "POST /services/create: there is no swarm mode in this engine"),
         ("POST", "/plugins/pull", "POST /plugins/pull: there are no plugins in this engine"),
         ("GET", "/containers/a/attach/ws", "GET /containers/a/attach/ws: this engine attaches over hijacked"),
@@ -138,6 +138,11 @@ def test_what_this_engine_does_not_have_says_so(method: str, target: str, what: 
 
     assert status == 501
     assert document["message"].startswith(what)
+
+
+def test_who_asks_for_a_swarm_hears_that_there_is_none() -> None:
+    there_is_none = "GET /swarm: there is no swarm mode in this engine"
+    assert _ask("/v1.41/swarm") == (503, {"message": there_is_none})
 
 
 @pytest.mark.parametrize(
