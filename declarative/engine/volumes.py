@@ -16,12 +16,11 @@ import os
 import re
 import secrets
 import shutil
-import socket
-import subprocess
 import threading
 import time
 from typing import TYPE_CHECKING
 
+from declarative.engine import volume_mounts
 from declarative.engine.runtime.rootfs import mounts_below
 from declarative.errors import Conflict, Failed, Invalid, NotFound
 from declarative.record import field, record
@@ -48,10 +47,7 @@ UNREADABLE = "its record cannot be read ({}): copy what you need out of {}, remo
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*")
 _NAME_MAX = 255  # bytes of a file's name
-_OPTIONS = ("type", "o", "device")
 _GONE = ".gone-"
-_RESOLVED_TYPES = ("nfs", "nfs3", "nfs4", "cifs")  # the kernel wants addr= as an address
-_MOUNT_SECONDS = 120.0
 
 
 @record
@@ -153,7 +149,7 @@ class Volumes:
             if driver not in {"", "local"}:  # not NotFound: to a client that creates a container, that means the image
                 raise Failed("", f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found')
             chosen = dict(options or {})
-            _check_options(name, chosen)
+            volume_mounts.check(name, chosen)
             created = self._clock()
             document = json.dumps({"driver": "local", "options": chosen, "labels": marked})
             with self._db.transaction() as connection:
@@ -176,7 +172,7 @@ class Volumes:
                 raise
             if holders := self.holders(name):
                 raise Conflict("", f"remove {name}: volume is in use - [{', '.join(holders)}]")
-            self._unmount(volume)
+            volume_mounts.unmount(volume.name, volume.path)
             gone = self._root / f"{_GONE}{name}"
             try:
                 if gone.exists():  # of an earlier try that failed
@@ -248,7 +244,7 @@ class Volumes:
             volume = self.use(name, holder)
             self._make_folder(volume)
             if volume.options and not mounts_below(volume.path.resolve()):
-                _mount(volume)
+                volume_mounts.mount(name, volume.path, volume.options)
             self._mounted.setdefault(name, set()).add(holder)
         told = {"container": holder, "driver": volume.driver} | dict(attributes or {})
         self._events.publish("volume", "mount", name, told)
@@ -262,7 +258,7 @@ class Volumes:
                 self._mounted[name].discard(holder)
                 if not self._mounted[name]:
                     del self._mounted[name]
-                    self._unmount(self.get(name))
+                    volume_mounts.unmount(name, self.get(name).path)
         for name in names:
             self._events.publish("volume", "unmount", name, {"container": holder, "driver": "local"})
 
@@ -280,7 +276,7 @@ class Volumes:
                     self._mounted.setdefault(row["volume"], set()).add(row["holder"])
             for volume in self.list():
                 if volume.options and volume.name not in self._mounted:
-                    self._unmount(volume)
+                    volume_mounts.unmount(volume.name, volume.path)
 
     # ---- inside
 
@@ -297,18 +293,6 @@ class Volumes:
             volume.path.parent.mkdir(mode=0o701, exist_ok=True)
             volume.path.mkdir(mode=0o755, exist_ok=True)
             volume.path.chmod(0o755)  # whatever the daemon's umask
-
-    def _unmount(self, volume: Volume) -> None:
-        """Take away what is mounted on a volume's folder: its data is elsewhere, and must never be removed with the folder.
-
-        Who has a file of it open keeps that, as with dockerd; the folder is empty at once.
-        """
-        while points := mounts_below(volume.path.resolve()):
-            ended = subprocess.run(
-                ["umount", "--lazy", "--", str(points[0])], check=False, capture_output=True, text=True
-            )
-            if ended.returncode:
-                raise Conflict("", f"unmount {volume.name}: {ended.stderr.strip()}")
 
     def _finish_removals(self) -> None:
         for gone in self._root.glob(f"{_GONE}*"):
@@ -349,52 +333,6 @@ def _check_name(name: str) -> None:
             f'create {name[:300]}: "{name[:300]}" includes invalid characters for a local volume name, only '
             '"[a-zA-Z0-9][a-zA-Z0-9_.-]" are allowed. If you intended to pass a host directory, use absolute path',
         )
-
-
-def _check_options(name: str, options: Mapping[str, str]) -> None:
-    for option in options:
-        if option not in _OPTIONS:
-            raise Invalid("", f'create {name}: invalid option: "{option}"')
-    for needed in ("type", "device"):
-        if options and not options.get(needed):
-            raise Invalid("", f'create {name}: missing required option: "{needed}"')
-
-
-def _mount(volume: Volume) -> None:
-    """Mount what the options say, without helpers of file systems, as dockerd does: what they mean is the kernel's business."""
-    kind, device = volume.options["type"], volume.options["device"]
-    options = _resolved(kind, volume.options.get("o", ""))
-    argv = ["mount", "-i", "-t", kind, *(["-o", options] if options else []), "--", device, str(volume.path)]
-    try:
-        ended = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=_MOUNT_SECONDS)
-    except subprocess.TimeoutExpired:
-        raise Failed(
-            "", f"error while mounting volume {volume.name!r}: it took more than {_MOUNT_SECONDS:.0f} s"
-        ) from None
-    if ended.returncode:
-        said = (ended.stderr.strip().splitlines() or ["mount says nothing"])[0]
-        raise Failed(
-            "",
-            f"error while mounting volume '{volume.path}': failed to mount local volume: mount {device}:{volume.path}, "
-            f"data: {options}: {said}",
-        )
-
-
-def _resolved(kind: str, options: str) -> str:
-    """Put the address in the place of the name in `addr=`."""
-    if kind not in _RESOLVED_TYPES:
-        return options
-    words = options.split(",")
-    for index, word in enumerate(words):
-        if word.startswith("addr="):
-            host = word.removeprefix("addr=")
-            try:
-                words[index] = f"addr={socket.getaddrinfo(host, None)[0][4][0]}"
-            except OSError as error:
-                raise Failed(
-                    "", f"error resolving passed in network volume address: {host}: {error.strerror}"
-                ) from error
-    return ",".join(words)
 
 
 def _size(folder: Path) -> int:
