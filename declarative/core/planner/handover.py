@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from declarative.core.actions import ConnectNetwork, DisconnectNetwork, RenameContainer, StartContainer, StopContainer
 from declarative.core.plan import Step, Undo
-from declarative.core.planner.holders import NAME, freed
+from declarative.core.planner.holders import freed, is_name
 from declarative.core.planner.inplace import networks_of
 from declarative.core.state import SUFFIX_ASIDE
 from declarative.errors import Conflict
@@ -126,16 +126,12 @@ def _let_go(draft: Draft, handovers: list[_Handover]) -> None:
     holder, taker = draft.entries[first.holder], draft.entries[first.taker]
     takers, holders = {each.taker for each in handovers}, {each.holder for each in handovers}
     _forget_takes(draft, takers, container)
-    names = [what.startswith(f"{NAME} ") for each in handovers for what in each.what]
-    if any(names) and not all(names):
+    named = all(is_name(what) for each in handovers for what in each.what)
+    if not named and _has_name(handovers):
         _refuse_swap(draft, first)
         return
-    named = all(names)
     later = _later(draft, takers | holders)
-    needs, after = (
-        {name for name in names if later.isdisjoint(draft.providing((name,)))}
-        for names in (_needs_of(draft, takers | holders), holder.after)
-    )
+    needs = {need for at in takers | holders for need in draft.entries[at].needs}
     networks = [] if named else _changed_networks(draft, holder.step, container)
     actions = tuple(DisconnectNetwork(container=container, network=network) for network in networks)
     for at in takers | holders:
@@ -154,8 +150,8 @@ def _let_go(draft: Draft, handovers: list[_Handover]) -> None:
         ),
         resource=holder.resource,
         provides=(aside,),
-        needs=needs,
-        after=after,
+        needs=_before(draft, later, needs),
+        after=_before(draft, later, holder.after),
     )
 
 
@@ -167,7 +163,7 @@ def _keep_until_ready(draft: Draft, handovers: list[_Handover]) -> None:
     takers, holders = {each.taker for each in handovers}, {each.holder for each in handovers}
     container = handovers[0].container
     leaving = all(draft.entries[at].step.verb == "remove" and draft.entries[at].deletes for at in holders)
-    if not leaving or any(what.startswith(f"{NAME} ") for each in handovers for what in each.what):
+    if not leaving or _has_name(handovers):
         return
     names = {draft.entries[at].resource.partition("/")[2] for at in takers}
     ready = {f"{word}:{name}" for word in _READY for name in names}
@@ -180,6 +176,10 @@ def _keep_until_ready(draft: Draft, handovers: list[_Handover]) -> None:
     else:
         for at, entry in before.items():
             draft.entries[at] = entry
+
+
+def _has_name(handovers: list[_Handover]) -> bool:
+    return any(is_name(what) for each in handovers for what in each.what)
 
 
 def _forget_takes(draft: Draft, takers: Collection[int], container: str) -> None:
@@ -209,8 +209,9 @@ def _refuse_swap(draft: Draft, handover: _Handover) -> None:
     draft.refuse(Conflict(taker.resource, problem, remedy, taker.step.source), "change")
 
 
-def _needs_of(draft: Draft, waiting: Collection[int]) -> set[str]:
-    return {name for at in waiting for name in draft.entries[at].needs}
+def _before(draft: Draft, later: set[int], needs: Collection[str]) -> set[str]:
+    """Give those of these needs that nothing of `later` provides."""
+    return {need for need in needs if later.isdisjoint(draft.providing((need,)))}
 
 
 def _later(draft: Draft, waiting: Collection[int]) -> set[int]:

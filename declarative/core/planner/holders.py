@@ -44,6 +44,11 @@ def with_name(taken: dict[str, tuple[str, ...]], name: str) -> dict[str, tuple[s
     return {**taken, name: (f"{NAME} {name}", *taken.get(name, ()))}
 
 
+def is_name(what: str) -> bool:
+    """Whether a thing that is taken is a container's name."""
+    return what.startswith(f"{NAME} ")
+
+
 @record
 class Holders:
     """Who holds what: (number, protocol) → addresses of the host, each with its container; (network, address) → containers."""

@@ -71,7 +71,7 @@ def restore(parts: Parts) -> None:
     for container in containers:
         try:
             with container.lock:
-                _take_up(parts, container, found.get(container.id))
+                _take_up(parts, container)
         except (DeclarativeError, OSError) as error:
             parts.log.fault("a container cannot be taken up", error, container=container.id)
 
@@ -95,15 +95,13 @@ def _sweep(parts: Parts, found: Mapping[str, Found]) -> None:
             shutil.rmtree(parts.folder(container), ignore_errors=True)
 
 
-def _take_up(parts: Parts, container: Container, found: Found | None) -> None:
-    if found is not None:  # it may have ended since, and a worker may have dealt with that
-        found = parts.runtime.state(container.id)
-    status = found.status if found is not None else "absent"
-    if found is not None and status in {"running", "paused"}:
+def _take_up(parts: Parts, container: Container) -> None:
+    found = parts.runtime.state(container.id)  # as it is now: it may have ended, and a worker may have dealt with that
+    if found.status in {"running", "paused"}:
         _runs(parts, container, found)
     elif container.state.is_up:
         _has_ended(parts, container, found)
-    elif found is not None and found.ran and found.exit is not None and found.exit.at > container.state.finished:
+    elif found.ran and found.exit is not None and found.exit.at > container.state.finished:
         _ran_unseen(parts, container, found.exit)
     else:
         starting.release(parts, container)  # a start that was interrupted, or an end
@@ -149,9 +147,9 @@ def _reconcile_networks(parts: Parts, container: Container) -> None:
         joining.write_resolv(parts, container)
 
 
-def _has_ended(parts: Parts, container: Container, found: Found | None) -> None:
+def _has_ended(parts: Parts, container: Container, found: Found) -> None:
     """Deal with an end that nobody was there to see."""
-    if found is not None and found.exit is not None:
+    if found.exit is not None:
         ending.finish(parts, container, found.exit)
         return
     state = container.state
