@@ -46,7 +46,7 @@ class Executor:
 
     At most `parallelism` steps have calls under way, of which `starts` are starting a container; beside them, `stops` more wait
     for a container that they stop, unless `parallelism` is 1: then there is one call at a time.
-    `settled` is called once, in a thread, when all that is left is to start new containers and to wait for some.
+    `settled` is called once, in a thread, as soon as all that is left makes what is new, or waits for something.
     """
 
     plan: Plan
@@ -331,11 +331,10 @@ class Executor:
     def _tell_settled(self) -> None:
         if self.settled is None or self._settling is not None or not self._runs:
             return
-        if any(step.verb != "wait" for step in self._left):
-            return
+        under_way = (run.step for run in self._runs if run.vigil is None)
         # what is new has no earlier run, so that its start is never taken for a restart after the entry of the history
-        waiting = all(run.vigil is not None or (run.starting and run.step.verb == "create") for run in self._runs)
-        if waiting and all(out.state == "done" for out in self._outcomes.values()):
+        new = all(step.verb in ("create", "wait") for step in (*under_way, *self._left))
+        if new and all(out.state == "done" for out in self._outcomes.values()):
             self._settling = threading.Thread(target=self.settled, name="settled", daemon=True)
             self._settling.start()
 

@@ -181,7 +181,7 @@ class _Apply:
         return updates, remade
 
     def _prepare_entry(self, current: Plan, actual: Actual) -> None:
-        """Bring the history's entry into the engine while the last containers are watched: it is named when all is done."""
+        """Bring the history's entry into the engine while the last containers are made: it is named when all is done."""
         done = tuple(Outcome(step=step, state="done") for step in current.steps)
         updates, remade = self._remembered(current)
         with suppress(DeclarativeError):  # then it is written at the end, as a whole

@@ -26,10 +26,10 @@ if TYPE_CHECKING:
     from declarative.core.resources import Container, Update
     from declarative.core.state import ContainerState
 
-MONITOR = 250_000_000
+MONITOR = 100_000_000
 """Nanoseconds that a container that takes nobody's place must stay well, by default, before it counts as ready: long enough
-for a program that cannot run as it was told to say so and exit. What takes a place over is watched longer (`apply.rollout`),
-and all are looked at once more when the last one is ready (`apply.last_look`)."""
+for most programs that cannot run as they were told to say so and exit. What takes a place over is watched longer
+(`apply.rollout`), and all are looked at once more when the last one is ready (`apply.last_look`)."""
 
 
 class ContainerPlanner:

@@ -199,7 +199,7 @@ UPDATE = Record(
             type=Duration(),
             doc="How long a replica must stay well to count as ready. By default 1s where it takes the place of another one.",
             example="5s",
-            default="250ms",
+            default="100ms",
         ),
         Field(name="deadline", type=Duration(), doc="How long it may take to get ready.", example="2m", default="5m"),
     ),

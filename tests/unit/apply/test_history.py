@@ -113,14 +113,15 @@ def test_an_entry_is_prepared_while_the_last_containers_are_watched(
     assert world.driver.revisions("shop")[0].summary == "3 created"
 
 
-def test_an_entry_is_prepared_while_the_last_containers_start(
-    world: World, prepared: list[tuple[str, WriteRevision]]
+@pytest.mark.parametrize("call", ["before CreateContainer shop-web-1", "before StartContainer shop-web-1"])
+def test_an_entry_is_prepared_while_what_is_new_is_made(
+    world: World, prepared: list[tuple[str, WriteRevision]], call: str
 ) -> None:
     in_time = False
 
-    def slow(call: str) -> None:
+    def slow(made: str) -> None:
         nonlocal in_time
-        if call == "before StartContainer shop-web-1":
+        if made == call:
             end = time.monotonic() + 5
             while not prepared and time.monotonic() < end:
                 time.sleep(0.01)
@@ -130,6 +131,27 @@ def test_an_entry_is_prepared_while_the_last_containers_start(
     world.apply(container("web"))
 
     assert in_time
+    assert [what for what, _ in prepared] == ["prepared early", "written"]
+
+
+def test_an_entry_is_not_prepared_before_what_was_there_has_started_again(
+    world: World, prepared: list[tuple[str, WriteRevision]]
+) -> None:
+    world.apply(container("web"))
+    del prepared[:]
+    world.engine.stop("shop-web-1")
+    early: list[str] | None = None
+
+    def slow(call: str) -> None:
+        nonlocal early
+        if call == "before StartContainer shop-web-1":
+            time.sleep(0.3)
+            early = [what for what, _ in prepared]
+
+    world.engine.hook = slow
+    world.apply(container("web") + container("new"))
+
+    assert early == []
     assert [what for what, _ in prepared] == ["prepared early", "written"]
 
 

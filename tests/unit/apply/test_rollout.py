@@ -257,7 +257,7 @@ def test_an_error_of_the_way_back_keeps_its_kind(world: World) -> None:
     assert "port 80" in error.problem
 
 
-@pytest.mark.parametrize(("stated", "made", "replaced"), [("", 0.25, 1.0), ("monitor: 3s, ", 3.0, 3.0)])
+@pytest.mark.parametrize(("stated", "made", "replaced"), [("", 0.1, 1.0), ("monitor: 3s, ", 3.0, 3.0)])
 def test_who_takes_a_place_over_is_watched_longer_unless_the_manifest_says_how_long(
     world: World, stated: str, made: float, replaced: float
 ) -> None:
