@@ -161,21 +161,15 @@ def _keep_until_ready(draft: Draft, handovers: list[_Handover]) -> None:
     Not where a taker waits for what comes after the removal, and not for a name, which nobody else can have before that.
     """
     takers, holders = {each.taker for each in handovers}, {each.holder for each in handovers}
-    container = handovers[0].container
     leaving = all(draft.entries[at].step.verb == "remove" and draft.entries[at].deletes for at in holders)
     if not leaving or _has_name(handovers):
         return
     names = {draft.entries[at].resource.partition("/")[2] for at in takers}
     ready = {f"{word}:{name}" for word in _READY for name in names}
-    before = {at: draft.entries[at] for at in takers}
-    _forget_takes(draft, takers, container)
-    if _later(draft, holders).isdisjoint({*takers, *draft.providing(ready)}):
+    if _later(draft, holders, without=handovers).isdisjoint({*takers, *draft.providing(ready)}):
         _let_go(draft, handovers)
         for at in holders:
             draft.entries[at] = replace(draft.entries[at], needs=draft.entries[at].needs | ready)
-    else:
-        for at, entry in before.items():
-            draft.entries[at] = entry
 
 
 def _has_name(handovers: list[_Handover]) -> bool:
@@ -214,14 +208,18 @@ def _before(draft: Draft, later: set[int], needs: Collection[str]) -> set[str]:
     return {need for need in needs if later.isdisjoint(draft.providing((need,)))}
 
 
-def _later(draft: Draft, waiting: Collection[int]) -> set[int]:
-    """Give the numbers of these entries and of all that come after one of them: before all else, nobody has to let go."""
-    edges = draft.edges()
+def _later(draft: Draft, waiting: Collection[int], *, without: Collection[_Handover] = ()) -> set[int]:
+    """Give the numbers of these entries and of all that come after one of them: before all else, nobody has to let go.
+
+    `without`: as if these takers did not wait for their holders.
+    """
+    apart = {(each.taker, each.holder) for each in without}
     later = set(waiting)
     dependants: dict[int, list[int]] = {}
-    for at, before in edges.items():
+    for at, before in draft.edges().items():
         for need in before:
-            dependants.setdefault(need, []).append(at)
+            if (at, need) not in apart:
+                dependants.setdefault(need, []).append(at)
     queue = list(waiting)
     while queue:
         new = set(dependants.get(queue.pop(), ())) - later
