@@ -48,15 +48,16 @@ _POOLS = "10.201.0.0/16"  # for networks without a subnet: 256 of them, where Do
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flavour:
-    """Which dockerd: a name, and where its programs are looked for first."""
+    """Which engine: a name, its program, and where that and those that it calls are looked for first."""
 
     name: str
+    program: str = "dockerd"
     path: str = _SYSTEM_PATH
     docker: str = "/usr/bin/docker"
 
     @property
-    def dockerd(self) -> str | None:
-        return shutil.which("dockerd", path=self.path)
+    def daemon(self) -> str | None:
+        return shutil.which(self.program, path=self.path)
 
 
 DEBIAN_12 = Flavour(name="docker20")
@@ -114,7 +115,7 @@ class Engine:
 
     def start(self) -> Self:
         """Start the engine and load the base image; returns when it answers. RuntimeError with its log's end when not."""
-        if self.flavour.dockerd is None or os.geteuid() != 0:
+        if self.flavour.daemon is None or os.geteuid() != 0:
             msg = f"no {self.flavour.name}: run `bash tests/install-host` as root, and the tests as root"
             raise RuntimeError(msg)
         self._folder = Path(tempfile.mkdtemp(prefix=f"declarative-tests-{os.getpid()}-", dir=_SCRATCH))
@@ -137,20 +138,7 @@ class Engine:
 
     def start_daemon(self) -> None:
         """Start dockerd in the engine's namespaces: at first, or after `kill`."""
-        data, run = self.folder / "data", self.folder / "run"
-        argv = [*self._inside(), "env", f"PATH={self.flavour.path}", str(self.flavour.dockerd)]
-        argv += [f"--data-root={data}", f"--exec-root={run}", f"--pidfile={self.folder}/pid", f"--host={self.url}"]
-        argv += [
-            f"--config-file={self.folder}/daemon.json",
-            f"--cgroup-parent=/{self.name}",
-            "--storage-driver=overlay2",
-        ]
-        argv += [
-            f"--default-address-pool=base={_POOLS},size=24",
-            "--shutdown-timeout=3",
-            "--log-level=warn",
-            *self.options,
-        ]
+        argv = [*self._inside(), *self._command()]
         with self.log.open("ab") as log:
             self._daemon = subprocess.Popen(
                 argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
@@ -188,7 +176,7 @@ class Engine:
         if self._folder is not None:
             if self.disk is not None:
                 subprocess.run(["umount", "-l", str(self._folder / "data")], check=False, capture_output=True)
-            _remove_control_groups(self.name)
+            remove_control_groups(self.name)
             shutil.rmtree(self._folder, ignore_errors=False)
         self._folder = None
 
@@ -306,6 +294,13 @@ class Engine:
 
     # ---- inside
 
+    def _command(self) -> list[str]:
+        command = ["env", f"PATH={self.flavour.path}", str(self.flavour.daemon)]
+        command += [f"--data-root={self.folder}/data", f"--exec-root={self.folder}/run", f"--pidfile={self.folder}/pid"]
+        command += [f"--config-file={self.folder}/daemon.json", f"--host={self.url}", f"--cgroup-parent=/{self.name}"]
+        command += [f"--default-address-pool=base={_POOLS},size=24", "--storage-driver=overlay2"]
+        return [*command, "--shutdown-timeout=3", "--log-level=warn", *self.options]
+
     def _hold_namespaces(self) -> None:
         argv = [
             "setpriv",
@@ -392,7 +387,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     process.wait(_STOP_SECONDS)
 
 
-def _remove_control_groups(name: str) -> None:
+def remove_control_groups(name: str) -> None:
     """Remove the engine's control groups, leaves first; they empty a moment after their processes have ended."""
     for top in [*Path("/sys/fs/cgroup").glob(f"*/{name}"), Path("/sys/fs/cgroup") / name]:
         for folder, _, _ in os.walk(top, topdown=False):

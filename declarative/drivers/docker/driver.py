@@ -181,22 +181,21 @@ class DockerDriver:
 
         client, around = self.client, self._around
         labels = build.build_labels(client, action, around.auth_header, progress)
-        embedded = snapshot.is_embedded(client)
-        if around.buildx is not None and not embedded and client.facts.api >= snapshot.BUILDKIT_API:
+        if around.buildx is not None and snapshot.has_buildkit(client):
             buildx.build(client, action, labels, around.buildx, progress, self._programs)
             return
         if around.open_context is None:
             raise Unsupported("", "this driver was made without a way to read build contexts")
-        build.build_classic(client, action, labels, around.open_context, progress, full=embedded)
+        build.build_classic(client, action, labels, around.open_context, progress, full=snapshot.is_embedded(client))
         for reference in action.references[1:]:
             images.tag(client, action.references[0], reference)
 
     def debug_image(self, action: do.BuildImage, failure: BuildFailed, progress: Callable[[Progress], None]) -> str:
         """Give the image of the state just before the step that failed; "" where there is none."""
-        from declarative.drivers.docker import build, buildx
+        from declarative.drivers.docker import build, buildx, snapshot
 
         source = action.source
-        if failure.layer or not failure.line or self._around.buildx is None:
+        if failure.layer or not failure.line or self._around.buildx is None or not snapshot.has_buildkit(self.client):
             return failure.layer
         text = build.dockerfile_text(source)
         return buildx.last_good(self.client, source, text, failure.line, self._around.buildx, progress, self._programs)

@@ -21,6 +21,7 @@ _ENVIRONMENT = ("HOME", "HOSTNAME", "TERM", "container")
 _PIDS = 2048  # containers.conf(5), pids_limit
 _OWN_NAMESPACE = "private"
 _PROPAGATION = "rprivate"
+_TMPFS = frozenset({"rw", "rprivate", "nosuid", "nodev", "tmpcopyup"})
 _WRITABLE = ("/run", "/tmp", "/var/tmp")  # noqa: S108 - paths in containers
 _CHECK = {"interval": 30_000_000_000, "timeout": 30_000_000_000, "retries": 3}
 _USUAL_POWERS = frozenset({"CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"})
@@ -60,7 +61,7 @@ def in_docker_s_words(state: ContainerState, image: ImageConfig | None) -> Conta
             environment=_environment(spec, applied, image.environment if image is not None else {}),
             ports=tuple(sorted(_port(port, applied) for port in spec.ports)),
             volumes=tuple(_mount(mount, applied) for mount in spec.volumes),
-            tmpfs={name: value for name, value in spec.tmpfs.items() if not _added_tmpfs(name, spec, applied)},
+            tmpfs=_tmpfs(spec, applied),
             cap_drop=_dropped(spec.cap_drop, applied),
             healthcheck=_healthcheck(spec.healthcheck, applied),
             pid=None if spec.pid == _OWN_NAMESPACE else spec.pid,
@@ -75,9 +76,16 @@ def _environment(spec: ContainerSpec, applied: Mapping[str, object], image: Mapp
     return {name: value for name, value in spec.environment.items() if name not in added}
 
 
-def _added_tmpfs(target: str, spec: ContainerSpec, applied: Mapping[str, object]) -> bool:
-    """Whether Podman made a folder writable that a read-only root file system shuts (`--read-only-tmpfs`)."""
-    return bool(spec.read_only) and target in _WRITABLE and f"spec.tmpfs.{target}" not in applied
+def _tmpfs(spec: ContainerSpec, applied: Mapping[str, object]) -> Mapping[str, str]:
+    """Leave out what Podman adds: options, and folders that it makes writable where the root is not (`--read-only-tmpfs`)."""
+    found = {}
+    for target, options in spec.tmpfs.items():
+        stated = applied.get(f"spec.tmpfs.{target}")
+        if stated is None and spec.read_only and target in _WRITABLE:
+            continue
+        asked = set(str(stated or "").split(","))
+        found[target] = ",".join(option for option in options.split(",") if option in asked or option not in _TMPFS)
+    return found
 
 
 def _dropped(names: tuple[str, ...], applied: Mapping[str, object]) -> tuple[str, ...]:

@@ -35,8 +35,7 @@ if TYPE_CHECKING:
     from declarative.dockerapi.client import EngineClient
     from declarative.dockerapi.wire import Json
 
-BUILDKIT_API = (1, 39)
-"""Docker 18.09, the first with BuildKit in the engine."""
+_BUILDKIT_API = (1, 39)  # Docker 18.09, the first with BuildKit in the engine
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm/v7", "armv6l": "arm/v6", "i686": "386"}
 
@@ -97,8 +96,13 @@ def is_embedded(client: EngineClient) -> bool:
     return client.facts.server.startswith("Declarative/")
 
 
+def has_buildkit(client: EngineClient) -> bool:
+    """Tell whether BuildKit is in the engine, to be driven by buildx. Podman and our own have builders of their own."""
+    return client.facts.api >= _BUILDKIT_API and not is_podman(client) and not is_embedded(client)
+
+
 def engine_info(client: EngineClient, info: Json, *, buildkit: bool) -> EngineInfo:
-    """Say what engine this is. BuildKit is in Docker from 18.09 on (API 1.39); Podman and our own have their own builders."""
+    """Say what engine this is. `buildkit`: a client that can drive BuildKit is on this machine."""
     facts = client.facts
     name = "podman" if is_podman(client) else "declarative" if is_embedded(client) else "docker"
     machine = str(info.get("Architecture", ""))
@@ -109,7 +113,7 @@ def engine_info(client: EngineClient, info: Json, *, buildkit: bool) -> EngineIn
         platform=f"{info.get('OSType') or 'linux'}/{_ARCHITECTURES.get(machine, machine or 'amd64')}",
         log_driver=info.get("LoggingDriver") or "json-file",
         processors=int(info.get("NCPU") or 0),
-        buildkit=name == "declarative" or (buildkit and name == "docker" and facts.api >= BUILDKIT_API),
+        buildkit=name == "declarative" or (buildkit and has_buildkit(client)),
     )
 
 

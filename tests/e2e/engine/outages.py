@@ -64,7 +64,7 @@ def reboot(daemon: Daemon) -> None:
     engines._end(engine._holder)
     engines._end(engine._daemon)
     engine._daemon = None
-    engines._remove_control_groups(engine.name)
+    engines.remove_control_groups(engine.name)
     shutil.rmtree(engine.run, ignore_errors=True)
     if engine.socket_path is not None:
         engine.socket_path.unlink(missing_ok=True)

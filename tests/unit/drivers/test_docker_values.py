@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from declarative.core.resources import Attachment, Mount, Port
+from declarative.core.resources import Attachment, FileEntry, Mount, Port
 from declarative.core.state import LABEL_KIND, LABEL_NAME, LABEL_SPEC, LABEL_STACK, Owner
 from declarative.drivers.docker import labels
 from declarative.drivers.docker.archive import archive_of
@@ -211,8 +213,6 @@ def test_layers_add_up() -> None:
 
 
 def test_folders_that_become_volumes_are_the_outermost() -> None:
-    from declarative.core.resources import FileEntry
-
     files = [FileEntry(target=path, content=b"") for path in ("/etc/app/x", "/etc/y", "/opt/z", "/etcetera/w")]
     assert folders_of("web", files) == ["/etc", "/etcetera", "/opt"]
     assert covered("/etc/x", ["/etc"])
@@ -220,6 +220,13 @@ def test_folders_that_become_volumes_are_the_outermost() -> None:
     with pytest.raises(Unsupported):
         folders_of("web", [FileEntry(target="/x", content=b"")])
     assert archive_of(files) == archive_of(files)
+
+
+def test_nothing_follows_the_end_of_an_archive_of_files() -> None:
+    packed = archive_of([FileEntry(target="/etc/motd", content=b"x" * 600)])
+    assert len(packed) == 512 + 2 * 512 + 2 * 512  # one header, two blocks of content, two of zeros: tar(5)
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        assert archive.getnames() == ["etc/motd"]
 
 
 def test_errors_get_the_subject_they_are_about() -> None:

@@ -51,11 +51,11 @@ def test_its_own_environment_is_taken_off_and_no_other(
 def test_the_rest_of_what_it_adds_is_taken_off() -> None:
     state = in_docker_s_words(
         seen(
-            {"spec.cap_drop": ["ALL"], "spec.tmpfs./run": "size=1m"},
+            {"spec.cap_drop": ["ALL"], "spec.tmpfs./run": "size=1m,nosuid"},
             pid="private",
             stop_signal="9",
             read_only=True,
-            tmpfs={"/run": "size=1m", "/tmp": "rw,tmpcopyup", "/cache": ""},  # noqa: S108
+            tmpfs={"/run": "size=1m,nosuid,rw,rprivate,nodev", "/tmp": "rw,tmpcopyup", "/cache": "rw,tmpcopyup"},  # noqa: S108
             ports=(Port(target=80, published=8080, host_ip="0.0.0.0"),),  # noqa: S104 - shown
             volumes=(Mount(target="/data", source="shop_data", propagation="rprivate"),),
             cap_drop=("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"),
@@ -68,7 +68,7 @@ def test_the_rest_of_what_it_adds_is_taken_off() -> None:
         image=ImageRef(reference="busybox:latest"),
         stop_signal="SIGKILL",
         read_only=True,
-        tmpfs={"/run": "size=1m", "/cache": ""},
+        tmpfs={"/run": "size=1m,nosuid", "/cache": ""},
         ports=(Port(target=80, published=8080),),
         volumes=(Mount(target="/data", source="shop_data"),),
         cap_drop=("ALL",),
