@@ -173,3 +173,13 @@ def test_limits_networks_and_counts_change_and_then_there_is_nothing_to_do(
     assert podman.docker("exec", "shop-worker-3", "nslookup", "store").returncode == 0
     assert declarative_cli("exec", "-f", stack, "web", "--", "echo", "there").expect(0).out == "there\n"
     declarative_cli("status", "-f", stack).expect(0)
+
+
+def test_what_needs_buildkit_is_refused_before_anything_starts(
+    stack: Path, declarative_cli: Cli, podman: Podman
+) -> None:
+    (stack.parent / "site/Dockerfile").write_text("FROM busybox:latest\nRUN --mount=type=cache,target=/c true\n")
+    ended = declarative_cli("apply", "-f", stack).expect(1)
+    assert "Dockerfile:2: RUN --mount" in ended.err
+    assert "buildx" not in ended.err
+    assert not podman.contents().networks

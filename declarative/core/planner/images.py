@@ -184,11 +184,14 @@ class ImagePlanner:
 
     def _refuse_buildkit(self, image: Image, source: BuildSource) -> None:
         where = "; ".join(source.needs_buildkit[:3])
+        remedy = "write the Dockerfile without these"
+        if self._draft.actual.engine.name != "podman":  # which buildx cannot drive
+            remedy = f"install the docker buildx plugin (Debian: docker-buildx) or {remedy}"
         self._draft.problems.append(
             Unsupported(
                 f"Image/{image.name}",
                 f"the Dockerfile needs BuildKit ({where}), and this engine is built on without it",
-                "install the docker buildx plugin (Debian: docker-buildx) or write the Dockerfile without these",
+                remedy,
                 image.places.at("spec.build"),
             )
         )

@@ -84,9 +84,8 @@ def build_classic(
 ) -> None:
     """Build through `POST /build`, with the classic builder, or, `full`, with one that knows what BuildKit does."""
     source = action.source
-    if (source.needs_buildkit or source.secrets) and not full:
-        need = source.needs_buildkit[0] if source.needs_buildkit else "build.secrets"
-        raise Unsupported(_subject(action), f"{need} needs BuildKit", "install the docker buildx plugin")
+    if source.needs_buildkit and not full:
+        raise Unsupported(_subject(action), f"{source.needs_buildkit[0]} needs BuildKit", "write the Dockerfile without it")
     context = open_context(source)
     transcript = Transcript()
     headers = {"Content-Type": "application/x-tar", "X-Registry-Config": "e30=", **_secrets(source)}
