@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 TABLE = "inet firewalld"
+RELOADING = ("inet firewalld_policy_drop", "filter_forward")  # drops what is new while firewalld writes its rules anew
 _ZONE = "trusted"
 _NAME = "org.fedoraproject.FirewallD1"
 _SECONDS = 10.0

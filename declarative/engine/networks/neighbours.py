@@ -62,7 +62,7 @@ class Neighbours:
 
     def strict(self) -> set[str]:
         """Give the chains of others, iptables' aside, that drop forwarded packets by policy: nothing of ours can be put there."""
-        passed = {(f"{backend.family} filter", "FORWARD") for backend in _backends()}
+        passed = {(f"{backend.family} filter", "FORWARD") for backend in _backends()} | {firewalld.RELOADING}
         found, table, chain = set(), "", ""
         for line in self._nftables.run("list chains").splitlines():
             words = line.split()

@@ -444,6 +444,17 @@ def test_a_chain_that_cannot_be_passed_is_told_of_once(lab: Lab) -> None:
         netlab._run("nft", "delete", "table", "inet", "site")
 
 
+def test_nothing_is_said_of_what_firewalld_drops_while_it_reloads(lab: Lab) -> None:
+    name = "inet firewalld_policy_drop"
+    chain = f"add chain {name} filter_forward {{ type filter hook forward priority 9; policy drop; }}"
+    netlab._run("nft", f"add table {name}; {chain}")
+    try:
+        lab.box("web")
+        assert lab.warnings == []
+    finally:
+        netlab._run("nft", f"delete table {name}")
+
+
 def test_a_container_starts_though_other_firewalls_are_broken(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("declarative.engine.networks.neighbours._program", lambda name, _: f"/nonexistent/{name}")
     netlab._run("iptables", "-P", "FORWARD", "DROP")
