@@ -39,6 +39,7 @@ CONNECT_SECONDS = 15.0
 """A connection that is not there by then will not come: TCP has sent its third SYN after 3 s, the fourth after 7."""
 
 _FIELDS = {"Host": "docker", "User-Agent": "declarative"}
+_NOTHING = frozenset({b"", b"OK"})  # the second is how Podman says it, of a network that is connected
 """Sent with every request. Engines do not look at the host's name, but RFC 9112 section 3.2 wants one."""
 
 SAFE_METHODS = frozenset({"GET", "HEAD"})
@@ -341,7 +342,7 @@ class EngineClient:
 
     def _document(self, response: Response) -> Json:
         body = response.read()
-        return self._parsed(body) if body.strip() else None  # Podman says nothing with an empty line
+        return None if body.strip() in _NOTHING else self._parsed(body)
 
     def _parsed(self, body: bytes) -> Json:
         try:

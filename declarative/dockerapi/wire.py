@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Json = Any
 """A parsed JSON document. It goes no further than the driver's edge, where it is read into types."""
 
-QueryValue = str | int | bool | None | list[Any] | dict[str, Any]
+QueryValue = str | int | bool | None | list[Any] | dict[str, Any] | tuple[str, ...]
 
 _TIME = r"(?P<date>\d{4}-\d\d-\d\d)[Tt](?P<clock>\d\d:\d\d:\d\d)(?:\.(?P<fraction>\d+))?(?P<zone>[Zz]|[+-]\d\d:\d\d)"
 _NEVER_YEAR = "0001-"  # Go's zero time: "never"
@@ -35,8 +35,13 @@ def quote_name(name: str) -> str:
 
 
 def encode_query(query: Mapping[str, QueryValue]) -> str:
-    """Write a query string: True and False as 1 and 0, objects and lists as JSON (`filters`), None left out."""
-    return "&".join(f"{quote(name)}={quote(_value(value))}" for name, value in query.items() if value is not None)
+    """Write a query string: True and False as 1 and 0, objects and lists as JSON (`filters`), None left out.
+
+    A tuple gives the parameter once for each of its items.
+    """
+    given = ((name, value if isinstance(value, tuple) else (value,)) for name, value in query.items())
+    pairs = ((name, item) for name, values in given for item in values if item is not None)
+    return "&".join(f"{quote(name)}={quote(_value(item))}" for name, item in pairs)
 
 
 def _value(value: QueryValue) -> str:

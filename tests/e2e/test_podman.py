@@ -78,6 +78,27 @@ spec:
   replicas: 2
   networks: [front]
 """
+_ROOTFS = """\
+apiVersion: declarative/v1
+kind: Stack
+metadata: {name: site}
+---
+apiVersion: declarative/v1
+kind: Image
+metadata: {name: site}
+spec:
+  rootfs: rootfs.tar
+  repository: acme/site
+  tags: [one]
+---
+apiVersion: declarative/v1
+kind: Container
+metadata: {name: web}
+spec:
+  image: {image: site}
+  command: [sleep, "9000"]
+  stop_signal: SIGKILL
+"""
 _DOCKERFILE = """\
 FROM busybox:latest
 COPY index.html /www/index.html
@@ -183,3 +204,24 @@ def test_what_needs_buildkit_is_refused_before_anything_starts(
     assert "Dockerfile:2: RUN --mount" in ended.err
     assert "buildx" not in ended.err
     assert not podman.contents().networks
+
+
+def test_a_tag_goes_off_an_image_that_runs_and_no_other_is_touched(
+    tmp_path: Path, declarative_cli: Cli, podman: Podman
+) -> None:
+    podman.docker("create", "--name", "full", "busybox:latest")
+    podman.docker("export", "full", "--output", str(tmp_path / "rootfs.tar"))
+    podman.docker("rm", "full")
+    podman.docker("tag", "busybox:latest", "acme/site:latest")
+    file = tmp_path / "stack.yaml"
+    file.write_text(_ROOTFS)
+    declarative_cli("apply", "-f", file).expect(0)
+    declarative_cli("plan", "-f", file, "--exit-code").expect(0)
+    kept = podman.api("GET", "/images/acme/site:latest/json")[1]["Id"]
+
+    file.write_text(_ROOTFS.replace("tags: [one]", "tags: [two]"))
+    declarative_cli("apply", "-f", file).expect(0)
+    declarative_cli("plan", "-f", file, "--exit-code").expect(0)
+    assert {name.rpartition(":")[2] for name in podman.contents().images if "acme/site:" in name} == {"two", "latest"}
+    assert podman.api("GET", "/images/acme/site:latest/json")[1]["Id"] == kept
+    declarative_cli("destroy", "-f", file, "--yes").expect(0)

@@ -85,7 +85,9 @@ def build_classic(
     """Build through `POST /build`, with the classic builder, or, `full`, with one that knows what BuildKit does."""
     source = action.source
     if source.needs_buildkit and not full:
-        raise Unsupported(_subject(action), f"{source.needs_buildkit[0]} needs BuildKit", "write the Dockerfile without it")
+        raise Unsupported(
+            _subject(action), f"{source.needs_buildkit[0]} needs BuildKit", "write the Dockerfile without it"
+        )
     context = open_context(source)
     transcript = Transcript()
     headers = {"Content-Type": "application/x-tar", "X-Registry-Config": "e30=", **_secrets(source)}

@@ -40,7 +40,7 @@ def familiar(reference: str) -> str:
     return (parsed if parsed.digest else parsed.addressed()).familiar()
 
 
-def _short(name: str) -> str:
+def shortened(name: str) -> str:
     """Write what an engine lists as a person would: only Podman's are written out in full."""
     return Reference.parse(name).familiar() if name.startswith("docker.io/") else name
 
@@ -64,8 +64,8 @@ def read_image_summary(document: Json) -> ImageState:
     digests = (item.partition("@") for item in document.get("RepoDigests") or () if not item.startswith(_NONE))
     return ImageState(
         id=document["Id"],
-        references=tuple(sorted(_short(tag) for tag in document.get("RepoTags") or () if not tag.startswith(_NONE))),
-        digests={_short(repository): digest for repository, _, digest in digests},
+        references=tuple(sorted(shortened(tag) for tag in document.get("RepoTags") or () if not tag.startswith(_NONE))),
+        digests={shortened(repository): digest for repository, _, digest in digests},
         labels=document.get("Labels") or {},
     )
 

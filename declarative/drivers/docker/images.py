@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from declarative.core.state import LABEL_BUILD
 from declarative.dockerapi.wire import quote_name
+from declarative.drivers.docker import podman
 from declarative.drivers.docker.archives import image_chunks, rootfs_chunks
 from declarative.drivers.docker.labels import owned_labels
 from declarative.drivers.port import Progress
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from declarative.core.actions import ImportImage, LoadImage, PullImage, PushImage
     from declarative.dockerapi.client import EngineClient
+    from declarative.dockerapi.wire import QueryValue
 
     Report = Callable[[Progress], None]
     AuthHeader = Callable[[str], str]  # registry domain → X-Registry-Auth
@@ -105,11 +107,14 @@ def _move_away(client: EngineClient, reference: str) -> None:
     Engines refuse to do so, and by force they would remove the image under a stopped container. So the reference is moved to
     an empty image, which then goes with it.
     """
-    parsed = Reference.parse(reference).addressed()
-    query: dict[str, Any] = {"fromSrc": "-", "repo": parsed.name, "tag": parsed.tag}
-    for _ in client.stream_lines("POST", "/images/create", query, body=EMPTY_TAR, headers=TAR):
+    for _ in client.stream_lines("POST", "/images/create", _import_as(reference), body=EMPTY_TAR, headers=TAR):
         pass
     client.delete(path_of(reference))
+
+
+def _import_as(reference: str) -> dict[str, QueryValue]:
+    """Give the query of an import under this name. Its tag is part of it, for Podman heeds no parameter `tag` there."""
+    return {"fromSrc": "-", "repo": Reference.parse(reference).addressed().canonical()}
 
 
 EMPTY_TAR = bytes(1024)
@@ -119,9 +124,9 @@ TAR = {"Content-Type": "application/x-tar"}
 def import_image(client: EngineClient, action: ImportImage, report: Report) -> None:
     """Make an image of a root file system archive, labelled as ours."""
     first, *others = action.references
-    parsed = Reference.parse(first).addressed()
     labels = {**owned_labels(action.owner), LABEL_BUILD: _json({"rootfs": action.source.digest})}
-    query: dict[str, Any] = {"fromSrc": "-", "repo": parsed.name, "tag": parsed.tag, "changes": label_changes(labels)}
+    changes = podman.label_changes(labels) if podman.is_podman(client) else label_changes(labels)
+    query: dict[str, QueryValue] = {**_import_as(first), "changes": changes}
     body = rootfs_chunks(action.source.path, client.facts.api, report)
     for _ in client.stream_lines("POST", "/images/create", query, body=body, headers=TAR):
         pass

@@ -25,7 +25,12 @@ from declarative.drivers.docker.container_read import read_container
 from declarative.drivers.docker.image_read import familiar, read_image, read_images, read_revisions
 from declarative.drivers.docker.labels import CONTAINER_KINDS, KIND_LOCK
 from declarative.drivers.docker.network_read import read_network, read_volume
-from declarative.drivers.docker.podman import in_docker_s_names, in_docker_s_words, is_podman
+from declarative.drivers.docker.podman import (
+    in_docker_s_names,
+    in_docker_s_words,
+    is_podman,
+    network_in_docker_s_words,
+)
 from declarative.record import replace
 
 if TYPE_CHECKING:
@@ -75,8 +80,10 @@ def _read(client: EngineClient, asked: Ahead, scope: Scope, *, buildkit: bool) -
     images |= _inspected(client, sorted(wanted))
     revisions = read_revisions(image_list, scope.stack)
     engine = engine_info(client, asked.info(), buildkit=buildkit)
+    networks = _networks(scope, network_list, listed)
     if podman:
         containers = _of_podman(containers, images)
+        networks = {name: network_in_docker_s_words(state) for name, state in networks.items()}
     return Actual(
         stack=scope.stack,
         engine=engine,
@@ -84,7 +91,7 @@ def _read(client: EngineClient, asked: Ahead, scope: Scope, *, buildkit: bool) -
         references=references,
         containers=containers,
         strangers=tuple(strangers),
-        networks=_networks(scope, network_list, listed),
+        networks=networks,
         volumes=_volumes(client, scope, volume_list),
         revision=revisions[-1] if revisions else None,
         leftovers=_leftovers(scope.stack, listed, volume_list),

@@ -50,7 +50,15 @@ def test_quoting_is_what_others_read(text: str) -> None:
 
 
 def test_queries() -> None:
-    query = {"all": True, "v": False, "t": 10, "none": None, "name": "a b&c=d", "filters": {"label": ["x=y"]}}
+    query: dict[str, wire.QueryValue] = {
+        "all": True,
+        "v": False,
+        "t": 10,
+        "none": None,
+        "name": "a b&c=d",
+        "filters": {"label": ["x=y"]},
+    }
+    query["changes"] = ("ENV A=1", "ENV B=2")
     text = wire.encode_query(query)
     assert urllib.parse.parse_qsl(text) == [
         ("all", "1"),
@@ -58,6 +66,8 @@ def test_queries() -> None:
         ("t", "10"),
         ("name", "a b&c=d"),
         ("filters", '{"label":["x=y"]}'),
+        ("changes", "ENV A=1"),
+        ("changes", "ENV B=2"),
     ]
 
 

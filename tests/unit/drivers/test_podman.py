@@ -6,12 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from declarative.core.resources import ContainerSpec, Healthcheck, ImageRef, Mount, Port, Resources
-from declarative.core.state import LABEL_KIND, LABEL_NAME, LABEL_STACK, ContainerState, ImageConfig
+from declarative.core.resources import (
+    Attachment,
+    ContainerSpec,
+    Healthcheck,
+    ImageRef,
+    Logging,
+    Mount,
+    NetworkSpec,
+    Port,
+    Resources,
+)
+from declarative.core.state import LABEL_KIND, LABEL_NAME, LABEL_STACK, ContainerState, ImageConfig, NetworkState
 from declarative.drivers.docker import lock
 from declarative.drivers.docker.container_read import read_state
 from declarative.drivers.docker.labels import KIND_FILES, KIND_HISTORY, KIND_LOCK
-from declarative.drivers.docker.podman import in_docker_s_names, in_docker_s_words
+from declarative.drivers.docker.podman import in_docker_s_names, in_docker_s_words, network_in_docker_s_words
+from declarative.record import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +42,11 @@ def seen(applied: Mapping[str, Any], **spec: Any) -> ContainerState:
 
 
 ADDED = {"HOME": "/root", "HOSTNAME": "b5af15134090", "TERM": "xterm", "container": "podman"}
+
+USUAL = (
+    *("AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "NET_RAW"),
+    *("SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT"),
+)
 
 
 @pytest.mark.parametrize(
@@ -58,7 +74,10 @@ def test_the_rest_of_what_it_adds_is_taken_off() -> None:
             tmpfs={"/run": "size=1m,nosuid,rw,rprivate,nodev", "/tmp": "rw,tmpcopyup", "/cache": "rw,tmpcopyup"},  # noqa: S108
             ports=(Port(target=80, published=8080, host_ip="0.0.0.0"),),  # noqa: S104 - shown
             volumes=(Mount(target="/data", source="shop_data", propagation="rprivate"),),
-            cap_drop=("CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"),
+            cap_drop=USUAL,
+            stop_grace_period=0,
+            entrypoint=("",),
+            networks={"podman": Attachment()},
             healthcheck=Healthcheck(test=("CMD", "true"), interval=1, timeout=30_000_000_000, retries=3),
             resources=Resources(memory=1, pids=2048),
         ),
@@ -72,9 +91,78 @@ def test_the_rest_of_what_it_adds_is_taken_off() -> None:
         ports=(Port(target=80, published=8080),),
         volumes=(Mount(target="/data", source="shop_data"),),
         cap_drop=("ALL",),
+        networks={"bridge": Attachment()},
         healthcheck=Healthcheck(test=("CMD", "true"), interval=1),
         resources=Resources(memory=1),
     )
+
+
+def test_what_it_does_not_tell_is_as_it_was_applied() -> None:
+    applied = {
+        "spec.sysctls.net.core.somaxconn": "100",
+        "spec.logging.driver": "json-file",
+        "spec.logging.options.max-size": "1m",
+        "spec.init": False,
+        "spec.expose": ["81/tcp"],
+        "spec.devices": ["/dev/null:/dev/nothing:rw"],
+        "spec.networks.front": {"aliases": ["web"], "ipv4_address": "10.77.3.9"},
+        "spec.volumes./soft": {"type": "tmpfs", "size": 65536},
+        "spec.ports": ["0.0.0.0::82/tcp"],
+        "spec.ipc": "private",
+    }
+    state = seen(
+        applied,
+        logging=Logging(driver="json-file"),
+        devices=("/dev/null:/dev/nothing:", "/dev/zero:/dev/zero:"),
+        networks={"front": Attachment(aliases=("web",))},
+        tmpfs={"/soft": "size=65536,mode=0"},
+        ports=(Port(target=82, published=39605),),
+        ipc="shareable",
+    )
+    assert in_docker_s_words(state, ImageConfig(exposed=("80/tcp",))).spec == ContainerSpec(
+        image=ImageRef(reference="busybox:latest"),
+        sysctls={"net.core.somaxconn": "100"},
+        logging=Logging(driver="json-file", options={"max-size": "1m"}),
+        init=False,
+        expose=("80/tcp", "81/tcp"),
+        devices=("/dev/null:/dev/nothing:rw", "/dev/zero:/dev/zero:rwm"),
+        networks={"front": Attachment(aliases=("web",), ipv4_address="10.77.3.9")},
+        volumes=(Mount(target="/soft", type="tmpfs", size=65536),),
+        ports=(Port(target=82, host_ip="0.0.0.0"),),  # noqa: S104 - shown
+        ipc="private",
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        (((), ()), ((), ("AUDIT_WRITE", "MKNOD", "NET_RAW"))),  # nobody is given these on Debian
+        ((("MKNOD", "SYS_TIME"), ()), (("SYS_TIME",), ("AUDIT_WRITE", "NET_RAW"))),
+        (((), ("CHOWN", "MKNOD", "SYS_ADMIN")), ((), ("AUDIT_WRITE", "CHOWN", "MKNOD", "NET_RAW"))),
+        ((("KILL", "SYS_TIME"), ("ALL",)), (("SYS_TIME",), tuple(name for name in USUAL if name != "KILL"))),
+        ((("ALL",), ()), (tuple(f"POWER_{number}" for number in range(26)), ())),
+    ],
+)
+def test_capabilities_are_told_by_how_they_differ_from_the_usual(
+    asked: tuple[tuple[str, ...], tuple[str, ...]], told: tuple[tuple[str, ...], tuple[str, ...]]
+) -> None:
+    applied = {"spec.cap_add": list(asked[0]), "spec.cap_drop": list(asked[1])}
+    spec = in_docker_s_words(seen(applied, cap_add=told[0], cap_drop=told[1]), None).spec
+    assert (spec.cap_add, spec.cap_drop) == asked
+
+
+def test_the_mtu_of_a_network_has_docker_s_name_unless_it_was_asked_for_by_its_own() -> None:
+    state = NetworkState(name="shop_back", id="1", spec=NetworkSpec(options={"mtu": "1400"}))
+    assert network_in_docker_s_words(state).spec.options == {"com.docker.network.driver.mtu": "1400"}
+    asked = replace(state, applied={"spec.options.mtu": "1400"})
+    assert network_in_docker_s_words(asked) == asked
+
+
+@pytest.mark.parametrize("reference", ["localhost/shop/app:1", "docker.io/shop/app:1"])
+def test_a_container_s_image_has_the_name_that_docker_would_show(reference: str) -> None:
+    state = seen({})
+    told = replace(state, spec=replace(state.spec, image=ImageRef(reference=reference)))
+    assert in_docker_s_words(told, None).spec.image.reference == "shop/app:1"
 
 
 @pytest.mark.parametrize("shown", ["", "0.0.0.0"])  # noqa: S104 - shown
