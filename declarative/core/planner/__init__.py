@@ -38,6 +38,7 @@ def plan(desired: Desired, actual: Actual, policy: Policy | None = None) -> Plan
     resolver = ImageResolver(images, tags)
     plan_jobs(draft, resolver, recreated)
     ContainerPlanner(draft, resolver, recreated).plan()
+    images.defer()
     plan_prune(draft)
     order_handovers(draft)
     check_budget(draft)

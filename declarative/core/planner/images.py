@@ -7,20 +7,18 @@ everything that runs it is planned on "it will be another one".
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from declarative.core.actions import BuildImage, ImportImage, LoadImage, PullImage, TagImage
 from declarative.core.plan import Change, Step
+from declarative.core.planner.inputs import Inputs, cause_of, changes_of
 from declarative.core.planner.names import familiar, repository_of
 from declarative.core.resources import ArchiveSource, BuildSource, KeptSource, PullSource, RootfsSource
-from declarative.core.state import LABEL_BUILD, LABEL_KIND, LABEL_NAME, LABEL_STACK, Owner
+from declarative.core.state import LABEL_KIND, LABEL_NAME, LABEL_STACK, Owner
 from declarative.errors import DeclarativeError, NotFound, Unsupported
 from declarative.record import record, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from declarative.core.plan import Origin
     from declarative.core.planner.draft import Draft
     from declarative.core.resources import Image
@@ -45,9 +43,13 @@ class ImagePlanner:
         self._draft = draft
         self._outcomes: dict[str, ImageOutcome] = {}
         self._pulled: dict[str, ImageOutcome] = {}
+        self._judged_unseen: list[tuple[str, str]] = []  # image, and a base of it that the engine does not have
+        images = draft.desired.images.values()
         self._makers = {
-            familiar(ref): image for image in draft.desired.images.values() for ref in self.references(image)
-        }
+            familiar(image.spec.source.reference): image
+            for image in images
+            if isinstance(image.spec.source, PullSource)
+        } | {familiar(ref): image for image in images for ref in self.references(image)}
 
     def references(self, image: Image) -> tuple[str, ...]:
         """Name what the image is tagged as when it is made: its own references, or the full tags of its schemes."""
@@ -118,54 +120,74 @@ class ImagePlanner:
         return outcome
 
     def _plan_build(self, image: Image, source: BuildSource) -> ImageOutcome:
-        key, needs, pending = self._build_key(image, source)
+        inputs = self._inputs(source)
         references = self.references(image)
-        found = None if pending else self._made_of(image, key)
+        found = self._made_of(image, inputs)
         if found is not None:
+            self._judged_unseen += [(image.name, name.removeprefix("base:")) for name in sorted(inputs.unseen)]
             return ImageOutcome(reference=references[0] if references else found.id, id=found.id, config=found.config)
         if source.needs_buildkit and not self._draft.actual.engine.buildkit:
             self._refuse_buildkit(image, source)
         current = self._current(image)
-        changes = _build_changes(image, key, current)
-        cause = pending or _build_cause(changes, current)
+        changes = changes_of(image, inputs, current.labels) if current is not None else ()
+        place = image.places.at("spec.build")
+        pulled = self._fetch_bases(image, source)
         self._draft.add(
             Step(
                 id=0,
                 verb="build",
                 kind="Image",
                 name=image.name,
-                cause=cause,
+                cause=inputs.pending or pulled or self._cause(changes, current),
                 origin=self._origin(references, current),
                 changes=changes,
-                source=image.places.at("spec.build"),
+                source=place,
                 actions=(BuildImage(source=source, references=references, owner=self._owner(image)),),
                 touches=tuple(f"Tag/{familiar(ref)}" for ref in references),
             ),
             resource=f"Image/{image.name}",
             provides=(f"image:{image.name}", *(f"ref:{familiar(ref)}" for ref in references)),
-            needs=needs,
+            needs=[f"ref:{familiar(base)}" for base in source.bases],
         )
         return ImageOutcome(reference=familiar(references[0]) if references else "", id=None, why="it is built")
 
-    def _build_key(self, image: Image, source: BuildSource) -> tuple[dict[str, str], list[str], str]:
-        """Give the label that a finished build would carry, what the build needs, and why it cannot be known yet."""
-        key = dict(source.parts)
-        needs = []
-        pending = ""
+    def _inputs(self, source: BuildSource) -> Inputs:
+        """Say what a build would be made of. Only images of the stack are planned for it: what is missing may not be needed."""
+        known, unseen, pending = dict(source.parts), set(), ""
         for base in source.bases:
-            place = image.places.at("spec.build")
-            outcome = self.reference(base, resource=f"Image/{image.name}", source=place)
-            needs.append(f"ref:{familiar(base)}")
-            if outcome.id is None:
+            name = familiar(base)
+            maker = self._makers.get(name)
+            outcome = self.image(maker.name) if maker is not None else None
+            found = outcome.id if outcome is not None else self._draft.actual.references.get(name)
+            if found is not None:
+                known[f"base:{name}"] = found
+                continue
+            unseen.add(f"base:{name}")
+            if maker is not None and outcome is not None and not self._is_gone(maker):
                 pending = pending or f"base image {base}: {outcome.why}"
-            else:
-                key[f"base:{familiar(base)}"] = outcome.id
-        return key, needs, pending
+        return Inputs(known=known, unseen=frozenset(unseen), pending=pending)
 
-    def _made_of(self, image: Image, key: Mapping[str, str]) -> ImageState | None:
-        """Find an image of this resource whose label says it was made of `key`; one with our names is preferred."""
-        wanted = dict(key)
-        fits = [state for state in self._own_images(image) if _read_key(state) == wanted]
+    def _is_gone(self, image: Image) -> bool:
+        """Whether an image is only to be pulled as it may have been before: nobody knows of another one."""
+        source = image.spec.source
+        return isinstance(source, PullSource) and self._state(source.reference) is None
+
+    def _fetch_bases(self, image: Image, source: BuildSource) -> str:
+        """Pull the bases that are missing; what the first of them waits for, "" where all are there."""
+        place = image.places.at("spec.build")
+        found = [(base, self.reference(base, resource=f"Image/{image.name}", source=place)) for base in source.bases]
+        return next((f"base image {base}: {outcome.why}" for base, outcome in found if outcome.id is None), "")
+
+    def defer(self) -> None:
+        """Note which images must be looked at again: they stand on what was not seen, and this plan brings that."""
+        for name, base in self._judged_unseen:
+            if self._draft.provided(f"ref:{base}"):
+                text = f"Image/{name}: whether it is built anew shows when its base image {base} is there"
+                self._draft.deferred.append(text)
+
+    def _made_of(self, image: Image, inputs: Inputs) -> ImageState | None:
+        """Find an image of this resource whose label says it was made of these; one with our names is preferred."""
+        fits = [state for state in self._own_images(image) if inputs.made(state.labels)]
         names = {familiar(ref) for ref in self.references(image)}
         fits.sort(key=lambda state: (names.isdisjoint(state.references), state.id))
         return fits[0] if fits else None
@@ -234,15 +256,15 @@ class ImagePlanner:
         )
 
     def _plan_rootfs(self, image: Image, source: RootfsSource) -> ImageOutcome:
-        key = {"rootfs": source.digest}
+        inputs = Inputs(known={"rootfs": source.digest})
         references = self.references(image)
-        found = self._made_of(image, key)
+        found = self._made_of(image, inputs)
         if found is not None:
             return ImageOutcome(reference=references[0] if references else found.id, id=found.id, config=found.config)
         current = self._current(image)
-        changes = _build_changes(image, key, current)
+        changes = changes_of(image, inputs, current.labels) if current is not None else ()
         action = ImportImage(source=source, references=references, owner=self._owner(image))
-        return self._add_made(image, "import", _build_cause(changes, current), changes, action)
+        return self._add_made(image, "import", self._cause(changes, current), changes, action)
 
     def _plan_archive(self, image: Image, source: ArchiveSource) -> ImageOutcome:
         references = self.references(image)
@@ -296,6 +318,9 @@ class ImagePlanner:
         )
         reference = familiar(references[0]) if references else ""
         return ImageOutcome(reference=reference, id=known, why=f"it is {verb}ed")
+
+    def _cause(self, changes: tuple[Change, ...], current: ImageState | None) -> str:
+        return cause_of(changes) if current is not None else "missing"
 
     def _origin(self, references: tuple[str, ...], current: ImageState | None) -> Origin:
         """Tell an image removed by hand (drift) from everything else that makes one (change)."""
@@ -354,44 +379,3 @@ class ImagePlanner:
 
 def _versions(version: str, rules: Rules) -> list[str]:
     return version.replace(",", " ").split() if rules.scheme == "literal" else [version]
-
-
-def _read_key(state: ImageState) -> dict[str, str] | None:
-    try:
-        key = json.loads(state.labels.get(LABEL_BUILD, "null"))
-    except ValueError:
-        return None
-    return key if isinstance(key, dict) else None
-
-
-def _build_changes(image: Image, key: Mapping[str, str], current: ImageState | None) -> tuple[Change, ...]:
-    """Name the inputs that differ from what the current image was made of."""
-    before = (_read_key(current) if current is not None else None) or {}
-    if not before:
-        return ()
-    return tuple(
-        Change(
-            path=f"spec.build.{name}",
-            before=before.get(name),
-            after=key.get(name),
-            source=image.places.at(f"spec.build.{name.partition(':')[0].partition('/')[0]}"),
-        )
-        for name in sorted(before.keys() | key.keys())
-        if before.get(name) != key.get(name) and not (name == "context" and _entries(before, key))
-    )
-
-
-def _entries(before: Mapping[str, str], after: Mapping[str, str]) -> bool:
-    """Whether the context's own entries tell more than its digest does."""
-    return any(
-        before.get(name) != after.get(name) for name in before.keys() | after.keys() if name.startswith("context/")
-    )
-
-
-def _build_cause(changes: tuple[Change, ...], current: ImageState | None) -> str:
-    if current is None:
-        return "missing"
-    if not changes:
-        return "not made by this resource"
-    names = [change.path.removeprefix("spec.build.").replace("base:", "base image ") for change in changes]
-    return f"{', '.join(names)} changed"

@@ -48,6 +48,19 @@ def _newer_base(engine: MemoryEngine) -> None:
     engine.add_image("busybox:latest", ImageConfig(command=("newer",)))
 
 
+def _drop_base(engine: MemoryEngine) -> None:
+    engine.drop_reference("busybox:latest")
+
+
+def _drop_given(engine: MemoryEngine) -> None:
+    engine.drop_reference(PULLED)
+
+
+def _drop_given_and_publish_another(engine: MemoryEngine) -> None:
+    _drop_given(engine)
+    _newer(engine)
+
+
 def _strangers_network(engine: MemoryEngine) -> None:
     engine.networks["law_back"] = Net(id="x", spec=NetworkSpec(driver="bridge"))
 
@@ -80,6 +93,8 @@ def _pushed(number: str) -> str:
     return build("app", f"ENV V={number}", "") + released(number, _PUSH)
 
 
+_ON_GIVEN = doc("Image", "given", f"pull: {PULLED}") + build("app").replace("FROM busybox", f"FROM {PULLED}")
+
 SCENES = (
     Scene(name="whole-stack", now=_WHOLE),
     Scene(name="build-first", now=build("app", spec="tags: [latest, one]") + run("web", image="{image: app}")),
@@ -94,6 +109,26 @@ SCENES = (
         now=build("app", "ENV A=2") + run("web", image="{image: app}"),
     ),
     Scene(name="build-on-a-newer-base", applied=(build("app"),), since=_newer_base, now=build("app")),
+    Scene(name="build-on-a-base-that-has-gone", applied=(build("app"),), since=_drop_base, now=build("app")),
+    Scene(name="build-on-a-pulled-base-that-has-gone", applied=(_ON_GIVEN,), since=_drop_given, now=_ON_GIVEN),
+    Scene(
+        name="build-on-a-pulled-base-that-has-gone-and-is-another-now",
+        applied=(_ON_GIVEN,),
+        since=_drop_given_and_publish_another,
+        now=_ON_GIVEN,
+    ),
+    Scene(
+        name="build-on-a-pulled-base-that-is-newer",
+        applied=(_ON_GIVEN.replace(PULLED + "\n", PULLED + "\n  policy: always\n"),),
+        since=_newer,
+        now=_ON_GIVEN.replace(PULLED + "\n", PULLED + "\n  policy: always\n"),
+    ),
+    Scene(
+        name="build-changed-on-a-base-that-has-gone",
+        applied=(_ON_GIVEN,),
+        since=_drop_given,
+        now=_ON_GIVEN.replace("ENV A=1", "ENV A=2"),
+    ),
     Scene(name="build-untagged", applied=(build("app"),), since=_untag, now=build("app")),
     Scene(name="another-tag", applied=(build("app", spec="tags: [one]"),), now=build("app", spec="tags: [two]")),
     Scene(name="build-that-needs-buildkit", now=build("app", "RUN --mount=type=cache,target=/c true")),
@@ -131,6 +166,7 @@ SCENES = (
     Scene(name="tags-next-major", applied=(_all("1.9.1"), _all("1.9.2")), now=_all("2.0.0")),
     Scene(name="tags-backport", applied=(_all("1.9.1"), _all("2.0.0")), now=_all("1.9.2")),
     Scene(name="tags-prerelease", applied=(_all("1.9.1"),), now=_all("2.0.0-rc.1")),
+    Scene(name="tags-on-a-base-that-has-gone", applied=(_all("1.9.1"),), since=_drop_base, now=_all("1.9.1")),
     Scene(name="tags-moved-by-hand", applied=(_all("1.9.1"),), since=_move_tag, now=_all("1.9.1")),
     Scene(
         name="tags-same-version-other-content", applied=(_all("1.9.1"),), now=_all("1.9.1").replace("ENV V", "ENV W")
