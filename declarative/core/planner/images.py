@@ -15,7 +15,7 @@ from declarative.core.planner.inputs import Inputs, cause_of, changes_of
 from declarative.core.planner.names import familiar, repository_of
 from declarative.core.resources import ArchiveSource, BuildSource, KeptSource, PullSource, RootfsSource
 from declarative.core.state import LABEL_KIND, LABEL_NAME, LABEL_STACK, Owner
-from declarative.errors import DeclarativeError, NotFound, Unsupported
+from declarative.errors import NotFound, Unsupported
 from declarative.record import record, replace
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from declarative.core.planner.draft import Draft
     from declarative.core.resources import Image
     from declarative.core.state import ImageConfig, ImageState
-    from declarative.core.tags.rules import Rules
 
 
 @record
@@ -55,20 +54,10 @@ class ImagePlanner:
         """Name what the image is tagged as when it is made: its own references, or the full tags of its schemes."""
         if image.spec.references or not self._draft.desired.schemes:
             return image.spec.references
-        from declarative.core.tags.rules import Rules
+        from declarative.core.planner.published import full_references
 
-        full = []
-        for scheme in self._draft.desired.schemes.values():
-            spec = scheme.spec
-            if spec.image == image.name and spec.version:
-                rules = Rules.of(spec)
-                try:
-                    full += [
-                        f"{spec.repository}:{rules.write(rules.read(v).full)}" for v in _versions(spec.version, rules)
-                    ]
-                except DeclarativeError:
-                    continue  # reported by the tag planner, with the scheme's place
-        return tuple(full)
+        schemes = self._draft.desired.schemes.values()
+        return tuple(name for scheme in schemes if scheme.spec.image == image.name for name in full_references(scheme))
 
     def image(self, name: str) -> ImageOutcome:
         """Plan the Image `name` (once)."""
@@ -111,8 +100,7 @@ class ImagePlanner:
                 outcome = self._plan_archive(image, source)
             case KeptSource():
                 outcome = self._plan_kept(image, source)
-        made_with_names = isinstance(source, (BuildSource, RootfsSource, ArchiveSource)) and outcome.why != ""
-        if not made_with_names:
+        if not self._draft.provided(f"image:{image.name}"):  # what makes an image gives it its names
             self._add_tags(image, outcome)
         self._draft.claim(f"Image/{image.name}", f"Image/{image.name}", outcome.id or "")
         for ref in image.spec.references:
@@ -124,8 +112,11 @@ class ImagePlanner:
         references = self.references(image)
         found = self._made_of(image, inputs)
         if found is not None:
-            self._judged_unseen += [(image.name, name.removeprefix("base:")) for name in sorted(inputs.unseen)]
+            self._note_unseen(image, inputs)
             return ImageOutcome(reference=references[0] if references else found.id, id=found.id, config=found.config)
+        published = self._pull_published(image, inputs, source.platform, image.places.at("spec.build"))
+        if published is not None:
+            return published
         if source.needs_buildkit and not self._draft.actual.engine.buildkit:
             self._refuse_buildkit(image, source)
         current = self._current(image)
@@ -178,6 +169,28 @@ class ImagePlanner:
         found = [(base, self.reference(base, resource=f"Image/{image.name}", source=place)) for base in source.bases]
         return next((f"base image {base}: {outcome.why}" for base, outcome in found if outcome.id is None), "")
 
+    def _pull_published(self, image: Image, inputs: Inputs, platform: str, place: str) -> ImageOutcome | None:
+        """Pull what another engine made of the same inputs and published as the version that is asked for; None if nothing."""
+        actual = self._draft.actual
+        for scheme in self._draft.desired.schemes.values():
+            if scheme.spec.image != image.name:
+                continue
+            from declarative.core.planner.published import find_published
+
+            labels = self._owner_labels(image)
+            found = find_published(actual, scheme, inputs, labels, platform or actual.engine.platform)
+            if found is not None:
+                reference, identity = found
+                cause = "made of the same, and published already"
+                resource = f"Image/{image.name}"
+                self._add_pull(reference, platform, cause, resource=resource, label=image.name, source=place)
+                self._note_unseen(image, inputs)
+                return ImageOutcome(reference=reference, id=identity, why="it is pulled")
+        return None
+
+    def _note_unseen(self, image: Image, inputs: Inputs) -> None:
+        self._judged_unseen += [(image.name, name.removeprefix("base:")) for name in sorted(inputs.unseen)]
+
     def defer(self) -> None:
         """Note which images must be looked at again: they stand on what was not seen, and this plan brings that."""
         for name, base in self._judged_unseen:
@@ -193,8 +206,11 @@ class ImagePlanner:
         return fits[0] if fits else None
 
     def _own_images(self, image: Image) -> list[ImageState]:
-        wanted = {LABEL_STACK: self._draft.desired.stack, LABEL_KIND: "Image", LABEL_NAME: image.name}
+        wanted = self._owner_labels(image)
         return [state for state in self._draft.actual.images.values() if wanted.items() <= state.labels.items()]
+
+    def _owner_labels(self, image: Image) -> dict[str, str]:
+        return {LABEL_STACK: self._draft.desired.stack, LABEL_KIND: "Image", LABEL_NAME: image.name}
 
     def _current(self, image: Image) -> ImageState | None:
         for reference in self.references(image):
@@ -261,6 +277,9 @@ class ImagePlanner:
         found = self._made_of(image, inputs)
         if found is not None:
             return ImageOutcome(reference=references[0] if references else found.id, id=found.id, config=found.config)
+        published = self._pull_published(image, inputs, "", image.places.at("spec.rootfs"))
+        if published is not None:
+            return published
         current = self._current(image)
         changes = changes_of(image, inputs, current.labels) if current is not None else ()
         action = ImportImage(source=source, references=references, owner=self._owner(image))
@@ -375,7 +394,3 @@ class ImagePlanner:
 
     def _owner(self, image: Image) -> Owner:
         return Owner(stack=self._draft.desired.stack, kind="Image", name=image.name)
-
-
-def _versions(version: str, rules: Rules) -> list[str]:
-    return version.replace(",", " ").split() if rules.scheme == "literal" else [version]

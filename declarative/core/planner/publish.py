@@ -173,10 +173,9 @@ class TagPlanner:
                 self._draft.objects.setdefault(f"Version/{held}", self._draft.actual.references[held])
 
     def _add_tags(self, scheme: TagScheme, outcome: ImageOutcome, moves: list[TagMove], *, floating: bool) -> None:
-        """Add one step for the full tags or for the floating ones. A build writes the full tags itself."""
+        """Add one step for the full tags or for the floating ones. What makes or pulls the image may write full tags itself."""
         repository = scheme.spec.repository
-        made = set() if outcome.id is not None else {familiar(ref) for ref in self._made_with(scheme)}
-        moves = [move for move in moves if familiar(f"{repository}:{move.tag}") not in made]
+        moves = [move for move in moves if not self._draft.provided(f"ref:{familiar(f'{repository}:{move.tag}')}")]
         if not moves:
             return
         references = [familiar(f"{repository}:{move.tag}") for move in moves]
@@ -209,9 +208,6 @@ class TagPlanner:
     def _all_published(self) -> tuple[str, ...]:
         """Name what writes the full tags of all schemes; a build writes those of its own."""
         return (PUBLISHED, *(f"image:{scheme.spec.image}" for scheme in self._draft.desired.schemes.values()))
-
-    def _made_with(self, scheme: TagScheme) -> tuple[str, ...]:
-        return self._images.references(self._draft.desired.images[scheme.spec.image])
 
     def _add_removals(self, scheme: TagScheme, here: Outcome) -> None:
         if not here.removals:

@@ -61,6 +61,13 @@ def _drop_given_and_publish_another(engine: MemoryEngine) -> None:
     _newer(engine)
 
 
+def _lose_images(engine: MemoryEngine) -> None:
+    """Be another engine: nothing is there but what registries have, not even the base image."""
+    engine.containers.clear()
+    engine.references.clear()
+    engine.images.clear()
+
+
 def _strangers_network(engine: MemoryEngine) -> None:
     engine.networks["law_back"] = Net(id="x", spec=NetworkSpec(driver="bridge"))
 
@@ -185,6 +192,22 @@ SCENES = (
         applied=(_pushed("1.9.1"), _pushed("1.9.2")),
         since=_move_remote_tag,
         now=_pushed("1.9.2"),
+    ),
+    Scene(
+        name="push-from-another-engine",
+        applied=(_pushed("1.9.1"),),
+        since=_lose_images,
+        now=_pushed("1.9.1") + run("web", image="{scheme: release, track: '1'}"),
+    ),
+    Scene(
+        name="push-from-another-engine-of-other-content",
+        applied=(_pushed("1.9.1"),),
+        since=_lose_images,
+        now=_pushed("1.9.1").replace("ENV V", "ENV W"),
+    ),
+    Scene(
+        name="push-of-what-is-pulled",
+        now=doc("Image", "app", f"pull: {PULLED}\ntags: [latest]") + released("7.0.1", _PUSH),
     ),
     Scene(
         name="track-without-a-tag",
