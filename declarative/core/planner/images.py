@@ -154,11 +154,11 @@ class ImagePlanner:
                 known[f"base:{name}"] = found
                 continue
             unseen.add(f"base:{name}")
-            if maker is not None and outcome is not None and not self._is_gone(maker):
+            if maker is not None and outcome is not None and not self.is_gone(maker):
                 pending = pending or f"base image {base}: {outcome.why}"
         return Inputs(known=known, unseen=frozenset(unseen), pending=pending)
 
-    def _is_gone(self, image: Image) -> bool:
+    def is_gone(self, image: Image) -> bool:
         """Whether an image is only to be pulled as it may have been before: nobody knows of another one."""
         source = image.spec.source
         return isinstance(source, PullSource) and self._state(source.reference) is None

@@ -12,6 +12,7 @@ from declarative.core.actions import PushImage, RetagRemote, TagImage, UntagImag
 from declarative.core.plan import Change, Step
 from declarative.core.planner.images import ImageOutcome
 from declarative.core.planner.names import familiar, repository_of
+from declarative.core.planner.published import full_references
 from declarative.core.state import LABEL_BUILD
 from declarative.core.tags.rules import Rules
 from declarative.core.tags.scheme import Cause, Place, TagMove, settle, tags_of, track_tag
@@ -49,6 +50,7 @@ class TagPlanner:
         self._draft = draft
         self._images = images
         self.settled: list[Settled] = []
+        self._waiting: set[str] = set()  # schemes about which nothing is known before their image is there
         self._after: dict[str, str | None] = {}  # reference → image id once the plan is done; None: not known yet
 
     def plan(self) -> None:
@@ -63,12 +65,15 @@ class TagPlanner:
                     type(error)(f"TagScheme/{scheme.name}", f"{error.subject} {error.problem}", error.remedy, place)
                 )
 
-    def track(self, name: str, track: str) -> ImageOutcome:
-        """Say what a container that follows `track` of a scheme will run."""
+    def track(self, name: str, track: str, resource: str) -> ImageOutcome:
+        """Say what `resource` will run, that follows `track` of a scheme."""
         scheme = self._draft.desired.schemes[name]
         rules = self._rules(scheme)
         reference = familiar(f"{scheme.spec.repository}:{track_tag(rules, track)}")
         outcome = self._images.image(scheme.spec.image)
+        if name in self._waiting:
+            self._draft.hold(resource, f"it follows TagScheme/{name}")
+            return ImageOutcome(reference=reference, id=None, config=outcome.config, why=outcome.why)
         if reference in self._after:
             after = self._after[reference]
             if after is None:
@@ -96,12 +101,14 @@ class TagPlanner:
         outcome = self._images.image(spec.image)
         version = spec.version or self._version_of(scheme, outcome)
         if not version:
-            self._draft.deferred.append(f"TagScheme/{scheme.name}: its version is a label of an image yet to be made")
-            self._leave(scheme)
+            self._wait(scheme, "its version is a label of an image yet to be made")
             return
         rules = self._rules(scheme)
         remote = self._draft.actual.registry.get(repository_of(spec.repository), {}) if spec.push else {}
         local = self._local(spec.repository, outcome.id)
+        if self._may_be_there(scheme, {*local.tags, *remote}):
+            self._wait(scheme, "whether this version is published already shows when its image is pulled")
+            return
         here = settle(rules, version, local, remote)
         self.settled.append(Settled(scheme=scheme, version=version, where="engine", place=local, outcome=here))
         if here.errors:
@@ -113,6 +120,17 @@ class TagPlanner:
             self._plan_push(scheme, rules, version, remote, local, outcome)
         self._add_tags(scheme, outcome, [move for move in here.moves if move.floating], floating=True)
         self._add_removals(scheme, here)
+
+    def _wait(self, scheme: TagScheme, reason: str) -> None:
+        self._waiting.add(scheme.name)
+        self._draft.deferred.append(f"TagScheme/{scheme.name}: {reason}")
+        self._leave(scheme)
+
+    def _may_be_there(self, scheme: TagScheme, tags: set[str]) -> bool:
+        """Whether the version is about, and may well hold what is only to be pulled again."""
+        fixed = scheme.spec.scheme != "literal" and not self._draft.policy.allow_retag
+        gone = fixed and self._images.is_gone(self._draft.desired.images[scheme.spec.image])
+        return gone and any(name.rpartition(":")[2] in tags for name in full_references(scheme))
 
     def _refuse(self, scheme: TagScheme, outcome: Outcome) -> None:
         place = scheme.places.at("spec.version")

@@ -96,6 +96,20 @@ def _all(number: str) -> str:
     return build("app", f"ENV V={number}", "") + released(number)
 
 
+def _labelled(number: str, track: str) -> str:
+    """Have a web that follows a version, which the image's label says, and a proxy that waits for it."""
+    scheme = doc("TagScheme", "release", "image: app\nversion_from: {label: version}")
+    web = run("web", image=f"{{scheme: release, track: '{track}'}}")
+    return build("app", f"LABEL version={number}", "") + scheme + web + run("proxy", "depends_on: [web]") + run("db")
+
+
+_MIRRORED = (
+    doc("Image", "app", f"pull: {PULLED}\ntags: [latest]")
+    + released("7.0.1", _PUSH)
+    + run("web", image="{scheme: release, track: '7'}")
+)
+
+
 def _pushed(number: str) -> str:
     return build("app", f"ENV V={number}", "") + released(number, _PUSH)
 
@@ -208,6 +222,14 @@ SCENES = (
     Scene(
         name="push-of-what-is-pulled",
         now=doc("Image", "app", f"pull: {PULLED}\ntags: [latest]") + released("7.0.1", _PUSH),
+    ),
+    Scene(name="push-of-what-is-pulled-again", applied=(_MIRRORED,), since=_drop_given, now=_MIRRORED),
+    Scene(name="push-of-what-is-pulled-on-another-engine", applied=(_MIRRORED,), since=_lose_images, now=_MIRRORED),
+    Scene(name="track-of-a-labelled-version", now=_labelled("1.9.1", "1")),
+    Scene(
+        name="track-of-the-next-labelled-version",
+        applied=(_labelled("1.9.1", "latest"),),
+        now=_labelled("2.0.0", "latest").replace("'9000'", "'8000'"),
     ),
     Scene(
         name="track-without-a-tag",
