@@ -93,7 +93,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def __init__(self) -> None:
-        super().__init__(undefined=_Missing, keep_trailing_newline=True, cache_size=0)
+        super().__init__(undefined=_Missing, finalize=_spelled, keep_trailing_newline=True, cache_size=0)
         self.bounds = Bounds()
         # What JSON has no form for is taken as it would be without the filter: what is undefined says so.
         self.policies["json.dumps_kwargs"] = {**self.policies["json.dumps_kwargs"], "default": _plain}
@@ -190,6 +190,13 @@ class Sandbox(ImmutableSandboxedEnvironment):
             raise _fault(error, scope, template) from None
 
 
+def _spelled(value: object) -> object:
+    """Spell in a text what YAML has words for as YAML does: `debug = false`, not Python's `False`."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return value
+
+
 def _one_expression(tree: nodes.Template) -> nodes.Expr | None:
     if len(tree.body) != 1 or not isinstance(tree.body[0], nodes.Output) or len(tree.body[0].nodes) != 1:
         return None
@@ -227,7 +234,7 @@ def _joined(pieces: Iterable[str]) -> str:
 
 
 def _concat(parts: list[object]) -> str:
-    texts = [str(part) for part in parts]
+    texts = [str(_spelled(part)) for part in parts]
     check_length(sum(map(len, texts)))
     return "".join(texts)
 

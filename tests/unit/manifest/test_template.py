@@ -72,6 +72,9 @@ def complaint(text: str, **options: Any) -> Problem:
         ("'{{ range(3) }}'", [0, 1, 2]),
         ("'{{ values.port > 80 }}'", True),
         ("'{{ none }}'", None),
+        ("'debug = {{ values.port > 80 }}'", "debug = true"),
+        ("'{{ false }}, {{ none }}{{ values.nothing | default(true) }}'", "false, nulltrue"),
+        ("'{{ \"x\" ~ true }}'", "xtrue"),
         ("'{{ \"8080\" }}'", "8080"),
         ("'{{ values.port | string }}'", "8080"),
         ("'{{ 1.5 }}'", 1.5),
@@ -264,6 +267,12 @@ def test_a_value_cannot_inject_a_template() -> None:
         {"a": "{{ env.HOME }}"},
         {"b": "{{ env.HOME }}"},
     ]
+
+
+def test_a_j2_file_spells_words_as_yaml_does() -> None:
+    loaded = run(STACK, "#j2\na: '{{ values.on }}'\nb: {{ values.on }}\nc: {{ values.no }}\n", sets=("on=True", "no=~"))
+    assert not loaded.problems
+    assert to_plain(loaded.documents[0].root) == {"a": "true", "b": True, "c": None}
 
 
 def test_a_fault_in_a_j2_file_is_told_at_its_line() -> None:
