@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from declarative.core.actions import BuildImage, ImportImage, LoadImage, PullImage, TagImage
 from declarative.core.plan import Change, Step
 from declarative.core.planner.inputs import Inputs, cause_of, changes_of
+from declarative.core.planner.makers import makers_of, references_of
 from declarative.core.planner.names import familiar, repository_of
 from declarative.core.resources import ArchiveSource, BuildSource, KeptSource, PullSource, RootfsSource
 from declarative.core.state import LABEL_KIND, LABEL_NAME, LABEL_STACK, Owner
@@ -43,21 +44,11 @@ class ImagePlanner:
         self._outcomes: dict[str, ImageOutcome] = {}
         self._pulled: dict[str, ImageOutcome] = {}
         self._judged_unseen: list[tuple[str, str]] = []  # image, and a base of it that the engine does not have
-        images = draft.desired.images.values()
-        self._makers = {
-            familiar(image.spec.source.reference): image
-            for image in images
-            if isinstance(image.spec.source, PullSource)
-        } | {familiar(ref): image for image in images for ref in self.references(image)}
+        self._makers = makers_of(draft.desired)
 
     def references(self, image: Image) -> tuple[str, ...]:
         """Name what the image is tagged as when it is made: its own references, or the full tags of its schemes."""
-        if image.spec.references or not self._draft.desired.schemes:
-            return image.spec.references
-        from declarative.core.planner.published import full_references
-
-        schemes = self._draft.desired.schemes.values()
-        return tuple(name for scheme in schemes if scheme.spec.image == image.name for name in full_references(scheme))
+        return references_of(image, self._draft.desired)
 
     def image(self, name: str) -> ImageOutcome:
         """Plan the Image `name` (once)."""

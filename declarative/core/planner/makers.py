@@ -1,0 +1,46 @@
+"""Which resource of a stack makes the image that a reference names: by these a Dockerfile's FROM leads to an Image.
+
+The rule that keeps it simple: names alone, nothing of the engine. Versions take 3 ms to load, so only schemes load them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from declarative.core.planner.names import familiar
+from declarative.core.resources import BuildSource, PullSource
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from declarative.core.resources import Desired, Image
+
+
+def references_of(image: Image, desired: Desired) -> tuple[str, ...]:
+    """Name what the image is tagged as when it is made: its own references, or the full tags of its schemes."""
+    if image.spec.references or not desired.schemes:
+        return image.spec.references
+    from declarative.core.planner.published import full_references
+
+    schemes = desired.schemes.values()
+    return tuple(name for scheme in schemes if scheme.spec.image == image.name for name in full_references(scheme))
+
+
+def makers_of(desired: Desired) -> dict[str, Image]:
+    """Give reference → the Image that makes or pulls it."""
+    images = desired.images.values()
+    pulled = {
+        familiar(image.spec.source.reference): image for image in images if isinstance(image.spec.source, PullSource)
+    }
+    return pulled | {familiar(ref): image for image in images for ref in references_of(image, desired)}
+
+
+def bases_of(desired: Desired) -> Iterator[tuple[Image, str, Image]]:
+    """Yield image, base, and the Image that makes this base, for all bases that the stack makes."""
+    sources = [(image, image.spec.source) for image in desired.images.values()]
+    built = [(image, source.bases) for image, source in sources if isinstance(source, BuildSource) and source.bases]
+    made = makers_of(desired) if built else {}
+    for image, bases in built:
+        for base in bases:
+            if (maker := made.get(familiar(base))) is not None:
+                yield image, base, maker
