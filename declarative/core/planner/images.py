@@ -22,6 +22,7 @@ from declarative.record import record, replace
 if TYPE_CHECKING:
     from declarative.core.plan import Origin
     from declarative.core.planner.draft import Draft
+    from declarative.core.planner.publish import TagPlanner
     from declarative.core.resources import Image
     from declarative.core.state import ImageConfig, ImageState
 
@@ -45,6 +46,9 @@ class ImagePlanner:
         self._pulled: dict[str, ImageOutcome] = {}
         self._judged_unseen: list[tuple[str, str]] = []  # image, and a base of it that the engine does not have
         self._makers = makers_of(draft.desired)
+        sources = [image.spec.source for image in draft.desired.images.values()]
+        self.bases = {familiar(base) for each in sources if isinstance(each, BuildSource) for base in each.bases}
+        self.tags: TagPlanner | None = None  # where the stack has schemes
 
     def references(self, image: Image) -> tuple[str, ...]:
         """Name what the image is tagged as when it is made: its own references, or the full tags of its schemes."""
@@ -59,10 +63,9 @@ class ImagePlanner:
     def reference(self, reference: str, *, resource: str, source: str) -> ImageOutcome:
         """Say what a plain reference will be, and pull it where the engine does not have it."""
         name = familiar(reference)
-        maker = self._makers.get(name)
-        if maker is not None:
-            outcome = self.image(maker.name)
-            return ImageOutcome(reference=name, id=outcome.id, config=outcome.config, why=outcome.why)
+        made = self._made(name)
+        if made is not None:
+            return made
         found = self._state(name)
         if found is not None:
             return ImageOutcome(reference=name, id=found.id, config=found.config)
@@ -70,6 +73,14 @@ class ImagePlanner:
             self._add_pull(name, "", "missing", resource=resource, label=name, source=source)
             self._pulled[name] = ImageOutcome(reference=name, id=None, why="it is pulled")
         return self._pulled[name]
+
+    def _made(self, name: str) -> ImageOutcome | None:
+        """Say what a reference will be that an Image or a TagScheme of the stack makes; None for all others."""
+        maker = self._makers.get(name)
+        if maker is None:
+            return self.tags.point(name) if self.tags is not None else None
+        outcome = self.image(maker.name)
+        return ImageOutcome(reference=name, id=outcome.id, config=outcome.config, why=outcome.why)
 
     def _state(self, reference: str) -> ImageState | None:
         actual = self._draft.actual
@@ -138,14 +149,13 @@ class ImagePlanner:
         known, unseen, pending = dict(source.parts), set(), ""
         for base in source.bases:
             name = familiar(base)
-            maker = self._makers.get(name)
-            outcome = self.image(maker.name) if maker is not None else None
+            maker, outcome = self._makers.get(name), self._made(name)
             found = outcome.id if outcome is not None else self._draft.actual.references.get(name)
             if found is not None:
                 known[f"base:{name}"] = found
                 continue
             unseen.add(f"base:{name}")
-            if maker is not None and outcome is not None and not self.is_gone(maker):
+            if outcome is not None and not (maker is not None and self.is_gone(maker)):
                 pending = pending or f"base image {base}: {outcome.why}"
         return Inputs(known=known, unseen=frozenset(unseen), pending=pending)
 

@@ -13,7 +13,7 @@ from declarative.core.resources import BuildSource, PullSource
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from declarative.core.resources import Desired, Image
+    from declarative.core.resources import Desired, Image, TagScheme
 
 
 def references_of(image: Image, desired: Desired) -> tuple[str, ...]:
@@ -35,11 +35,23 @@ def makers_of(desired: Desired) -> dict[str, Image]:
     return pulled | {familiar(ref): image for image in images for ref in references_of(image, desired)}
 
 
+def writers_of(desired: Desired) -> dict[str, TagScheme]:
+    """Give reference → the TagScheme whose version competes for it, for all references of versions that are known."""
+    if not desired.schemes:
+        return {}
+    from declarative.core.planner.published import references_written
+
+    return {reference: scheme for scheme in desired.schemes.values() for reference in references_written(scheme)}
+
+
 def bases_of(desired: Desired) -> Iterator[tuple[Image, str, Image]]:
     """Yield image, base, and the Image that makes this base, for all bases that the stack makes."""
     sources = [(image, image.spec.source) for image in desired.images.values()]
     built = [(image, source.bases) for image, source in sources if isinstance(source, BuildSource) and source.bases]
-    made = makers_of(desired) if built else {}
+    if not built:
+        return
+    tagged = {name: desired.images[scheme.spec.image] for name, scheme in writers_of(desired).items()}
+    made = tagged | makers_of(desired)
     for image, bases in built:
         for base in bases:
             if (maker := made.get(familiar(base))) is not None:

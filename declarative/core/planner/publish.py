@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from declarative.core.actions import PushImage, RetagRemote, TagImage, UntagImage, UntagRemote
 from declarative.core.plan import Change, Step
 from declarative.core.planner.images import ImageOutcome
+from declarative.core.planner.makers import writers_of
 from declarative.core.planner.names import familiar, repository_of
 from declarative.core.planner.published import full_references
 from declarative.core.state import LABEL_BUILD
@@ -49,6 +50,9 @@ class TagPlanner:
     def __init__(self, draft: Draft, images: ImagePlanner) -> None:
         self._draft = draft
         self._images = images
+        self._writers = writers_of(draft.desired)
+        self._planned: set[str] = set()
+        images.tags = self
         self.settled: list[Settled] = []
         self._waiting: set[str] = set()  # schemes about which nothing is known before their image is there
         self._after: dict[str, str | None] = {}  # reference → image id once the plan is done; None: not known yet
@@ -56,14 +60,35 @@ class TagPlanner:
     def plan(self) -> None:
         """Plan all schemes."""
         for scheme in self._draft.desired.schemes.values():
-            try:
-                self._plan(scheme)
-            except DeclarativeError as error:
-                place = scheme.places.at("spec.version")
-                self._leave(scheme)
-                self._draft.problems.append(
-                    type(error)(f"TagScheme/{scheme.name}", f"{error.subject} {error.problem}", error.remedy, place)
-                )
+            self._plan_once(scheme)
+
+    def _plan_once(self, scheme: TagScheme) -> None:
+        if scheme.name in self._planned:
+            return
+        self._planned.add(scheme.name)
+        try:
+            self._plan(scheme)
+        except DeclarativeError as error:
+            place = scheme.places.at("spec.version")
+            self._leave(scheme)
+            self._draft.problems.append(
+                type(error)(f"TagScheme/{scheme.name}", f"{error.subject} {error.problem}", error.remedy, place)
+            )
+
+    def point(self, reference: str) -> ImageOutcome | None:
+        """Say what a reference will be that a scheme of the stack writes; None where none does, or a higher version has it."""
+        scheme = self._writers.get(reference)
+        if scheme is None:
+            return None
+        self._plan_once(scheme)
+        return self._pointed(reference, self._images.image(scheme.spec.image)) if reference in self._after else None
+
+    def _pointed(self, reference: str, outcome: ImageOutcome) -> ImageOutcome:
+        after = self._after[reference]
+        if after is None:
+            return ImageOutcome(reference=reference, id=None, config=outcome.config, why=outcome.why)
+        state = self._draft.actual.images.get(after)
+        return ImageOutcome(reference=reference, id=after, config=state.config if state else outcome.config)
 
     def track(self, name: str, track: str, resource: str) -> ImageOutcome:
         """Say what `resource` will run, that follows `track` of a scheme."""
@@ -75,11 +100,8 @@ class TagPlanner:
             self._draft.hold(resource, f"it follows TagScheme/{name}")
             return ImageOutcome(reference=reference, id=None, config=outcome.config, why=outcome.why)
         if reference in self._after:
-            after = self._after[reference]
-            if after is None:
-                return ImageOutcome(reference=reference, id=None, config=outcome.config, why=outcome.why)
-        else:
-            after = self._draft.actual.references.get(reference)
+            return self._pointed(reference, outcome)
+        after = self._draft.actual.references.get(reference)
         if after is None:
             problem = f"track {track!r}: there is no {reference}, and version {scheme.spec.version} does not make one"
             error = Invalid(f"TagScheme/{name}", problem, "track a level that the scheme writes")
@@ -115,11 +137,16 @@ class TagPlanner:
             self._refuse(scheme, here)
             return
         self._remember(scheme, rules, version, here, outcome)
-        self._add_tags(scheme, outcome, [move for move in here.moves if not move.floating], floating=False)
+        first = [move for move in here.moves if not move.floating or self._is_stood_on(scheme, move)]
+        self._add_tags(scheme, outcome, first, floating=False)
         if spec.push:
             self._plan_push(scheme, rules, version, remote, local, outcome)
-        self._add_tags(scheme, outcome, [move for move in here.moves if move.floating], floating=True)
+        self._add_tags(scheme, outcome, [move for move in here.moves if move not in first], floating=True)
         self._add_removals(scheme, here)
+
+    def _is_stood_on(self, scheme: TagScheme, move: TagMove) -> bool:
+        """Whether an image of the stack is built on this very name: then it is written as soon as its own image is there."""
+        return familiar(f"{scheme.spec.repository}:{move.tag}") in self._images.bases
 
     def _wait(self, scheme: TagScheme, reason: str) -> None:
         self._waiting.add(scheme.name)

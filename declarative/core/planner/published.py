@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from declarative.core.planner.names import familiar, repository_of
 from declarative.core.tags.rules import Rules
-from declarative.core.tags.scheme import releases_of
+from declarative.core.tags.scheme import releases_of, tags_of
 from declarative.errors import DeclarativeError
 
 if TYPE_CHECKING:
@@ -28,6 +28,16 @@ def full_references(scheme: TagScheme) -> tuple[str, ...]:
         return tuple(f"{spec.repository}:{rules.write(found.full)}" for found in releases_of(rules, spec.version))
     except DeclarativeError:
         return ()  # reported by the tag planner, with the scheme's place
+
+
+def references_written(scheme: TagScheme) -> tuple[str, ...]:
+    """Name all that the scheme's version would be tagged as were it alone; none where it is not known, or cannot be read."""
+    spec = scheme.spec
+    try:
+        tags = tags_of(Rules.of(spec), spec.version) if spec.version else ()
+    except DeclarativeError:
+        return ()  # as above
+    return tuple(familiar(f"{spec.repository}:{tag}") for tag in tags)
 
 
 def find_published(

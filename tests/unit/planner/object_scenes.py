@@ -110,6 +110,13 @@ _MIRRORED = (
 )
 
 
+def _stacked(number: str) -> str:
+    """Have an image that is built on a floating tag of another one, both with versions, and who runs such a tag by its name."""
+    base = build("base", f"ENV V={number}", "") + doc("TagScheme", "base", f"image: base\nversion: {number}")
+    app = build("app", f"ENV A={number}", "").replace("FROM busybox", "FROM law/base:1")
+    return base + app + released(number) + run("web", image="law/app:1")
+
+
 def _pushed(number: str) -> str:
     return build("app", f"ENV V={number}", "") + released(number, _PUSH)
 
@@ -230,6 +237,19 @@ SCENES = (
         name="track-of-the-next-labelled-version",
         applied=(_labelled("1.9.1", "latest"),),
         now=_labelled("2.0.0", "latest").replace("'9000'", "'8000'"),
+    ),
+    Scene(name="build-on-a-floating-tag", now=_stacked("1.9.1")),
+    Scene(name="build-on-a-floating-tag-in-sync", applied=(_stacked("1.9.1"),), now=_stacked("1.9.1")),
+    Scene(name="build-on-a-floating-tag-that-moves", applied=(_stacked("1.9.1"),), now=_stacked("1.9.2")),
+    Scene(
+        name="build-on-a-floating-tag-of-a-higher-version",
+        applied=(_stacked("1.9.2"),),
+        now=_stacked("1.9.1").replace("law/app:1", "law/app:1.9"),
+    ),
+    Scene(
+        name="target-built-on-a-floating-tag",
+        now=_stacked("1.9.1"),
+        policy=Policy(targets=frozenset({"Image/app"})),
     ),
     Scene(
         name="track-without-a-tag",
