@@ -315,6 +315,24 @@ SCENES = (
     Scene(name="prune-with-volumes", applied=(_WHOLE,), now=run("web"), policy=Policy(delete_volumes=True)),
     Scene(name="prune-off", applied=(_WHOLE,), now=run("web"), policy=Policy(prune=False)),
     Scene(name="prune-image-tags", applied=(build("app", spec="tags: [one, two]") + run("web"),), now=run("web")),
+    Scene(
+        name="prune-an-image-whose-tag-is-still-run",
+        applied=(build("app", spec="tags: [one, two]") + run("web", image="{image: app}"),),
+        now=run("web", image="law/app:one"),
+    ),
+    Scene(
+        name="prune-an-image-whose-tag-is-run-no-more",
+        applied=(
+            build("app", spec="tags: [one, two]") + run("web", image="{image: app}"),
+            run("web", image="law/app:one"),
+        ),
+        now=run("web"),
+    ),
+    Scene(
+        name="prune-an-image-whose-tag-is-still-built-on",
+        applied=(build("base", spec="tags: [one, two]") + build("app").replace("FROM busybox", "FROM law/base:one"),),
+        now=build("app").replace("FROM busybox", "FROM law/base:one"),
+    ),
     Scene(name="delete-budget", applied=(_CROWD,), now=run("c1")),
     Scene(
         name="delete-budget-allowed",
