@@ -93,8 +93,7 @@ class TagPlanner:
     def track(self, name: str, track: str, resource: str) -> ImageOutcome:
         """Say what `resource` will run, that follows `track` of a scheme."""
         scheme = self._draft.desired.schemes[name]
-        rules = self._rules(scheme)
-        reference = familiar(f"{scheme.spec.repository}:{track_tag(rules, track)}")
+        reference = self.followed(name, track)
         outcome = self._images.image(scheme.spec.image)
         if name in self._waiting:
             self._draft.hold(resource, f"it follows TagScheme/{name}")
@@ -102,6 +101,8 @@ class TagPlanner:
         if reference in self._after:
             return self._pointed(reference, outcome)
         after = self._draft.actual.references.get(reference)
+        if after is None and reference.rpartition(":")[2] in self._remote(scheme):
+            return self._images.reference(reference, resource=resource, source=scheme.places.at("spec"))
         if after is None:
             problem = f"track {track!r}: there is no {reference}, and version {scheme.spec.version} does not make one"
             error = Invalid(f"TagScheme/{name}", problem, "track a level that the scheme writes")
@@ -111,9 +112,18 @@ class TagPlanner:
         config = state.config if state else outcome.config
         return ImageOutcome(reference=reference, id=after, config=config)
 
+    def followed(self, name: str, track: str) -> str:
+        """Name the reference that is followed with `track` of a scheme."""
+        scheme = self._draft.desired.schemes[name]
+        return familiar(f"{scheme.spec.repository}:{track_tag(self._rules(scheme), track)}")
+
     def image_of(self, name: str) -> str:
         """Name the Image that a scheme tags."""
         return self._draft.desired.schemes[name].spec.image
+
+    def _remote(self, scheme: TagScheme) -> Mapping[str, RemoteTag]:
+        """Give what the scheme's registry has; nothing where it publishes nothing."""
+        return self._draft.actual.registry.get(repository_of(scheme.spec.repository), {}) if scheme.spec.push else {}
 
     def _rules(self, scheme: TagScheme) -> Rules:
         return Rules.of(scheme.spec, allow_retag=self._draft.policy.allow_retag)
@@ -126,7 +136,7 @@ class TagPlanner:
             self._wait(scheme, "its version is a label of an image yet to be made")
             return
         rules = self._rules(scheme)
-        remote = self._draft.actual.registry.get(repository_of(spec.repository), {}) if spec.push else {}
+        remote = self._remote(scheme)
         local = self._local(spec.repository, outcome.id)
         if self._may_be_there(scheme, {*local.tags, *remote}):
             self._wait(scheme, "whether this version is published already shows when its image is pulled")

@@ -41,7 +41,8 @@ class ImageResolver:
         """Name what must have happened before the image can be run."""
         if ref.scheme:
             image = self._tags.image_of(ref.scheme)
-            return (f"tags:{ref.scheme}", f"image:{image}", f"pulled:{image}")
+            followed = self._tags.followed(ref.scheme, ref.track)
+            return (f"tags:{ref.scheme}", f"image:{image}", f"pulled:{image}", f"ref:{followed}")
         if ref.image:
             return (f"image:{ref.image}", f"pulled:{ref.image}")
         return (f"ref:{familiar(ref.reference)}",)

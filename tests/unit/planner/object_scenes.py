@@ -68,6 +68,11 @@ def _lose_images(engine: MemoryEngine) -> None:
     engine.images.clear()
 
 
+def _lose_images_but_busybox(engine: MemoryEngine) -> None:
+    _lose_images(engine)
+    engine.add_image("busybox:latest", ImageConfig())
+
+
 def _strangers_network(engine: MemoryEngine) -> None:
     engine.networks["law_back"] = Net(id="x", spec=NetworkSpec(driver="bridge"))
 
@@ -225,6 +230,12 @@ SCENES = (
         applied=(_pushed("1.9.1"),),
         since=_lose_images,
         now=_pushed("1.9.1").replace("ENV V", "ENV W"),
+    ),
+    Scene(
+        name="push-of-a-backport-from-another-engine",
+        applied=(_pushed("1.9.1"), _pushed("2.0.0")),
+        since=_lose_images_but_busybox,
+        now=_pushed("1.9.2") + run("web", image="{scheme: release, track: latest}"),
     ),
     Scene(
         name="push-of-what-is-pulled",
