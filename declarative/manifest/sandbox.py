@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import StrictUndefined, Template, TemplateSyntaxError, nodes
+from jinja2 import FunctionLoader, StrictUndefined, Template, TemplateSyntaxError, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
@@ -93,7 +93,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def __init__(self) -> None:
-        super().__init__(undefined=_Missing, finalize=_spelled, keep_trailing_newline=True, cache_size=0)
+        loader = FunctionLoader(_no_files)
+        super().__init__(undefined=_Missing, finalize=_spelled, keep_trailing_newline=True, cache_size=0, loader=loader)
         self.bounds = Bounds()
         # What JSON has no form for is taken as it would be without the filter: what is undefined says so.
         self.policies["json.dumps_kwargs"] = {**self.policies["json.dumps_kwargs"], "default": _plain}
@@ -188,6 +189,13 @@ class Sandbox(ImmutableSandboxedEnvironment):
             return _plain(context.vars[_RESULT]) if is_expression else pieces
         except Exception as error:  # noqa: BLE001 - templates can raise whatever Python can, and all of it is the template's fault
             raise _fault(error, scope, template) from None
+
+
+def _no_files(name: str) -> None:
+    raise TemplateFault(
+        f"a template cannot take in other files ({name})",
+        "give -f several files or a folder, and what they share in `values`",
+    )
 
 
 def _spelled(value: object) -> object:

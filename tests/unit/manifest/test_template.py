@@ -364,7 +364,8 @@ WRONG = {
     "'{{ git._folder }}'": "is not defined",
     "'{{ env._environ }}'": "does not list this variable",
     "'{{ cycler.__init__.__globals__ }}'": "not allowed",
-    "'{% include \"/etc/passwd\" %}'": "the template fails",
+    "'{% include \"/etc/passwd\" %}'": "cannot take in other files (/etc/passwd)",
+    "'{% import \"a.j2\" as a %}'": "cannot take in other files (a.j2)",
     "'{{ lipsum() }}'": "`lipsum` is not defined",
     "'{{ [1, 2] | random }}'": "no filter named 'random'",
 }
