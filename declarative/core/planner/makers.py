@@ -32,7 +32,12 @@ def makers_of(desired: Desired) -> dict[str, Image]:
     pulled = {
         familiar(image.spec.source.reference): image for image in images if isinstance(image.spec.source, PullSource)
     }
-    return pulled | {familiar(ref): image for image in images for ref in references_of(image, desired)}
+    return pulled | _tagged(desired)
+
+
+def _tagged(desired: Desired) -> dict[str, Image]:
+    images = desired.images.values()
+    return {familiar(ref): image for image in images for ref in references_of(image, desired)}
 
 
 def writers_of(desired: Desired) -> dict[str, TagScheme]:
@@ -45,13 +50,16 @@ def writers_of(desired: Desired) -> dict[str, TagScheme]:
 
 
 def bases_of(desired: Desired) -> Iterator[tuple[Image, str, Image]]:
-    """Yield image, base, and the Image that makes this base, for all bases that the stack makes."""
+    """Yield image, base, and the Image whose tag this base is, for all bases that the stack tags.
+
+    Who names what an Image pulls by the name that it has elsewhere takes it from there, and does not depend on that Image.
+    """
     sources = [(image, image.spec.source) for image in desired.images.values()]
     built = [(image, source.bases) for image, source in sources if isinstance(source, BuildSource) and source.bases]
     if not built:
         return
     tagged = {name: desired.images[scheme.spec.image] for name, scheme in writers_of(desired).items()}
-    made = tagged | makers_of(desired)
+    made = tagged | _tagged(desired)
     for image, bases in built:
         for base in bases:
             if (maker := made.get(familiar(base))) is not None:
