@@ -245,6 +245,11 @@ SCENES = (
     Scene(name="push-of-what-is-pulled-on-another-engine", applied=(_MIRRORED,), since=_lose_images, now=_MIRRORED),
     Scene(name="track-of-a-labelled-version", now=_labelled("1.9.1", "1")),
     Scene(
+        name="target-that-follows-a-labelled-version",
+        now=_labelled("1.9.1", "1"),
+        policy=Policy(targets=frozenset({"Container/proxy"})),
+    ),
+    Scene(
         name="track-of-the-next-labelled-version",
         applied=(_labelled("1.9.1", "latest"),),
         now=_labelled("2.0.0", "latest").replace("'9000'", "'8000'"),
