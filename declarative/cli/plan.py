@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 from declarative.cli.options import add_common, add_policy
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from declarative.cli.context import Context
     from declarative.cli.options import Args, Parser
     from declarative.core.plan import Plan
+    from declarative.core.resources import Desired
 
 HELP = "Show what apply would do: every step, its cause, and where the manifest says so. Changes nothing."
 
@@ -34,6 +37,8 @@ def run(args: Args, context: Context) -> int:
         try:
             from declarative.apply.run import look
 
+            if args.out:
+                _check_place(context.folder / args.out, loaded.desired)
             plan, actual = look(loaded.desired, driver, policy_of(args))
         finally:
             driver.close()
@@ -43,6 +48,19 @@ def run(args: Args, context: Context) -> int:
         save(context.folder / args.out, plan, actual, loaded, policy_of(args), engine=driver.address)
     show(plan, context)
     return exit_code(plan) if args.exit_code else 0
+
+
+def _check_place(path: Path, desired: Desired) -> None:
+    """Refuse to save a plan where a build reads it: it would change the very image that it plans. Raises Usage."""
+    from declarative.core.resources import BuildSource
+    from declarative.errors import Usage
+    from declarative.manifest.context.dockerignore import would_send
+
+    for image in desired.images.values():
+        source = image.spec.source
+        if isinstance(source, BuildSource) and would_send(source.context, source.dockerfile, str(path)):
+            problem = f"{path} would be part of the build context of Image/{image.name}, and change that image"
+            raise Usage("--out", problem, f"save it elsewhere, or name it in {source.context}/.dockerignore")
 
 
 def show(plan: Plan, context: Context) -> None:

@@ -44,13 +44,16 @@ def _look(args: Args, context: Context) -> Status:
     from declarative.cli.connection import open_driver
     from declarative.cli.opening import load_manifests
     from declarative.core.state import Scope
+    from declarative.record import replace
 
     loaded = None if args.stack and not args.files else load_manifests(args, context, names_only=True)
     driver = open_driver(args, context, engine=loaded.stack.engine if loaded else "", read_only=True)
     try:
         if loaded is None:
             return status_of(driver.snapshot(Scope(stack=args.stack)), None)
-        return status_of(driver.snapshot(scope_of(loaded.desired)), loaded.desired)
+        # registries know nothing of what runs, and may be what is down
+        scope = replace(scope_of(loaded.desired), repositories=frozenset(), refresh=frozenset())
+        return status_of(driver.snapshot(scope), loaded.desired)
     finally:
         driver.close()
 

@@ -5,20 +5,15 @@ The rule that keeps it simple: an edge goes from what needs to what is needed, a
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from declarative.core.planner.names import familiar
-from declarative.core.resources import BuildSource
-from declarative.core.tags.rules import Rules
-from declarative.core.tags.scheme import releases_of
-from declarative.errors import DeclarativeError
+from declarative.core.planner.makers import bases_of
 from declarative.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from declarative.core.resources import Container, ContainerSpec, Desired, Image, Job
+    from declarative.core.resources import Container, ContainerSpec, Desired, Job
 
 _NAMESPACES = ("network_mode", "pid", "ipc")
 
@@ -74,36 +69,13 @@ def graph_of(desired: Desired) -> Graph:
 
 
 def _edges(desired: Desired) -> Iterator[Edge]:
-    made = _makers(desired)
-    for image in desired.images.values():
-        yield from _bases(image, made)
+    for image, _, maker in bases_of(desired):
+        yield Edge(source=f"Image/{image.name}", target=f"Image/{maker.name}", reason="base")
     for scheme in desired.schemes.values():
         yield Edge(source=f"TagScheme/{scheme.name}", target=f"Image/{scheme.spec.image}", reason="image")
     for kind, pool in (("Job", desired.jobs), ("Container", desired.containers)):
         for resource in pool.values():
             yield from _of_container(f"{kind}/{resource.name}", resource, desired)
-
-
-def _makers(desired: Desired) -> dict[str, str]:
-    """Give reference → the Image that makes it: its own references, or the full tags of its schemes, as a plan has it."""
-    made = {familiar(reference): image.name for image in desired.images.values() for reference in image.spec.references}
-    for scheme in desired.schemes.values():
-        spec = scheme.spec
-        if not spec.version or desired.images[spec.image].spec.references:
-            continue
-        rules = Rules.of(spec)
-        with suppress(DeclarativeError):  # a wrong version is reported by the planner, with its place
-            for release in releases_of(rules, spec.version):
-                made[familiar(f"{spec.repository}:{rules.write(release.full)}")] = spec.image
-    return made
-
-
-def _bases(image: Image, made: Mapping[str, str]) -> Iterator[Edge]:
-    source = image.spec.source
-    for base in source.bases if isinstance(source, BuildSource) else ():
-        name = made.get(familiar(base))
-        if name is not None:
-            yield Edge(source=f"Image/{image.name}", target=f"Image/{name}", reason="base")
 
 
 def _of_container(source: str, resource: Container | Job, desired: Desired) -> Iterator[Edge]:

@@ -161,11 +161,12 @@ class VolumeState:
 
 @record
 class RemoteTag:
-    """A tag in a registry. `digest` of the manifest; `image_id` and `labels` from the image's config ("" for an index)."""
+    """A tag in a registry. `digest` of the manifest; the rest from the image's config: "" for an index."""
 
     digest: str
     image_id: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    platform: str = ""  # linux/amd64
 
 
 @record

@@ -12,7 +12,7 @@ from declarative.core.resources import Container, Desired, Job, Network, Network
 from declarative.manifest.fields.container import DEFAULT_NETWORK
 from declarative.manifest.fields.container_blocks import OPEN
 from declarative.manifest.resolve_addresses import check_addresses
-from declarative.manifest.resolve_graph import check_cycles
+from declarative.manifest.resolve_graph import check_cycles, check_image_cycles
 from declarative.manifest.resolve_images import complete_images
 from declarative.manifest.resolve_names import check_duplicates, check_engine_names, check_ports
 from declarative.manifest.suggest import did_you_mean
@@ -64,7 +64,9 @@ def resolve(known: Known, stack: str, max_deletes: int | None = None) -> Desired
     check_ports(known.sound("Container", "Job"))
     check_engine_names(known, stack)
     check_addresses(known)
-    return _desired(known, stack, max_deletes)
+    desired = _desired(known, stack, max_deletes)
+    check_image_cycles(known, desired)
+    return desired
 
 
 def warnings_of(known: Known) -> tuple[Problem, ...]:

@@ -1,4 +1,4 @@
-"""Finds cycles among containers and jobs, and shows each with the place of every hop.
+"""Finds cycles among containers and jobs, and among images, and shows each with the place of every hop.
 
 The rule that keeps it simple: depth-first search without recursion, over names; each cycle is reported from its
 first name on.
@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from declarative.core.resources import BuildSource
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from declarative.core.resources import Desired
     from declarative.manifest.decode_document import Decoded
     from declarative.manifest.resolve import Known
 
@@ -26,6 +29,21 @@ def check_cycles(known: Known) -> None:
         return
     for cycle in find_cycles(graph):
         _report(cycle, graph, documents)
+
+
+def check_image_cycles(known: Known, desired: Desired) -> None:
+    """Complain about images that are built on one another, or on themselves."""
+    sources = (image.spec.source for image in desired.images.values())
+    if not any(isinstance(source, BuildSource) and source.bases for source in sources):
+        return  # as where only names are read; the planner takes a while to import
+    from declarative.core.planner.makers import bases_of
+
+    graph: dict[str, Edges] = {name: {} for name in desired.images}
+    for image, _, maker in bases_of(desired):
+        graph[image.name][maker.name] = "spec.build"
+    if any(graph.values()):
+        for cycle in find_cycles(graph):
+            _report(cycle, graph, known.named("Image"))
 
 
 def _edges(document: Decoded, documents: Mapping[str, Decoded]) -> Edges:

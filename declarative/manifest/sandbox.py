@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache, wraps
 from typing import TYPE_CHECKING, Any
 
-from jinja2 import StrictUndefined, Template, TemplateSyntaxError, nodes
+from jinja2 import FunctionLoader, StrictUndefined, Template, TemplateSyntaxError, nodes
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import missing
@@ -93,7 +93,8 @@ class Sandbox(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def __init__(self) -> None:
-        super().__init__(undefined=_Missing, keep_trailing_newline=True, cache_size=0)
+        loader = FunctionLoader(_no_files)
+        super().__init__(undefined=_Missing, finalize=_spelled, keep_trailing_newline=True, cache_size=0, loader=loader)
         self.bounds = Bounds()
         # What JSON has no form for is taken as it would be without the filter: what is undefined says so.
         self.policies["json.dumps_kwargs"] = {**self.policies["json.dumps_kwargs"], "default": _plain}
@@ -190,6 +191,20 @@ class Sandbox(ImmutableSandboxedEnvironment):
             raise _fault(error, scope, template) from None
 
 
+def _no_files(name: str) -> None:
+    raise TemplateFault(
+        f"a template cannot take in other files ({name})",
+        "give -f several files or a folder, and what they share in `values`",
+    )
+
+
+def _spelled(value: object) -> object:
+    """Spell in a text what YAML has words for as YAML does: `debug = false`, not Python's `False`."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return value
+
+
 def _one_expression(tree: nodes.Template) -> nodes.Expr | None:
     if len(tree.body) != 1 or not isinstance(tree.body[0], nodes.Output) or len(tree.body[0].nodes) != 1:
         return None
@@ -227,7 +242,7 @@ def _joined(pieces: Iterable[str]) -> str:
 
 
 def _concat(parts: list[object]) -> str:
-    texts = [str(part) for part in parts]
+    texts = [str(_spelled(part)) for part in parts]
     check_length(sum(map(len, texts)))
     return "".join(texts)
 

@@ -114,6 +114,17 @@ def test_a_state_that_is_a_base_image_is_not_taken_away(
     declarative_cli("build", "-f", stack, "app", "--debug", "-o", "json", env=builder).expect(64)
 
 
+def test_a_plan_is_not_saved_where_a_build_would_read_it(stack: Path, declarative_cli: Cli) -> None:
+    stack.write_text(_STACK.partition("---\napiVersion: declarative/v1\nkind: Container")[0])
+    told = declarative_cli("plan", "-f", stack, "--out", "ctx/plan.json").expect(64).err
+    assert "would be part of the build context of Image/base" in told
+    assert not (stack.parent / "ctx/plan.json").exists()
+    (stack.parent / "ctx/.dockerignore").write_text("plan.json\n")
+    for place in ("ctx/plan.json", "plan.json"):
+        declarative_cli("plan", "-f", stack, "--out", place).expect(0)
+    declarative_cli("apply", "ctx/plan.json").expect(0)
+
+
 def test_what_is_not_built_cannot_be_named(stack: Path, declarative_cli: Cli) -> None:
     assert "did you mean `app`" in declarative_cli("build", "-f", stack, "ap").expect(1).err
     assert "is not built" in declarative_cli("build", "-f", stack, "other").expect(1).err

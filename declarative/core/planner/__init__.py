@@ -30,26 +30,27 @@ def plan(desired: Desired, actual: Actual, policy: Policy | None = None) -> Plan
     """Decide every step from `actual` to `desired`. Raises Refused with every reason not to go on."""
     draft = Draft(desired=desired, actual=actual, policy=policy or Policy(), holders=Holders.of(actual))
     images = ImagePlanner(draft)
+    tags = _tag_planner(draft, images)
     for name in desired.images:
         images.image(name)
-    tags = _plan_tags(draft, images)
+    if tags is not None:
+        tags.plan()
     plan_networks(draft)
     recreated = plan_volumes(draft)
     resolver = ImageResolver(images, tags)
     plan_jobs(draft, resolver, recreated)
     ContainerPlanner(draft, resolver, recreated).plan()
+    images.defer()
     plan_prune(draft)
     order_handovers(draft)
     check_budget(draft)
     return draft.finish()
 
 
-def _plan_tags(draft: Draft, images: ImagePlanner) -> TagPlanner | None:
-    """Plan every TagScheme; None where there is none, as in most stacks: versions take 3 ms to load."""
+def _tag_planner(draft: Draft, images: ImagePlanner) -> TagPlanner | None:
+    """Make what plans the TagSchemes; None where there is none, as in most stacks: versions take 3 ms to load."""
     if not draft.desired.schemes:
         return None
     from declarative.core.planner.publish import TagPlanner
 
-    tags = TagPlanner(draft, images)
-    tags.plan()
-    return tags
+    return TagPlanner(draft, images)

@@ -47,6 +47,7 @@ class Draft:
     findings: list[tuple[str, Finding]] = field(default_factory=list)  # each with its resource, as --target names it
     notes: dict[str, str] = field(default_factory=dict)  # text → resource
     deferred: list[str] = field(default_factory=list)
+    held: set[str] = field(default_factory=set)  # resources that are left as they are until the next look
     objects: dict[str, str] = field(default_factory=dict)
     claims: dict[str, list[str]] = field(default_factory=dict)
     owners: dict[str, Owner] = field(default_factory=dict)  # name of a container → who shall have it
@@ -90,6 +91,11 @@ class Draft:
             kind, _, name = problem.subject.partition("/")
             finding = Finding(kind=kind, name=name, cause=problem.problem, source=problem.place)  # type: ignore[arg-type] # of ours
             self.findings.append((problem.subject, finding))
+
+    def hold(self, resource: str, reason: str) -> None:
+        """Leave a resource, and what needs it, for the plan that follows this one: what it is to be is not known yet."""
+        self.held.add(resource)
+        self.deferred.append(f"{resource}: {reason}")
 
     def claim(self, resource: str, name: str, content: str = "") -> None:
         """Note that a resource has the object `name` (see Revision.objects) once the plan is done."""
@@ -156,7 +162,23 @@ class Draft:
         return done | {name: content for name, content in before.items() if name in left}
 
     def chosen(self) -> list[int]:
-        """List the numbers of all steps, or with targets of theirs and of everything they need."""
+        """List the numbers of all steps, or with targets of theirs and of everything they need; without what is held."""
+        held = self._held_back() if self.held else frozenset()
+        return [at for at in self._wanted() if at not in held]
+
+    def _held_back(self) -> frozenset[int]:
+        found: set[int] = set()
+        waiting = [at for at, entry in enumerate(self.entries) if entry.resource in self.held]
+        while waiting:
+            found.update(waiting)
+            waiting = [
+                at
+                for at, entry in enumerate(self.entries)
+                if at not in found and not found.isdisjoint(self.providing(entry.needs))
+            ]
+        return frozenset(found)
+
+    def _wanted(self) -> list[int]:
         if not self.policy.targets:
             return list(range(len(self.entries)))
         included = self._included()

@@ -7,25 +7,24 @@ everything that runs it is planned on "it will be another one".
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from declarative.core.actions import BuildImage, ImportImage, LoadImage, PullImage, TagImage
 from declarative.core.plan import Change, Step
+from declarative.core.planner.inputs import Inputs, cause_of, changes_of
+from declarative.core.planner.makers import makers_of, references_of
 from declarative.core.planner.names import familiar, repository_of
 from declarative.core.resources import ArchiveSource, BuildSource, KeptSource, PullSource, RootfsSource
-from declarative.core.state import LABEL_BUILD, LABEL_KIND, LABEL_NAME, LABEL_STACK, Owner
-from declarative.errors import DeclarativeError, NotFound, Unsupported
+from declarative.core.state import LABEL_KIND, LABEL_NAME, LABEL_STACK, Owner
+from declarative.errors import NotFound, Unsupported
 from declarative.record import record, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from declarative.core.plan import Origin
     from declarative.core.planner.draft import Draft
+    from declarative.core.planner.publish import TagPlanner
     from declarative.core.resources import Image
     from declarative.core.state import ImageConfig, ImageState
-    from declarative.core.tags.rules import Rules
 
 
 @record
@@ -45,28 +44,15 @@ class ImagePlanner:
         self._draft = draft
         self._outcomes: dict[str, ImageOutcome] = {}
         self._pulled: dict[str, ImageOutcome] = {}
-        self._makers = {
-            familiar(ref): image for image in draft.desired.images.values() for ref in self.references(image)
-        }
+        self._judged_unseen: list[tuple[str, str]] = []  # image, and a base of it that the engine does not have
+        self._makers = makers_of(draft.desired)
+        sources = [image.spec.source for image in draft.desired.images.values()]
+        self.bases = {familiar(base) for each in sources if isinstance(each, BuildSource) for base in each.bases}
+        self.tags: TagPlanner | None = None  # where the stack has schemes
 
     def references(self, image: Image) -> tuple[str, ...]:
         """Name what the image is tagged as when it is made: its own references, or the full tags of its schemes."""
-        if image.spec.references or not self._draft.desired.schemes:
-            return image.spec.references
-        from declarative.core.tags.rules import Rules
-
-        full = []
-        for scheme in self._draft.desired.schemes.values():
-            spec = scheme.spec
-            if spec.image == image.name and spec.version:
-                rules = Rules.of(spec)
-                try:
-                    full += [
-                        f"{spec.repository}:{rules.write(rules.read(v).full)}" for v in _versions(spec.version, rules)
-                    ]
-                except DeclarativeError:
-                    continue  # reported by the tag planner, with the scheme's place
-        return tuple(full)
+        return references_of(image, self._draft.desired)
 
     def image(self, name: str) -> ImageOutcome:
         """Plan the Image `name` (once)."""
@@ -77,10 +63,9 @@ class ImagePlanner:
     def reference(self, reference: str, *, resource: str, source: str) -> ImageOutcome:
         """Say what a plain reference will be, and pull it where the engine does not have it."""
         name = familiar(reference)
-        maker = self._makers.get(name)
-        if maker is not None:
-            outcome = self.image(maker.name)
-            return ImageOutcome(reference=name, id=outcome.id, config=outcome.config, why=outcome.why)
+        made = self._made(name)
+        if made is not None:
+            return made
         found = self._state(name)
         if found is not None:
             return ImageOutcome(reference=name, id=found.id, config=found.config)
@@ -88,6 +73,14 @@ class ImagePlanner:
             self._add_pull(name, "", "missing", resource=resource, label=name, source=source)
             self._pulled[name] = ImageOutcome(reference=name, id=None, why="it is pulled")
         return self._pulled[name]
+
+    def _made(self, name: str) -> ImageOutcome | None:
+        """Say what a reference will be that an Image or a TagScheme of the stack makes; None for all others."""
+        maker = self._makers.get(name)
+        if maker is None:
+            return self.tags.point(name) if self.tags is not None else None
+        outcome = self.image(maker.name)
+        return ImageOutcome(reference=name, id=outcome.id, config=outcome.config, why=outcome.why)
 
     def _state(self, reference: str) -> ImageState | None:
         actual = self._draft.actual
@@ -109,8 +102,7 @@ class ImagePlanner:
                 outcome = self._plan_archive(image, source)
             case KeptSource():
                 outcome = self._plan_kept(image, source)
-        made_with_names = isinstance(source, (BuildSource, RootfsSource, ArchiveSource)) and outcome.why != ""
-        if not made_with_names:
+        if not self._draft.provided(f"image:{image.name}"):  # what makes an image gives it its names
             self._add_tags(image, outcome)
         self._draft.claim(f"Image/{image.name}", f"Image/{image.name}", outcome.id or "")
         for ref in image.spec.references:
@@ -118,61 +110,108 @@ class ImagePlanner:
         return outcome
 
     def _plan_build(self, image: Image, source: BuildSource) -> ImageOutcome:
-        key, needs, pending = self._build_key(image, source)
+        inputs = self._inputs(source)
         references = self.references(image)
-        found = None if pending else self._made_of(image, key)
+        found = self._made_of(image, inputs)
         if found is not None:
+            self._note_unseen(image, inputs)
             return ImageOutcome(reference=references[0] if references else found.id, id=found.id, config=found.config)
+        published = self._pull_published(image, inputs, source.platform, image.places.at("spec.build"))
+        if published is not None:
+            return published
         if source.needs_buildkit and not self._draft.actual.engine.buildkit:
             self._refuse_buildkit(image, source)
         current = self._current(image)
-        changes = _build_changes(image, key, current)
-        cause = pending or _build_cause(changes, current)
+        changes = changes_of(image, inputs, current.labels) if current is not None else ()
+        place = image.places.at("spec.build")
+        pulled = self._fetch_bases(image, source)
         self._draft.add(
             Step(
                 id=0,
                 verb="build",
                 kind="Image",
                 name=image.name,
-                cause=cause,
+                cause=inputs.pending or pulled or self._cause(changes, current),
                 origin=self._origin(references, current),
                 changes=changes,
-                source=image.places.at("spec.build"),
+                source=place,
                 actions=(BuildImage(source=source, references=references, owner=self._owner(image)),),
                 touches=tuple(f"Tag/{familiar(ref)}" for ref in references),
             ),
             resource=f"Image/{image.name}",
             provides=(f"image:{image.name}", *(f"ref:{familiar(ref)}" for ref in references)),
-            needs=needs,
+            needs=[f"ref:{familiar(base)}" for base in source.bases],
         )
         return ImageOutcome(reference=familiar(references[0]) if references else "", id=None, why="it is built")
 
-    def _build_key(self, image: Image, source: BuildSource) -> tuple[dict[str, str], list[str], str]:
-        """Give the label that a finished build would carry, what the build needs, and why it cannot be known yet."""
-        key = dict(source.parts)
-        needs = []
-        pending = ""
+    def _inputs(self, source: BuildSource) -> Inputs:
+        """Say what a build would be made of. Only images of the stack are planned for it: what is missing may not be needed."""
+        known, unseen, pending = dict(source.parts), set(), ""
         for base in source.bases:
-            place = image.places.at("spec.build")
-            outcome = self.reference(base, resource=f"Image/{image.name}", source=place)
-            needs.append(f"ref:{familiar(base)}")
-            if outcome.id is None:
+            name = familiar(base)
+            maker, outcome = self._makers.get(name), self._made(name)
+            found = outcome.id if outcome is not None else self._draft.actual.references.get(name)
+            if found is not None:
+                known[f"base:{name}"] = found
+                continue
+            unseen.add(f"base:{name}")
+            if outcome is not None and not (maker is not None and self.is_gone(maker)):
                 pending = pending or f"base image {base}: {outcome.why}"
-            else:
-                key[f"base:{familiar(base)}"] = outcome.id
-        return key, needs, pending
+        return Inputs(known=known, unseen=frozenset(unseen), pending=pending)
 
-    def _made_of(self, image: Image, key: Mapping[str, str]) -> ImageState | None:
-        """Find an image of this resource whose label says it was made of `key`; one with our names is preferred."""
-        wanted = dict(key)
-        fits = [state for state in self._own_images(image) if _read_key(state) == wanted]
+    def is_gone(self, image: Image) -> bool:
+        """Whether an image is only to be pulled as it may have been before: nobody knows of another one."""
+        source = image.spec.source
+        return isinstance(source, PullSource) and self._state(source.reference) is None
+
+    def _fetch_bases(self, image: Image, source: BuildSource) -> str:
+        """Pull the bases that are missing; what the first of them waits for, "" where all are there."""
+        place = image.places.at("spec.build")
+        found = [(base, self.reference(base, resource=f"Image/{image.name}", source=place)) for base in source.bases]
+        return next((f"base image {base}: {outcome.why}" for base, outcome in found if outcome.id is None), "")
+
+    def _pull_published(self, image: Image, inputs: Inputs, platform: str, place: str) -> ImageOutcome | None:
+        """Pull what another engine made of the same inputs and published as the version that is asked for; None if nothing."""
+        actual = self._draft.actual
+        for scheme in self._draft.desired.schemes.values():
+            if scheme.spec.image != image.name:
+                continue
+            from declarative.core.planner.published import find_published
+
+            labels = self._owner_labels(image)
+            found = find_published(actual, scheme, inputs, labels, platform or actual.engine.platform)
+            if found is not None:
+                reference, identity = found
+                cause = "made of the same, and published already"
+                resource = f"Image/{image.name}"
+                self._add_pull(reference, platform, cause, resource=resource, label=image.name, source=place)
+                self._note_unseen(image, inputs)
+                return ImageOutcome(reference=reference, id=identity, why="it is pulled")
+        return None
+
+    def _note_unseen(self, image: Image, inputs: Inputs) -> None:
+        self._judged_unseen += [(image.name, name.removeprefix("base:")) for name in sorted(inputs.unseen)]
+
+    def defer(self) -> None:
+        """Note which images must be looked at again: they stand on what was not seen, and this plan brings that."""
+        for name, base in self._judged_unseen:
+            if self._draft.provided(f"ref:{base}"):
+                text = f"Image/{name}: whether it is built anew shows when its base image {base} is there"
+                self._draft.deferred.append(text)
+
+    def _made_of(self, image: Image, inputs: Inputs) -> ImageState | None:
+        """Find an image of this resource whose label says it was made of these; one with our names is preferred."""
+        fits = [state for state in self._own_images(image) if inputs.made(state.labels)]
         names = {familiar(ref) for ref in self.references(image)}
         fits.sort(key=lambda state: (names.isdisjoint(state.references), state.id))
         return fits[0] if fits else None
 
     def _own_images(self, image: Image) -> list[ImageState]:
-        wanted = {LABEL_STACK: self._draft.desired.stack, LABEL_KIND: "Image", LABEL_NAME: image.name}
+        wanted = self._owner_labels(image)
         return [state for state in self._draft.actual.images.values() if wanted.items() <= state.labels.items()]
+
+    def _owner_labels(self, image: Image) -> dict[str, str]:
+        return {LABEL_STACK: self._draft.desired.stack, LABEL_KIND: "Image", LABEL_NAME: image.name}
 
     def _current(self, image: Image) -> ImageState | None:
         for reference in self.references(image):
@@ -237,15 +276,18 @@ class ImagePlanner:
         )
 
     def _plan_rootfs(self, image: Image, source: RootfsSource) -> ImageOutcome:
-        key = {"rootfs": source.digest}
+        inputs = Inputs(known={"rootfs": source.digest})
         references = self.references(image)
-        found = self._made_of(image, key)
+        found = self._made_of(image, inputs)
         if found is not None:
             return ImageOutcome(reference=references[0] if references else found.id, id=found.id, config=found.config)
+        published = self._pull_published(image, inputs, "", image.places.at("spec.rootfs"))
+        if published is not None:
+            return published
         current = self._current(image)
-        changes = _build_changes(image, key, current)
+        changes = changes_of(image, inputs, current.labels) if current is not None else ()
         action = ImportImage(source=source, references=references, owner=self._owner(image))
-        return self._add_made(image, "import", _build_cause(changes, current), changes, action)
+        return self._add_made(image, "import", self._cause(changes, current), changes, action)
 
     def _plan_archive(self, image: Image, source: ArchiveSource) -> ImageOutcome:
         references = self.references(image)
@@ -300,6 +342,9 @@ class ImagePlanner:
         reference = familiar(references[0]) if references else ""
         return ImageOutcome(reference=reference, id=known, why=f"it is {verb}ed")
 
+    def _cause(self, changes: tuple[Change, ...], current: ImageState | None) -> str:
+        return cause_of(changes) if current is not None else "missing"
+
     def _origin(self, references: tuple[str, ...], current: ImageState | None) -> Origin:
         """Tell an image removed by hand (drift) from everything else that makes one (change)."""
         names = [f"{word}/{familiar(ref)}" for ref in references for word in ("Tag", "Version")]
@@ -353,48 +398,3 @@ class ImagePlanner:
 
     def _owner(self, image: Image) -> Owner:
         return Owner(stack=self._draft.desired.stack, kind="Image", name=image.name)
-
-
-def _versions(version: str, rules: Rules) -> list[str]:
-    return version.replace(",", " ").split() if rules.scheme == "literal" else [version]
-
-
-def _read_key(state: ImageState) -> dict[str, str] | None:
-    try:
-        key = json.loads(state.labels.get(LABEL_BUILD, "null"))
-    except ValueError:
-        return None
-    return key if isinstance(key, dict) else None
-
-
-def _build_changes(image: Image, key: Mapping[str, str], current: ImageState | None) -> tuple[Change, ...]:
-    """Name the inputs that differ from what the current image was made of."""
-    before = (_read_key(current) if current is not None else None) or {}
-    if not before:
-        return ()
-    return tuple(
-        Change(
-            path=f"spec.build.{name}",
-            before=before.get(name),
-            after=key.get(name),
-            source=image.places.at(f"spec.build.{name.partition(':')[0].partition('/')[0]}"),
-        )
-        for name in sorted(before.keys() | key.keys())
-        if before.get(name) != key.get(name) and not (name == "context" and _entries(before, key))
-    )
-
-
-def _entries(before: Mapping[str, str], after: Mapping[str, str]) -> bool:
-    """Whether the context's own entries tell more than its digest does."""
-    return any(
-        before.get(name) != after.get(name) for name in before.keys() | after.keys() if name.startswith("context/")
-    )
-
-
-def _build_cause(changes: tuple[Change, ...], current: ImageState | None) -> str:
-    if current is None:
-        return "missing"
-    if not changes:
-        return "not made by this resource"
-    names = [change.path.removeprefix("spec.build.").replace("base:", "base image ") for change in changes]
-    return f"{', '.join(names)} changed"

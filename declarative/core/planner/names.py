@@ -19,9 +19,8 @@ _BUILT_IN = ("bridge", "host", "none")
 
 @lru_cache(maxsize=4096)
 def familiar(reference: str) -> str:
-    """Give a reference the way engines list it: `busybox:latest`. Raises Invalid if it is none."""
-    parsed = Reference.parse(reference)
-    return (parsed if parsed.tag or parsed.digest else parsed.with_tag("latest")).familiar()
+    """Give a reference the way engines list it: `busybox:latest`; of `busybox:1@DIGEST` the digest alone. Raises Invalid."""
+    return Reference.parse(reference).addressed().familiar()
 
 
 def repository_of(reference: str) -> str:

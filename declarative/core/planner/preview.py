@@ -81,9 +81,9 @@ def preview(desired: Desired, actual: Actual, policy: Policy | None = None) -> T
     """Settle images and tag schemes, and nothing else of the stack."""
     draft = Draft(desired=desired, actual=actual, policy=policy or Policy())
     images = ImagePlanner(draft)
+    tags = TagPlanner(draft, images)
     for name in desired.images:
         images.image(name)
-    tags = TagPlanner(draft, images)
     tags.plan()
     found: dict[str, list[Settled]] = {name: [] for name in desired.schemes}
     for settled in tags.settled:

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 from declarative.core.actions import RemoveContainer, RemoveNetwork, RemoveVolume, RenameContainer, UntagImage
 from declarative.core.plan import Change, Step
 from declarative.core.planner.holders import freed, replaced_by
+from declarative.core.planner.names import familiar
 from declarative.core.planner.verdicts import NEEDS
+from declarative.core.resources import BuildSource, PullSource
 from declarative.core.state import LABEL_NAME, LABEL_STACK, SUFFIX_NEW, SUFFIX_OLD
 from declarative.errors import Conflict
 
 if TYPE_CHECKING:
     from declarative.core.planner.draft import Draft
-    from declarative.core.resources import Kind
+    from declarative.core.resources import Container, Desired, Job, Kind
     from declarative.core.state import Owner
 
 _LEAST_BUDGET = 5
@@ -160,11 +162,15 @@ def _prune_tags(draft: Draft, containers: list[str]) -> None:
     revision = draft.actual.revision
     gone: dict[str, list[str]] = {}
     objects = revision.objects if revision is not None else {}
+    named = _named(draft.desired) if objects else frozenset()
     for name, image_id in objects.items():
         reference = name.removeprefix("Tag/")
         version = f"Version/{reference}"  # published before, or taken over by a scheme now
         kept = not name.startswith("Tag/") or name in draft.objects or version in objects or version in draft.objects
         if kept or draft.actual.references.get(reference) != image_id:
+            continue
+        if reference in named:
+            draft.objects[name] = image_id  # it goes with the last who names it
             continue
         gone.setdefault(image_id, []).append(reference)
     for image_id, names in gone.items():
@@ -190,6 +196,16 @@ def _prune_tags(draft: Draft, containers: list[str]) -> None:
             resource=f"Image/{owner}",
             after=(*(f"gone:{other}" for other in containers), *_tagging(draft)),
         )
+
+
+def _named(desired: Desired) -> frozenset[str]:
+    """List the references by which the manifests name images as if they were others'."""
+    users: list[Container | Job] = [*desired.containers.values(), *desired.jobs.values()]
+    run = [user.spec.image.reference for user in users if user.spec.image.reference]
+    sources = [image.spec.source for image in desired.images.values()]
+    bases = [base for source in sources if isinstance(source, BuildSource) for base in source.bases]
+    pulled = [source.reference for source in sources if isinstance(source, PullSource)]
+    return frozenset(map(familiar, (*run, *bases, *pulled)))
 
 
 def _tagging(draft: Draft) -> list[str]:

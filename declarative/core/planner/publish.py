@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Literal
 from declarative.core.actions import PushImage, RetagRemote, TagImage, UntagImage, UntagRemote
 from declarative.core.plan import Change, Step
 from declarative.core.planner.images import ImageOutcome
+from declarative.core.planner.makers import writers_of
 from declarative.core.planner.names import familiar, repository_of
+from declarative.core.planner.published import full_references
 from declarative.core.state import LABEL_BUILD
 from declarative.core.tags.rules import Rules
 from declarative.core.tags.scheme import Cause, Place, TagMove, settle, tags_of, track_tag
@@ -48,33 +50,59 @@ class TagPlanner:
     def __init__(self, draft: Draft, images: ImagePlanner) -> None:
         self._draft = draft
         self._images = images
+        self._writers = writers_of(draft.desired)
+        self._planned: set[str] = set()
+        images.tags = self
         self.settled: list[Settled] = []
+        self._waiting: set[str] = set()  # schemes about which nothing is known before their image is there
         self._after: dict[str, str | None] = {}  # reference → image id once the plan is done; None: not known yet
 
     def plan(self) -> None:
         """Plan all schemes."""
         for scheme in self._draft.desired.schemes.values():
-            try:
-                self._plan(scheme)
-            except DeclarativeError as error:
-                place = scheme.places.at("spec.version")
-                self._leave(scheme)
-                self._draft.problems.append(
-                    type(error)(f"TagScheme/{scheme.name}", f"{error.subject} {error.problem}", error.remedy, place)
-                )
+            self._plan_once(scheme)
 
-    def track(self, name: str, track: str) -> ImageOutcome:
-        """Say what a container that follows `track` of a scheme will run."""
+    def _plan_once(self, scheme: TagScheme) -> None:
+        if scheme.name in self._planned:
+            return
+        self._planned.add(scheme.name)
+        try:
+            self._plan(scheme)
+        except DeclarativeError as error:
+            place = scheme.places.at("spec.version")
+            self._leave(scheme)
+            self._draft.problems.append(
+                type(error)(f"TagScheme/{scheme.name}", f"{error.subject} {error.problem}", error.remedy, place)
+            )
+
+    def point(self, reference: str) -> ImageOutcome | None:
+        """Say what a reference will be that a scheme of the stack writes; None where none does, or a higher version has it."""
+        scheme = self._writers.get(reference)
+        if scheme is None:
+            return None
+        self._plan_once(scheme)
+        return self._pointed(reference, self._images.image(scheme.spec.image)) if reference in self._after else None
+
+    def _pointed(self, reference: str, outcome: ImageOutcome) -> ImageOutcome:
+        after = self._after[reference]
+        if after is None:
+            return ImageOutcome(reference=reference, id=None, config=outcome.config, why=outcome.why)
+        state = self._draft.actual.images.get(after)
+        return ImageOutcome(reference=reference, id=after, config=state.config if state else outcome.config)
+
+    def track(self, name: str, track: str, resource: str) -> ImageOutcome:
+        """Say what `resource` will run, that follows `track` of a scheme."""
         scheme = self._draft.desired.schemes[name]
-        rules = self._rules(scheme)
-        reference = familiar(f"{scheme.spec.repository}:{track_tag(rules, track)}")
+        reference = self.followed(name, track)
         outcome = self._images.image(scheme.spec.image)
+        if name in self._waiting:
+            self._draft.hold(resource, f"it follows TagScheme/{name}")
+            return ImageOutcome(reference=reference, id=None, config=outcome.config, why=outcome.why)
         if reference in self._after:
-            after = self._after[reference]
-            if after is None:
-                return ImageOutcome(reference=reference, id=None, config=outcome.config, why=outcome.why)
-        else:
-            after = self._draft.actual.references.get(reference)
+            return self._pointed(reference, outcome)
+        after = self._draft.actual.references.get(reference)
+        if after is None and reference.rpartition(":")[2] in self._remote(scheme):
+            return self._images.reference(reference, resource=resource, source=scheme.places.at("spec"))
         if after is None:
             problem = f"track {track!r}: there is no {reference}, and version {scheme.spec.version} does not make one"
             error = Invalid(f"TagScheme/{name}", problem, "track a level that the scheme writes")
@@ -84,9 +112,18 @@ class TagPlanner:
         config = state.config if state else outcome.config
         return ImageOutcome(reference=reference, id=after, config=config)
 
+    def followed(self, name: str, track: str) -> str:
+        """Name the reference that is followed with `track` of a scheme."""
+        scheme = self._draft.desired.schemes[name]
+        return familiar(f"{scheme.spec.repository}:{track_tag(self._rules(scheme), track)}")
+
     def image_of(self, name: str) -> str:
         """Name the Image that a scheme tags."""
         return self._draft.desired.schemes[name].spec.image
+
+    def _remote(self, scheme: TagScheme) -> Mapping[str, RemoteTag]:
+        """Give what the scheme's registry has; nothing where it publishes nothing."""
+        return self._draft.actual.registry.get(repository_of(scheme.spec.repository), {}) if scheme.spec.push else {}
 
     def _rules(self, scheme: TagScheme) -> Rules:
         return Rules.of(scheme.spec, allow_retag=self._draft.policy.allow_retag)
@@ -96,23 +133,41 @@ class TagPlanner:
         outcome = self._images.image(spec.image)
         version = spec.version or self._version_of(scheme, outcome)
         if not version:
-            self._draft.deferred.append(f"TagScheme/{scheme.name}: its version is a label of an image yet to be made")
-            self._leave(scheme)
+            self._wait(scheme, "its version is a label of an image yet to be made")
             return
         rules = self._rules(scheme)
-        remote = self._draft.actual.registry.get(repository_of(spec.repository), {}) if spec.push else {}
+        remote = self._remote(scheme)
         local = self._local(spec.repository, outcome.id)
+        if self._may_be_there(scheme, {*local.tags, *remote}):
+            self._wait(scheme, "whether this version is published already shows when its image is pulled")
+            return
         here = settle(rules, version, local, remote)
         self.settled.append(Settled(scheme=scheme, version=version, where="engine", place=local, outcome=here))
         if here.errors:
             self._refuse(scheme, here)
             return
         self._remember(scheme, rules, version, here, outcome)
-        self._add_tags(scheme, outcome, [move for move in here.moves if not move.floating], floating=False)
+        first = [move for move in here.moves if not move.floating or self._is_stood_on(scheme, move)]
+        self._add_tags(scheme, outcome, first, floating=False)
         if spec.push:
             self._plan_push(scheme, rules, version, remote, local, outcome)
-        self._add_tags(scheme, outcome, [move for move in here.moves if move.floating], floating=True)
+        self._add_tags(scheme, outcome, [move for move in here.moves if move not in first], floating=True)
         self._add_removals(scheme, here)
+
+    def _is_stood_on(self, scheme: TagScheme, move: TagMove) -> bool:
+        """Whether an image of the stack is built on this very name: then it is written as soon as its own image is there."""
+        return familiar(f"{scheme.spec.repository}:{move.tag}") in self._images.bases
+
+    def _wait(self, scheme: TagScheme, reason: str) -> None:
+        self._waiting.add(scheme.name)
+        self._draft.deferred.append(f"TagScheme/{scheme.name}: {reason}")
+        self._leave(scheme)
+
+    def _may_be_there(self, scheme: TagScheme, tags: set[str]) -> bool:
+        """Whether the version is about, and may well hold what is only to be pulled again."""
+        fixed = scheme.spec.scheme != "literal" and not self._draft.policy.allow_retag
+        gone = fixed and self._images.is_gone(self._draft.desired.images[scheme.spec.image])
+        return gone and any(name.rpartition(":")[2] in tags for name in full_references(scheme))
 
     def _refuse(self, scheme: TagScheme, outcome: Outcome) -> None:
         place = scheme.places.at("spec.version")
@@ -173,10 +228,9 @@ class TagPlanner:
                 self._draft.objects.setdefault(f"Version/{held}", self._draft.actual.references[held])
 
     def _add_tags(self, scheme: TagScheme, outcome: ImageOutcome, moves: list[TagMove], *, floating: bool) -> None:
-        """Add one step for the full tags or for the floating ones. A build writes the full tags itself."""
+        """Add one step for the full tags or for the floating ones. What makes or pulls the image may write full tags itself."""
         repository = scheme.spec.repository
-        made = set() if outcome.id is not None else {familiar(ref) for ref in self._made_with(scheme)}
-        moves = [move for move in moves if familiar(f"{repository}:{move.tag}") not in made]
+        moves = [move for move in moves if not self._draft.provided(f"ref:{familiar(f'{repository}:{move.tag}')}")]
         if not moves:
             return
         references = [familiar(f"{repository}:{move.tag}") for move in moves]
@@ -209,9 +263,6 @@ class TagPlanner:
     def _all_published(self) -> tuple[str, ...]:
         """Name what writes the full tags of all schemes; a build writes those of its own."""
         return (PUBLISHED, *(f"image:{scheme.spec.image}" for scheme in self._draft.desired.schemes.values()))
-
-    def _made_with(self, scheme: TagScheme) -> tuple[str, ...]:
-        return self._images.references(self._draft.desired.images[scheme.spec.image])
 
     def _add_removals(self, scheme: TagScheme, here: Outcome) -> None:
         if not here.removals:

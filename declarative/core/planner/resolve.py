@@ -32,7 +32,7 @@ class ImageResolver:
         if ref.kept is not None:
             return self._images.kept(ref.kept, resource=resource, source=places.at("spec.image"))
         if ref.scheme:
-            return self._tags.track(ref.scheme, ref.track)
+            return self._tags.track(ref.scheme, ref.track, resource)
         if ref.image:
             return self._images.image(ref.image)
         return self._images.reference(ref.reference, resource=resource, source=places.at("spec.image"))
@@ -40,7 +40,9 @@ class ImageResolver:
     def needs(self, ref: ImageRef) -> tuple[str, ...]:
         """Name what must have happened before the image can be run."""
         if ref.scheme:
-            return (f"tags:{ref.scheme}", f"image:{self._tags.image_of(ref.scheme)}")
+            image = self._tags.image_of(ref.scheme)
+            followed = self._tags.followed(ref.scheme, ref.track)
+            return (f"tags:{ref.scheme}", f"image:{image}", f"pulled:{image}", f"ref:{followed}")
         if ref.image:
             return (f"image:{ref.image}", f"pulled:{ref.image}")
         return (f"ref:{familiar(ref.reference)}",)

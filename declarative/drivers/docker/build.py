@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from declarative.core.actions import PullImage
 from declarative.core.secret import Secret
 from declarative.core.state import LABEL_BUILD
+from declarative.drivers.docker.image_read import familiar
 from declarative.drivers.docker.images import image_id, pull
 from declarative.drivers.docker.labels import owned_labels
 from declarative.drivers.port import BuildFailed, Progress
@@ -68,7 +69,7 @@ def build_labels(client: EngineClient, action: BuildImage, auth: AuthHeader, rep
             found = image_id(client, base)
         if found is None:
             raise NotFound(f"image {base}", "was pulled, and is not there", "run again")
-        parts[f"base:{base}"] = found
+        parts[f"base:{familiar(base)}"] = found
     built = {LABEL_BUILD: json.dumps(parts, sort_keys=True, separators=(",", ":"))}
     return {**source.labels, **owned_labels(action.owner), **built}
 

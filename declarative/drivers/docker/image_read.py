@@ -33,11 +33,8 @@ HISTORY = "declarative-history"
 
 
 def familiar(reference: str) -> str:
-    """Write a reference as docker does, tag included; engines other than docker write it out in full."""
-    if reference.startswith("sha256:"):
-        return reference
-    parsed = Reference.parse(reference)
-    return (parsed if parsed.digest else parsed.addressed()).familiar()
+    """Write a reference as docker does, by digest or tag; engines other than docker write it out in full."""
+    return reference if reference.startswith("sha256:") else Reference.parse(reference).addressed().familiar()
 
 
 def shortened(name: str) -> str:

@@ -63,22 +63,23 @@ def _repository(registries: Registries, repository: str) -> dict[str, RemoteTag]
     client = registries(reference.domain)
     tags = client.tags(reference.path)
     found = side_by_side(lambda tag: _manifest(client, reference.with_tag(tag)), tags)
-    configs: dict[Digest, dict[str, str]] = {}
+    configs: dict[Digest, tuple[dict[str, str], str]] = {}
 
     def read_config(digest: Digest) -> None:
-        configs[digest] = _labels(client, reference.path, digest)
+        configs[digest] = _labels_and_platform(client, reference.path, digest)
 
     parsed = {tag: _config_of(stored, repository) for tag, stored in zip(tags, found, strict=True) if stored}
     side_by_side(read_config, sorted({digest for digest in parsed.values() if digest is not None}, key=str))
-    return {
-        tag: RemoteTag(
-            digest=str(stored.digest),
-            image_id=str(digest) if (digest := parsed[tag]) is not None else "",
-            labels=configs[digest] if digest is not None else {},
-        )
-        for tag, stored in zip(tags, found, strict=True)
-        if stored
-    }
+    return {tag: _remote_tag(stored, parsed[tag], configs) for tag, stored in zip(tags, found, strict=True) if stored}
+
+
+def _remote_tag(
+    stored: StoredManifest, config: Digest | None, configs: Mapping[Digest, tuple[dict[str, str], str]]
+) -> RemoteTag:
+    if config is None:
+        return RemoteTag(digest=str(stored.digest))
+    labels, platform = configs[config]
+    return RemoteTag(digest=str(stored.digest), image_id=str(config), labels=labels, platform=platform)
 
 
 def _manifest(client: RegistryClient, reference: Reference) -> StoredManifest | None:
@@ -94,14 +95,16 @@ def _config_of(stored: StoredManifest, subject: str) -> Digest | None:
     return document.config.digest if isinstance(document, Manifest) else None
 
 
-def _labels(client: RegistryClient, path: str, digest: Digest) -> dict[str, str]:
+def _labels_and_platform(client: RegistryClient, path: str, digest: Digest) -> tuple[dict[str, str], str]:
     content = b"".join(client.open_blob(path, digest, size=None))
     try:
         document = json.loads(content[:_CONFIG_MOST])
         labels = (document.get("config") or {}).get("Labels") or {}
-        return {str(name): str(value) for name, value in labels.items()}
+        system, architecture = document.get("os"), document.get("architecture")
+        platform = f"{system}/{architecture}" if system and architecture else ""
+        return {str(name): str(value) for name, value in labels.items()}, platform
     except (ValueError, AttributeError):  # an artifact that is no image; its tag still counts
-        return {}
+        return {}, ""
 
 
 def side_by_side(function: Callable[[T], U], items: Iterable[T]) -> list[U]:

@@ -117,7 +117,7 @@ class MemoryDriver:
         for base in source.bases:
             if _key(base) not in engine.references:
                 self._pull(base)
-            parts[f"base:{base}"] = engine.image(_key(base)).id
+            parts[f"base:{familiar(base)}"] = engine.image(_key(base)).id
         labels = {**source.labels, **owned_labels(action.owner), LABEL_BUILD: _json(parts)}
         subject = f"image {action.references[0] if action.references else action.owner.name}"
         config = built_config(source, lambda base: engine.image(_key(base)).config, labels, subject)

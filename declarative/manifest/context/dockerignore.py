@@ -5,6 +5,7 @@ The rule that keeps it simple: the patterns as written say what COPY can see; `s
 
 from __future__ import annotations
 
+import os.path
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,12 @@ def sent(lines: Sequence[str], dockerfile: str) -> tuple[str, ...]:
     """
     kept = [name for name in (NAME, dockerfile) if name and match_any(lines, name)]
     return (*lines, *(f"!{name}" for name in kept))
+
+
+def would_send(context: str, dockerfile: str, path: str) -> bool:
+    """Tell whether a build of `dockerfile` (as above) in `context` is sent what stands, or is to stand, at `path`."""
+    inside = os.path.relpath(os.path.realpath(path), os.path.realpath(context))
+    return inside.partition("/")[0] != ".." and not match_any(ignore_lines(context, dockerfile), inside)
 
 
 def _content(path: str) -> bytes | None:

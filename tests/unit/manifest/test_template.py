@@ -72,6 +72,9 @@ def complaint(text: str, **options: Any) -> Problem:
         ("'{{ range(3) }}'", [0, 1, 2]),
         ("'{{ values.port > 80 }}'", True),
         ("'{{ none }}'", None),
+        ("'debug = {{ values.port > 80 }}'", "debug = true"),
+        ("'{{ false }}, {{ none }}{{ values.nothing | default(true) }}'", "false, nulltrue"),
+        ("'{{ \"x\" ~ true }}'", "xtrue"),
         ("'{{ \"8080\" }}'", "8080"),
         ("'{{ values.port | string }}'", "8080"),
         ("'{{ 1.5 }}'", 1.5),
@@ -266,6 +269,12 @@ def test_a_value_cannot_inject_a_template() -> None:
     ]
 
 
+def test_a_j2_file_spells_words_as_yaml_does() -> None:
+    loaded = run(STACK, "#j2\na: '{{ values.on }}'\nb: {{ values.on }}\nc: {{ values.no }}\n", sets=("on=True", "no=~"))
+    assert not loaded.problems
+    assert to_plain(loaded.documents[0].root) == {"a": "true", "b": True, "c": None}
+
+
 def test_a_fault_in_a_j2_file_is_told_at_its_line() -> None:
     loaded = run(STACK, "#j2\nx: 1\na: {{ values.prot }}\n")
     assert len(loaded.problems) == 1
@@ -355,7 +364,8 @@ WRONG = {
     "'{{ git._folder }}'": "is not defined",
     "'{{ env._environ }}'": "does not list this variable",
     "'{{ cycler.__init__.__globals__ }}'": "not allowed",
-    "'{% include \"/etc/passwd\" %}'": "the template fails",
+    "'{% include \"/etc/passwd\" %}'": "cannot take in other files (/etc/passwd)",
+    "'{% import \"a.j2\" as a %}'": "cannot take in other files (a.j2)",
     "'{{ lipsum() }}'": "`lipsum` is not defined",
     "'{{ [1, 2] | random }}'": "no filter named 'random'",
 }

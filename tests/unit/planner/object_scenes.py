@@ -48,6 +48,31 @@ def _newer_base(engine: MemoryEngine) -> None:
     engine.add_image("busybox:latest", ImageConfig(command=("newer",)))
 
 
+def _drop_base(engine: MemoryEngine) -> None:
+    engine.drop_reference("busybox:latest")
+
+
+def _drop_given(engine: MemoryEngine) -> None:
+    engine.drop_reference(PULLED)
+
+
+def _drop_given_and_publish_another(engine: MemoryEngine) -> None:
+    _drop_given(engine)
+    _newer(engine)
+
+
+def _lose_images(engine: MemoryEngine) -> None:
+    """Be another engine: nothing is there but what registries have, not even the base image."""
+    engine.containers.clear()
+    engine.references.clear()
+    engine.images.clear()
+
+
+def _lose_images_but_busybox(engine: MemoryEngine) -> None:
+    _lose_images(engine)
+    engine.add_image("busybox:latest", ImageConfig())
+
+
 def _strangers_network(engine: MemoryEngine) -> None:
     engine.networks["law_back"] = Net(id="x", spec=NetworkSpec(driver="bridge"))
 
@@ -76,9 +101,32 @@ def _all(number: str) -> str:
     return build("app", f"ENV V={number}", "") + released(number)
 
 
+def _labelled(number: str, track: str) -> str:
+    """Have a web that follows a version, which the image's label says, and a proxy that waits for it."""
+    scheme = doc("TagScheme", "release", "image: app\nversion_from: {label: version}")
+    web = run("web", image=f"{{scheme: release, track: '{track}'}}")
+    return build("app", f"LABEL version={number}", "") + scheme + web + run("proxy", "depends_on: [web]") + run("db")
+
+
+_MIRRORED = (
+    doc("Image", "app", f"pull: {PULLED}\ntags: [latest]")
+    + released("7.0.1", _PUSH)
+    + run("web", image="{scheme: release, track: '7'}")
+)
+
+
+def _stacked(number: str) -> str:
+    """Have an image that is built on a floating tag of another one, both with versions, and who runs such a tag by its name."""
+    base = build("base", f"ENV V={number}", "") + doc("TagScheme", "base", f"image: base\nversion: {number}")
+    app = build("app", f"ENV A={number}", "").replace("FROM busybox", "FROM law/base:1")
+    return base + app + released(number) + run("web", image="law/app:1")
+
+
 def _pushed(number: str) -> str:
     return build("app", f"ENV V={number}", "") + released(number, _PUSH)
 
+
+_ON_GIVEN = doc("Image", "given", f"pull: {PULLED}") + build("app").replace("FROM busybox", f"FROM {PULLED}")
 
 SCENES = (
     Scene(name="whole-stack", now=_WHOLE),
@@ -94,6 +142,26 @@ SCENES = (
         now=build("app", "ENV A=2") + run("web", image="{image: app}"),
     ),
     Scene(name="build-on-a-newer-base", applied=(build("app"),), since=_newer_base, now=build("app")),
+    Scene(name="build-on-a-base-that-has-gone", applied=(build("app"),), since=_drop_base, now=build("app")),
+    Scene(name="build-on-a-pulled-base-that-has-gone", applied=(_ON_GIVEN,), since=_drop_given, now=_ON_GIVEN),
+    Scene(
+        name="build-on-a-pulled-base-that-has-gone-and-is-another-now",
+        applied=(_ON_GIVEN,),
+        since=_drop_given_and_publish_another,
+        now=_ON_GIVEN,
+    ),
+    Scene(
+        name="build-on-a-pulled-base-that-is-newer",
+        applied=(_ON_GIVEN.replace(PULLED + "\n", PULLED + "\n  policy: always\n"),),
+        since=_newer,
+        now=_ON_GIVEN.replace(PULLED + "\n", PULLED + "\n  policy: always\n"),
+    ),
+    Scene(
+        name="build-changed-on-a-base-that-has-gone",
+        applied=(_ON_GIVEN,),
+        since=_drop_given,
+        now=_ON_GIVEN.replace("ENV A=1", "ENV A=2"),
+    ),
     Scene(name="build-untagged", applied=(build("app"),), since=_untag, now=build("app")),
     Scene(name="another-tag", applied=(build("app", spec="tags: [one]"),), now=build("app", spec="tags: [two]")),
     Scene(name="build-that-needs-buildkit", now=build("app", "RUN --mount=type=cache,target=/c true")),
@@ -131,6 +199,7 @@ SCENES = (
     Scene(name="tags-next-major", applied=(_all("1.9.1"), _all("1.9.2")), now=_all("2.0.0")),
     Scene(name="tags-backport", applied=(_all("1.9.1"), _all("2.0.0")), now=_all("1.9.2")),
     Scene(name="tags-prerelease", applied=(_all("1.9.1"),), now=_all("2.0.0-rc.1")),
+    Scene(name="tags-on-a-base-that-has-gone", applied=(_all("1.9.1"),), since=_drop_base, now=_all("1.9.1")),
     Scene(name="tags-moved-by-hand", applied=(_all("1.9.1"),), since=_move_tag, now=_all("1.9.1")),
     Scene(
         name="tags-same-version-other-content", applied=(_all("1.9.1"),), now=_all("1.9.1").replace("ENV V", "ENV W")
@@ -149,6 +218,54 @@ SCENES = (
         applied=(_pushed("1.9.1"), _pushed("1.9.2")),
         since=_move_remote_tag,
         now=_pushed("1.9.2"),
+    ),
+    Scene(
+        name="push-from-another-engine",
+        applied=(_pushed("1.9.1"),),
+        since=_lose_images,
+        now=_pushed("1.9.1") + run("web", image="{scheme: release, track: '1'}"),
+    ),
+    Scene(
+        name="push-from-another-engine-of-other-content",
+        applied=(_pushed("1.9.1"),),
+        since=_lose_images,
+        now=_pushed("1.9.1").replace("ENV V", "ENV W"),
+    ),
+    Scene(
+        name="push-of-a-backport-from-another-engine",
+        applied=(_pushed("1.9.1"), _pushed("2.0.0")),
+        since=_lose_images_but_busybox,
+        now=_pushed("1.9.2") + run("web", image="{scheme: release, track: latest}"),
+    ),
+    Scene(
+        name="push-of-what-is-pulled",
+        now=doc("Image", "app", f"pull: {PULLED}\ntags: [latest]") + released("7.0.1", _PUSH),
+    ),
+    Scene(name="push-of-what-is-pulled-again", applied=(_MIRRORED,), since=_drop_given, now=_MIRRORED),
+    Scene(name="push-of-what-is-pulled-on-another-engine", applied=(_MIRRORED,), since=_lose_images, now=_MIRRORED),
+    Scene(name="track-of-a-labelled-version", now=_labelled("1.9.1", "1")),
+    Scene(
+        name="target-that-follows-a-labelled-version",
+        now=_labelled("1.9.1", "1"),
+        policy=Policy(targets=frozenset({"Container/proxy"})),
+    ),
+    Scene(
+        name="track-of-the-next-labelled-version",
+        applied=(_labelled("1.9.1", "latest"),),
+        now=_labelled("2.0.0", "latest").replace("'9000'", "'8000'"),
+    ),
+    Scene(name="build-on-a-floating-tag", now=_stacked("1.9.1")),
+    Scene(name="build-on-a-floating-tag-in-sync", applied=(_stacked("1.9.1"),), now=_stacked("1.9.1")),
+    Scene(name="build-on-a-floating-tag-that-moves", applied=(_stacked("1.9.1"),), now=_stacked("1.9.2")),
+    Scene(
+        name="build-on-a-floating-tag-of-a-higher-version",
+        applied=(_stacked("1.9.2"),),
+        now=_stacked("1.9.1").replace("law/app:1", "law/app:1.9"),
+    ),
+    Scene(
+        name="target-built-on-a-floating-tag",
+        now=_stacked("1.9.1"),
+        policy=Policy(targets=frozenset({"Image/app"})),
     ),
     Scene(
         name="track-without-a-tag",
@@ -214,6 +331,24 @@ SCENES = (
     Scene(name="prune-with-volumes", applied=(_WHOLE,), now=run("web"), policy=Policy(delete_volumes=True)),
     Scene(name="prune-off", applied=(_WHOLE,), now=run("web"), policy=Policy(prune=False)),
     Scene(name="prune-image-tags", applied=(build("app", spec="tags: [one, two]") + run("web"),), now=run("web")),
+    Scene(
+        name="prune-an-image-whose-tag-is-still-run",
+        applied=(build("app", spec="tags: [one, two]") + run("web", image="{image: app}"),),
+        now=run("web", image="law/app:one"),
+    ),
+    Scene(
+        name="prune-an-image-whose-tag-is-run-no-more",
+        applied=(
+            build("app", spec="tags: [one, two]") + run("web", image="{image: app}"),
+            run("web", image="law/app:one"),
+        ),
+        now=run("web"),
+    ),
+    Scene(
+        name="prune-an-image-whose-tag-is-still-built-on",
+        applied=(build("base", spec="tags: [one, two]") + build("app").replace("FROM busybox", "FROM law/base:one"),),
+        now=build("app").replace("FROM busybox", "FROM law/base:one"),
+    ),
     Scene(name="delete-budget", applied=(_CROWD,), now=run("c1")),
     Scene(
         name="delete-budget-allowed",
