@@ -99,6 +99,12 @@ def _remove_job(engine: MemoryEngine) -> None:
     engine.remove("law-seed-1", volumes=False)
 
 
+def _remove_volume(engine: MemoryEngine) -> None:
+    for name in [name for name, box in engine.containers.items() if box.spec.volumes]:
+        engine.remove(name, volumes=False)
+    engine.volumes.pop("law_data")
+
+
 def _fail_job(engine: MemoryEngine) -> None:
     engine.box("law-seed-1").program = Program(exits_after=0.0, exit_code=9)
 
@@ -106,6 +112,12 @@ def _fail_job(engine: MemoryEngine) -> None:
 def _go_on_with_job(engine: MemoryEngine) -> None:
     engine.box("law-seed-1").program = Program()
 
+
+_FILLED = doc("Volume", "data") + job("seed", "volumes: ['data:/data']")
+_MIGRATED = (
+    doc("Volume", "data") + run("db", "volumes: ['data:/data']") + job("seed", "depends_on: {db: {condition: healthy}}")
+)
+_TWO_STORES = _MIGRATED.replace("['data:/data']", "['data:/data', 'more:/more']") + doc("Volume", "more")
 
 SCENES = (
     Scene(name="nothing-yet", now=_WEB),
@@ -311,6 +323,20 @@ SCENES = (
     ),
     Scene(
         name="job-failed", applied=(job("seed"),), since=_fail_job, now=job("seed") + run("web", "depends_on: [seed]")
+    ),
+    Scene(name="job-whose-volume-was-removed", applied=(_FILLED,), since=_remove_volume, now=_FILLED),
+    Scene(name="job-whose-database-was-removed", applied=(_MIGRATED,), since=_remove_volume, now=_MIGRATED),
+    Scene(
+        name="job-whose-database-is-recreated",
+        applied=(_MIGRATED,),
+        now=_MIGRATED.replace("name: data}", "name: data}\nspec: {labels: {a: b}}"),
+        policy=Policy(delete_volumes=True),
+    ),
+    Scene(
+        name="job-whose-database-kept-a-volume",
+        applied=(_TWO_STORES,),
+        since=_remove_volume,
+        now=_TWO_STORES,
     ),
     Scene(name="job-goes-on", applied=(job("seed"),), since=_go_on_with_job, now=job("seed")),
 )
