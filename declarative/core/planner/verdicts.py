@@ -312,7 +312,10 @@ def broken(state: ContainerState) -> tuple[str, Fate, Origin] | None:
 def _ignored(change: Change, ignore: tuple[str, ...]) -> bool:
     if change.origin != "drift":
         return False
-    return any(change.path == path or change.path.startswith(path + ".") for path in ignore)
+    names = [change.path]
+    if change.path == "spec.resources.memory_swap" and change.after is None:
+        names.append("spec.resources.memory")  # nobody states it, so it follows from that
+    return any(name == path or name.startswith(path + ".") for name in names for path in ignore)
 
 
 def _cause(changes: list[Change] | tuple[Change, ...]) -> str:

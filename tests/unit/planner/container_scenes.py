@@ -47,6 +47,11 @@ def _limit(engine: MemoryEngine) -> None:
     engine.update("law-web-1", Resources(memory=96 << 20), None)
 
 
+def _halve(engine: MemoryEngine) -> None:
+    """As `docker update --memory 16m` does: swap stays twice what the memory was."""
+    engine.update("law-web-1", Resources(memory=16 << 20, memory_swap=64 << 20), None)
+
+
 def _environment(engine: MemoryEngine) -> None:
     box = engine.box("law-web-1")
     box.spec = replace(box.spec, environment={**box.spec.environment, "A": "theirs"})
@@ -113,6 +118,7 @@ def _go_on_with_job(engine: MemoryEngine) -> None:
     engine.box("law-seed-1").program = Program()
 
 
+_LIMITED = run("web", "resources: {memory: 32m}")
 _FILLED = doc("Volume", "data") + job("seed", "volumes: ['data:/data']")
 _MIGRATED = (
     doc("Volume", "data") + run("db", "volumes: ['data:/data']") + job("seed", "depends_on: {db: {condition: healthy}}")
@@ -196,6 +202,13 @@ SCENES = (
         applied=(run("web", "resources: {memory: 32m}\ndrift: {ignore: [spec.resources]}"),),
         since=_limit,
         now=run("web", "resources: {memory: 32m}\ndrift: {ignore: [spec.resources]}"),
+    ),
+    Scene(name="limit-halved-by-hand", applied=(_LIMITED,), since=_halve, now=_LIMITED),
+    Scene(
+        name="drift-ignored-with-what-follows-from-it",
+        applied=(_LIMITED + "  drift: {ignore: [spec.resources.memory]}\n",),
+        since=_halve,
+        now=_LIMITED + "  drift: {ignore: [spec.resources.memory]}\n",
     ),
     Scene(name="network-taken-off", applied=(_WEB,), since=_detach, now=_WEB),
     Scene(name="stopped", applied=(_WEB,), since=_stop, now=_WEB),
