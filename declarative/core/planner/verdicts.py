@@ -225,12 +225,13 @@ class Judge:
         config = own.config if own is not None else None
         if config is None or wanted.target.id is None:
             # One of the images is not known: its part of the comparison is left out, the image change says it all.
-            return _stated_changes(wanted, actual, applied)
-        have = observed(actual, (wanted.flat, applied))
-        want = effective(wanted.flat, wanted.target.config or config)
-        if want == have:
-            return ()
-        changes = differences(want, have, last_applied(applied, have, config), wanted.container.places)
+            changes = _stated_changes(wanted, actual, applied)
+        else:
+            have = observed(actual, (wanted.flat, applied))
+            want = effective(wanted.flat, wanted.target.config or config)
+            if want == have:
+                return ()
+            changes = differences(want, have, last_applied(applied, have, config), wanted.container.places)
         return tuple(change for change in changes if not _ignored(change, wanted.container.ignore))
 
     def _name_change(self, verdict: Verdict, state: ContainerState) -> Change:

@@ -119,6 +119,7 @@ def _go_on_with_job(engine: MemoryEngine) -> None:
 
 
 _LIMITED = run("web", "resources: {memory: 32m}")
+_FREE = "resources: {memory: 32m}\ndrift: {ignore: [spec.resources]}"
 _FILLED = doc("Volume", "data") + job("seed", "volumes: ['data:/data']")
 _MIGRATED = (
     doc("Volume", "data") + run("db", "volumes: ['data:/data']") + job("seed", "depends_on: {db: {condition: healthy}}")
@@ -209,6 +210,12 @@ SCENES = (
         applied=(_LIMITED + "  drift: {ignore: [spec.resources.memory]}\n",),
         since=_halve,
         now=_LIMITED + "  drift: {ignore: [spec.resources.memory]}\n",
+    ),
+    Scene(
+        name="drift-ignored-beside-an-image-to-build",
+        applied=(build("app") + run("web", _FREE, image="{image: app}"),),
+        since=_limit,
+        now=build("app", "ENV A=2") + run("web", _FREE, image="{image: app}"),
     ),
     Scene(name="network-taken-off", applied=(_WEB,), since=_detach, now=_WEB),
     Scene(name="stopped", applied=(_WEB,), since=_stop, now=_WEB),
