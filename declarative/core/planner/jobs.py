@@ -197,7 +197,9 @@ def _changes(job: Job, flat: Canonical, target: ImageOutcome, state: ContainerSt
     actual |= canonical.unseen(applied)
     config = target.config
     have = observed(actual, (flat, applied))
-    return differences(effective(flat, config), have, last_applied(applied, have, config), job.places)
+    found = differences(effective(flat, config), have, last_applied(applied, have, config), job.places)
+    # what others changed on its container since, as `docker update --restart` of all does, undoes nothing of what it did
+    return tuple(change for change in found if change.origin != "drift")
 
 
 def _fingerprint(draft: Draft, job: Job, flat: Canonical, target: ImageOutcome) -> str:

@@ -110,6 +110,11 @@ def _remove_volume(engine: MemoryEngine) -> None:
     engine.volumes.pop("law_data")
 
 
+def _change_job(engine: MemoryEngine) -> None:
+    engine.update("law-seed-1", Resources(memory=96 << 20), None)
+    engine.disconnect("law-seed-1", "law_default")
+
+
 def _fail_job(engine: MemoryEngine) -> None:
     engine.box("law-seed-1").program = Program(exits_after=0.0, exit_code=9)
 
@@ -357,6 +362,13 @@ SCENES = (
         applied=(_TWO_STORES,),
         since=_remove_volume,
         now=_TWO_STORES,
+    ),
+    Scene(name="job-changed-by-hand", applied=(job("seed"),), since=_change_job, now=job("seed")),
+    Scene(
+        name="job-changed-and-changed-by-hand",
+        applied=(job("seed"),),
+        since=_change_job,
+        now=job("seed", command="'true', again"),
     ),
     Scene(name="job-goes-on", applied=(job("seed"),), since=_go_on_with_job, now=job("seed")),
 )
