@@ -27,6 +27,11 @@ def _stop(engine: MemoryEngine) -> None:
     engine.stop("law-web-1")
 
 
+def _stop_both(engine: MemoryEngine) -> None:
+    for name in ("law-web-1", "law-web-2"):
+        engine.stop(name)
+
+
 def _pause(engine: MemoryEngine) -> None:
     engine.box("law-web-1").paused = True
 
@@ -226,6 +231,12 @@ SCENES = (
     Scene(name="stopped", applied=(_WEB,), since=_stop, now=_WEB),
     Scene(name="paused", applied=(_WEB,), since=_pause, now=_WEB),
     Scene(name="removed", applied=(_WEB,), since=_remove, now=_WEB),
+    Scene(
+        name="stopped-and-changed",
+        applied=(run("web", "replicas: 2\nresources: {memory: 32m}"),),
+        since=_stop_both,
+        now=run("web", "replicas: 3\nresources: {memory: 64m}"),
+    ),
     Scene(name="exited", applied=(_WEB,), since=_exit, now=_WEB),
     Scene(
         name="keeps-exiting", applied=(run("web", "restart: always"),), since=_exit, now=run("web", "restart: always")
