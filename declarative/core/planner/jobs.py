@@ -12,18 +12,19 @@ from declarative.core import canonical
 from declarative.core.actions import CreateContainer, RemoveContainer, StartContainer
 from declarative.core.defaults import effective, last_applied, observed
 from declarative.core.diff import combined, differences
-from declarative.core.plan import Await, Change, Step
+from declarative.core.plan import Await, Step
 from declarative.core.planner.holders import freed, replaced_by, with_name
 from declarative.core.planner.names import bind, leaves, shared
 from declarative.core.planner.stores import removed_volumes
 from declarative.core.planner.succession import described, has_left, leaves_name
+from declarative.core.planner.verdicts import image_change
 from declarative.core.state import Owner
 from declarative.errors import Conflict
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from declarative.core.plan import Origin
+    from declarative.core.plan import Change, Origin
     from declarative.core.planner.draft import Draft
     from declarative.core.planner.images import ImageOutcome
     from declarative.core.planner.resolve import ImageResolver
@@ -188,10 +189,8 @@ def _origin(changes: tuple[Change, ...]) -> Origin:
 
 
 def _changes(job: Job, flat: Canonical, target: ImageOutcome, state: ContainerState) -> tuple[Change, ...]:
-    if target.id != state.image_id:
-        place = job.places.at("spec.image")
-        after = target.reference if target.id else f"{target.reference} ({target.why})"
-        return (Change(path="spec.image", before=state.spec.image.reference, after=after, source=place),)
+    if changed := image_change(target, state, job.places.at("spec.image")):
+        return changed
     applied = state.applied or {}
     actual = canonical.container(state.spec)
     actual |= canonical.unseen(applied)

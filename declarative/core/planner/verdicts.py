@@ -170,7 +170,10 @@ class Judge:
 
     def _compare(self, verdict: Verdict, state: ContainerState) -> None:
         wanted = verdict.wanted
-        verdict.changes = (*self._image_change(wanted, state), *self._spec_changes(wanted, state))
+        verdict.changes = (
+            *image_change(wanted.target, state, wanted.container.places.at("spec.image")),
+            *self._spec_changes(wanted, state),
+        )
         if state.name != verdict.name:
             verdict.changes = (*verdict.changes, self._name_change(verdict, state))
         trouble = broken(state)
@@ -203,14 +206,6 @@ class Judge:
         if kept is None or not (kept.owner == state.owner or has_left(self._draft, kept)):
             return False
         return state.state != "running" or state.health not in ("", "healthy")
-
-    def _image_change(self, wanted: Wanted, state: ContainerState) -> tuple[Change, ...]:
-        if wanted.target.id == state.image_id:
-            return ()
-        after = f"{wanted.target.reference} ({_short(wanted.target.id) or wanted.target.why})"
-        before = f"{state.spec.image.reference} ({_short(state.image_id)})"
-        place = wanted.container.places.at("spec.image")
-        return (Change(path="spec.image", before=before, after=after, source=place),)
 
     def _spec_changes(self, wanted: Wanted, state: ContainerState) -> tuple[Change, ...]:
         """Compare three ways, image defaults merged in. What the engine cannot show (files) is taken as applied."""
@@ -281,6 +276,15 @@ class Judge:
                     verdict.joins, verdict.cause = True, f"{verdict.cause}; {why}"
                 return True
         return False
+
+
+def image_change(target: ImageOutcome, state: ContainerState, place: str) -> tuple[Change, ...]:
+    """Give the change of a container's image, each with its id: the names are mostly the same."""
+    if target.id == state.image_id:
+        return ()
+    after = f"{target.reference} ({_short(target.id) or target.why})"
+    before = f"{state.spec.image.reference} ({_short(state.image_id)})"
+    return (Change(path="spec.image", before=before, after=after, source=place),)
 
 
 def owner_of(stack: str, wanted: Wanted, index: int) -> Owner:
