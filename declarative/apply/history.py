@@ -27,7 +27,7 @@ from declarative.errors import Conflict, DeclarativeError, NotFound
 from declarative.record import record, replace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from declarative.core.plan import Plan, Policy, Step
     from declarative.core.state import Actual
@@ -147,8 +147,9 @@ def forget_all(driver: Driver, stack: str) -> int:
 def pick(driver: Driver, stack: str, number: int | None, is_here: Callable[[Revision], bool]) -> Revision:
     """Find revision `number`, or the last one that is not here any more. Raises NotFound with what there is.
 
-    After an apply that failed half way that is the last one, else the one before it. What was applied to targets alone is
-    passed over: the rest of its manifests was perhaps never anywhere.
+    After an apply that failed half way that is the last one, else the last before it that is another one: an apply that mends
+    drift writes the same once more. What was applied to targets alone is passed over: the rest of its manifests was perhaps
+    never anywhere.
     """
     revisions = driver.revisions(stack)
     numbers = [revision.number for revision in revisions]
@@ -157,10 +158,12 @@ def pick(driver: Driver, stack: str, number: int | None, is_here: Callable[[Revi
         whole = [revision for revision in revisions if not revision.targets]
         if whole and not is_here(whole[-1]):
             return whole[-1]
-        if len(whole) < 2:
-            there = "one apply" if whole else "no whole apply" if revisions else "no apply"
-            raise NotFound(subject, f"its history has {there}, so there is nothing to go back to", "apply a manifest")
-        return whole[-2]
+        before = _other(driver, stack, whole)
+        if before is None:
+            there = "one apply" if len(whole) == 1 else "no other apply" if whole else "no whole apply"
+            text = f"its history has {there if revisions else 'no apply'}, so there is nothing to go back to"
+            raise NotFound(subject, text, "apply a manifest")
+        return before
     for revision in revisions:
         if revision.number == number:
             return revision
@@ -168,6 +171,18 @@ def pick(driver: Driver, stack: str, number: int | None, is_here: Callable[[Revi
     raise NotFound(
         subject, f"its history has no revision {number}", f"it has {shown}; `declarative history` lists them"
     )
+
+
+def _other(driver: Driver, stack: str, revisions: Sequence[Revision]) -> Revision | None:
+    """Find the last one that has other manifests than the very last, or other images."""
+    if len(revisions) < 2:
+        return None
+    last, files = revisions[-1], driver.revision_files(stack, revisions[-1].number)
+    for revision in reversed(revisions[:-1]):
+        same = dict(revision.objects) == dict(last.objects)
+        if not same or driver.revision_files(stack, revision.number) != files:
+            return revision
+    return None
 
 
 def holds(plan: Plan) -> bool:

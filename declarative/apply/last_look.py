@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from declarative.apply.readiness import Never
-from declarative.core.state import SUFFIX_NEW
 from declarative.record import field, record, replace
 
 if TYPE_CHECKING:
@@ -29,9 +28,12 @@ class LastLook:
     _ready: list[tuple[Run, Vigil, float]] = field(default_factory=list)
 
     def keep(self, run: Run, vigil: Vigil, now: float) -> None:
-        """Note that a step is ready. Jobs end, and what takes another one's place has another name by the end."""
-        if all(item.condition != "completed" and not item.name.endswith(SUFFIX_NEW) for item in vigil.awaits):
-            self._ready.append((run, vigil, now))
+        """Note that a step is ready. Jobs end, and what takes another one's place has its name by the end."""
+        if any(item.condition == "completed" for item in vigil.awaits):
+            return
+        if run.step.rollout is not None:
+            vigil.rename(run.step.rollout.new, run.step.rollout.name)
+        self._ready.append((run, vigil, now))
 
     def lost(
         self, observe: Callable[[Sequence[str]], Mapping[str, Observed]], clock: Callable[[], float]

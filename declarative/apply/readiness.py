@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from declarative.record import field, record
+from declarative.record import field, record, replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,6 +78,12 @@ class Vigil:
         if not all(item.name in self.fresh for item in self.awaits):
             return self.begun
         return max(self.fresh[item.name] + item.monitor / _SECOND for item in self.awaits)
+
+    def rename(self, before: str, after: str) -> None:
+        """Go on watching a container that was called `before`; nothing where nobody is."""
+        self.awaits = tuple(replace(item, name=after) if item.name == before else item for item in self.awaits)
+        if before in self._tracks:
+            self._tracks[after] = self._tracks.pop(before)
 
     def see(self, observed: Mapping[str, Observed], now: float) -> Answer:
         """Judge one observation."""

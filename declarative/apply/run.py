@@ -125,6 +125,7 @@ class _Apply:
                 self._renew_history(actual)
                 return self._report(current)
             options.tell(Planned(plan=current, round=number))
+            actual = self._forget_what_is_done_again(current, actual)
             last = not current.deferred and not _needs_look(current, options.policy)
             if not self._execute(current, actual, last=last):
                 self._give_up_entry()
@@ -179,6 +180,20 @@ class _Apply:
         for name, paths in current.updates.items():
             updates[name] = {**updates.get(name, {}), **paths}
         return updates, remade
+
+    def _forget_what_is_done_again(self, current: Plan, actual: Actual) -> Actual:
+        """Take the jobs out of the last entry that are run though they are done: killed half way, nobody would know."""
+        from declarative.apply.history import renew, without
+
+        revision = actual.revision
+        done = revision.objects if revision is not None else {}
+        runs = {f"Job/{step.name}" for step in current.steps if step.kind == "Job" and step.verb == "run"}
+        again = {name for name in runs if done.get(name) and done[name] == current.objects.get(name)}
+        if revision is None or not again or self.options.files is None:
+            return actual
+        left, salt = without(revision, again), self.options.salt()
+        self.options.insist(lambda: renew(self.driver, self.desired.stack, left, salt, noted=False))
+        return replace(actual, revision=left)
 
     def _prepare_entry(self, current: Plan, actual: Actual) -> None:
         """Bring the history's entry into the engine while the last containers are made: it is named when all is done."""

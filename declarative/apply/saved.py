@@ -97,9 +97,22 @@ def still_fits(saved: SavedPlan, plan: Plan, actual: Actual) -> None:
         if now[name] != digest
     ]
     if not problems:
-        problems += _other_steps(saved, plan)
+        problems += _drifted_since(saved, plan) or _other_steps(saved, plan)
     if problems:
         raise Refused(tuple(problems))
+
+
+def _drifted_since(saved: SavedPlan, plan: Plan) -> list[DeclarativeError]:
+    """Name what the saved plan left alone, for it was as it should be, and what would be mended now beside that."""
+    problem, remedy = (
+        "has drifted since the plan was saved, and would be mended with it",
+        "plan anew and look at the difference",
+    )
+    return [
+        Conflict(step.label, f"{problem}: {step.cause}", remedy)
+        for step in plan.steps
+        if step.origin != "change" and step.touches and not saved.touched.keys() & set(step.touches)
+    ]
 
 
 def _other_steps(saved: SavedPlan, plan: Plan) -> list[DeclarativeError]:

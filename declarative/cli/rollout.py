@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 HELP = (
     "Undo an apply: bring back the revision before the last one, or --to N. `declarative history` lists them.\n"
+    "Those with the same manifests and images, as when an apply mended drift, count as one.\n"
     "After an apply that failed half way it is the last one: a revision is an apply that was done. That others\n"
     "removed an object does not make it half way. A last revision that cannot be read or planned here any more is left, too."
 )

@@ -48,6 +48,22 @@ def test_a_network_is_taken_from_under_running_containers(bench: Bench) -> None:
     assert bench.see(name).state == "running"
 
 
+def test_a_stopped_container_starts_again_whose_network_was_made_anew(bench: Bench) -> None:
+    """Dockerd has it on the network that is gone, and starts it when it was attached to the new one."""
+    network = bench.network()
+    attachment = Attachment(aliases=("web",))
+    name = bench.start(container(networks={network: attachment}))
+    bench.do(do.StopContainer(name=name))
+    bench.do(do.RemoveNetwork(name=network))
+    bench.network()
+    if network not in bench.look().containers[name].spec.networks:
+        bench.do(do.ConnectNetwork(container=name, network=network, attachment=attachment))
+    bench.do(do.StartContainer(name=name))
+
+    assert bench.see(name).state == "running"
+    assert bench.look().containers[name].spec.networks == {network: attachment}
+
+
 def test_foreign_networks_and_volumes_are_not_taken(bench: Bench) -> None:
     network, volume = f"{bench.stack}_back", f"{bench.stack}_data"
     bench.hand.network(network)

@@ -69,6 +69,7 @@ class ContainerPlanner:
                     awaits.append(verdict.name)
                 case "update":
                     self._add_update(verdict)
+                    awaits += [verdict.name] if verdict.starts else []
                 case "start" | "restart":
                     action = StartContainer if verdict.fate == "start" else RestartContainer
                     self._add(verdict, "start", (action(name=verdict.name),))
@@ -173,8 +174,6 @@ class ContainerPlanner:
             actions = (*actions, start(name=verdict.name))
         provides = (freed(state.name),) if networks_of(actions) or state.name != verdict.name else ()
         self._add(verdict, "update", actions, provides=provides)
-        if verdict.starts:
-            self._add_wait(verdict.wanted, [verdict.name])
 
     def _add_wait(self, wanted: Wanted, names: list[str]) -> None:
         update = wanted.container.update

@@ -27,6 +27,8 @@ def is_in_place(change: Change, wanted: ContainerSpec, state: ContainerState, ne
         return True
     if path.startswith(_RESOURCES):
         # The engine reads 0 as "not said" in an update, so a limit can be set but, save that on pids, not lifted.
+        if path == "spec.resources.memory_swap" and wanted.resources.memory:
+            return True  # nobody states it: it is twice the memory then
         return change.after is not None or path == "spec.resources.pids"
     if path.startswith(_NETWORKS):
         return _has_networks(wanted) and _has_networks(state.spec) and _keeps_home(wanted, state, networks)
@@ -78,7 +80,8 @@ def networks_of(actions: Iterable[Action]) -> set[str]:
 def _limits(limits: dict[str, Any], wanted: ContainerSpec) -> Resources:
     if "pids" in limits and limits["pids"] is None:
         limits["pids"] = -1
-    if limits.get("memory") and wanted.resources.memory_swap is None:
-        # Swap stays what the engine would have made of this memory at creation; it refuses memory above swap.
-        limits["memory_swap"] = 2 * limits["memory"]
+    memory = wanted.resources.memory
+    if memory and limits.keys() & {"memory", "memory_swap"} and wanted.resources.memory_swap is None:
+        # Swap is what the engine would have made of this memory at creation; it refuses memory above swap.
+        limits |= {"memory": memory, "memory_swap": 2 * memory}
     return replace(Resources(), **limits)

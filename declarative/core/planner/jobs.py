@@ -1,7 +1,7 @@
 """Jobs: run once per distinct spec and image. The container that ran is the record, and the history is the second one.
 
 Somebody who prunes stopped containers must not make a migration run again: what the last revision says was done with the
-same spec and image is done.
+same spec and image is done, unless the data went that it was done to.
 """
 
 from __future__ import annotations
@@ -12,17 +12,19 @@ from declarative.core import canonical
 from declarative.core.actions import CreateContainer, RemoveContainer, StartContainer
 from declarative.core.defaults import effective, last_applied, observed
 from declarative.core.diff import combined, differences
-from declarative.core.plan import Await, Change, Step
+from declarative.core.plan import Await, Step
 from declarative.core.planner.holders import freed, replaced_by, with_name
 from declarative.core.planner.names import bind, leaves, shared
+from declarative.core.planner.stores import removed_volumes
 from declarative.core.planner.succession import described, has_left, leaves_name
+from declarative.core.planner.verdicts import image_change
 from declarative.core.state import Owner
 from declarative.errors import Conflict
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from declarative.core.plan import Origin
+    from declarative.core.plan import Change, Origin
     from declarative.core.planner.draft import Draft
     from declarative.core.planner.images import ImageOutcome
     from declarative.core.planner.resolve import ImageResolver
@@ -32,14 +34,21 @@ if TYPE_CHECKING:
 
 def plan_jobs(draft: Draft, images: ImageResolver, recreated: set[str]) -> None:
     """Plan every Job. `recreated`: volumes that lose their data, so that who filled them has to do it again."""
+    emptied = recreated | removed_volumes(draft)
     for job in draft.desired.jobs.values():
         target = images.resolve(job.spec.image, f"Job/{job.name}", job.places)
         spec = bind(job, draft.desired, target.reference)
-        _plan_job(draft, images, job, spec, target, recreated)
+        _plan_job(draft, images, job, spec, target, recreated, emptied)
 
 
 def _plan_job(
-    draft: Draft, images: ImageResolver, job: Job, spec: ContainerSpec, target: ImageOutcome, recreated: set[str]
+    draft: Draft,
+    images: ImageResolver,
+    job: Job,
+    spec: ContainerSpec,
+    target: ImageOutcome,
+    recreated: set[str],
+    emptied: set[str],
 ) -> None:
     name = job.engine_name(draft.desired.stack)
     flat = canonical.container(spec)
@@ -55,19 +64,23 @@ def _plan_job(
         draft.refuse(_foreign(draft, job, there), draft.origin_of_loss(f"Job/{name}"))
         return
     changes = _changes(job, flat, target, state) if state is not None else ()
-    held = {mount.source for mount in state.spec.volumes} & recreated if state is not None else set()
-    refill = held or any(mount.source in recreated for mount in spec.volumes)
-    cause = "its volume is recreated" if refill else _cause(draft, name, done, state, changes)
+    lost = _lost(draft, job, spec, emptied)
+    held = lost | (_volumes(state.spec) & recreated) if state is not None else set()
+    cause, origin = _cause(draft, name, done, state, changes), _origin(changes)
+    if held & recreated or lost & recreated:
+        cause = "its volume is recreated"
+    elif lost and not cause:
+        cause, origin = f"what it did is lost with volume {', '.join(sorted(lost))}", "drift"
     if not cause:
         return
     create = CreateContainer(name=name, spec=spec, owner=owner, applied=flat)
     goes_on = state is not None and not changes and not held and state.state == "running"
     fresh = (create, StartContainer(name=name))
-    remove = _removal(draft, there, state, recreated)
+    remove = () if held else _removal(draft, there, state, recreated)
     if remove and there is not None and there.owner is not None and state is None:
         cause = f"{cause}; takes the place of {described(there.owner, draft.desired.stack)}"
     if state is not None and held:
-        _let_go(draft, job, state, held, spec.networks)
+        _let_go(draft, job, state, held, spec.networks, cause)
     taken = draft.holders.taken(spec, {name} if remove or there is state else ())
     draft.add(
         Step(
@@ -76,7 +89,7 @@ def _plan_job(
             kind="Job",
             name=name,
             cause=cause,
-            origin=_origin(changes),
+            origin=origin,
             changes=changes,
             source=job.places.at(""),
             actions=() if goes_on else (*remove, *fresh),
@@ -112,15 +125,17 @@ def _removal(
     return (RemoveContainer(name=there.name, volumes=state is not None),)
 
 
-def _let_go(draft: Draft, job: Job, state: ContainerState, volumes: set[str], wanted: Collection[str]) -> None:
-    """Remove the job's container before the volumes that it holds go."""
+def _let_go(
+    draft: Draft, job: Job, state: ContainerState, volumes: set[str], wanted: Collection[str], cause: str
+) -> None:
+    """Remove the job's container before the volumes are made anew: it holds them, or says that they were filled."""
     draft.add(
         Step(
             id=0,
             verb="remove",
             kind="Job",
             name=state.name,
-            cause="its volume is recreated",
+            cause=cause,
             source=job.places.at(""),
             actions=(RemoveContainer(name=state.name, volumes=True),),
             touches=(f"Container/{state.name}",),
@@ -129,6 +144,23 @@ def _let_go(draft: Draft, job: Job, state: ContainerState, volumes: set[str], wa
         provides=(f"gone:{state.name}", freed(state.name), *(f"released:{name}" for name in sorted(volumes))),
         needs=tuple(f"network:{name}" for name in state.spec.networks if name in wanted),
     )
+
+
+def _lost(draft: Draft, job: Job, spec: ContainerSpec, emptied: set[str]) -> set[str]:
+    """Name the volumes with which what the job did is gone: its own, or all that it and the containers it works on have.
+
+    Where those have kept one, or write to a folder of the host, nobody knows where its work was; twice may be worse than lost.
+    """
+    desired = draft.desired
+    near = [desired.containers[name] for name in job.depends_on if name in desired.containers]
+    specs = (spec, *(bind(container, desired, "") for container in near))
+    own, every = _volumes(spec), {name for each in specs for name in _volumes(each)}
+    kept = any(mount.type == "bind" and not mount.read_only for each in specs for mount in each.volumes)
+    return own & emptied or (every if every <= emptied and not kept else set())
+
+
+def _volumes(spec: ContainerSpec) -> set[str]:
+    return {mount.source for mount in spec.volumes if mount.type == "volume" and mount.source}
 
 
 def _cause(draft: Draft, name: str, done: str, state: ContainerState | None, changes: tuple[Change, ...]) -> str:
@@ -157,16 +189,16 @@ def _origin(changes: tuple[Change, ...]) -> Origin:
 
 
 def _changes(job: Job, flat: Canonical, target: ImageOutcome, state: ContainerState) -> tuple[Change, ...]:
-    if target.id != state.image_id:
-        place = job.places.at("spec.image")
-        after = target.reference if target.id else f"{target.reference} ({target.why})"
-        return (Change(path="spec.image", before=state.spec.image.reference, after=after, source=place),)
+    if changed := image_change(target, state, job.places.at("spec.image")):
+        return changed
     applied = state.applied or {}
     actual = canonical.container(state.spec)
     actual |= canonical.unseen(applied)
     config = target.config
     have = observed(actual, (flat, applied))
-    return differences(effective(flat, config), have, last_applied(applied, have, config), job.places)
+    found = differences(effective(flat, config), have, last_applied(applied, have, config), job.places)
+    # what others changed on its container since, as `docker update --restart` of all does, undoes nothing of what it did
+    return tuple(change for change in found if change.origin != "drift")
 
 
 def _fingerprint(draft: Draft, job: Job, flat: Canonical, target: ImageOutcome) -> str:

@@ -181,6 +181,13 @@ def plan_volumes(draft: Draft) -> set[str]:
     return recreated
 
 
+def removed_volumes(draft: Draft) -> set[str]:
+    """Name the volumes that the last apply left, and that are made anew, empty: somebody removed them."""
+    stack = draft.desired.stack
+    names = {volume.engine_name(stack) for volume in draft.desired.volumes.values() if not volume.spec.external}
+    return {name for name in names - draft.actual.volumes.keys() if draft.remembered(f"Volume/{name}")}
+
+
 def _plan_volume(draft: Draft, volume: Volume, state: VolumeState, create: CreateVolume, flat: Canonical) -> bool:
     applied = state.applied or {}
     actual = _observed(canonical.volume(state.spec), flat, applied, "Volume")
@@ -253,6 +260,7 @@ def _add_create(
         ),
         resource=f"{kind}/{name}",
         provides=(f"{kind.lower()}:{engine_name}",),
+        after=(f"released:{engine_name}",) if kind == "Volume" else (),
     )
 
 

@@ -170,7 +170,10 @@ class Judge:
 
     def _compare(self, verdict: Verdict, state: ContainerState) -> None:
         wanted = verdict.wanted
-        verdict.changes = (*self._image_change(wanted, state), *self._spec_changes(wanted, state))
+        verdict.changes = (
+            *image_change(wanted.target, state, wanted.container.places.at("spec.image")),
+            *self._spec_changes(wanted, state),
+        )
         if state.name != verdict.name:
             verdict.changes = (*verdict.changes, self._name_change(verdict, state))
         trouble = broken(state)
@@ -204,14 +207,6 @@ class Judge:
             return False
         return state.state != "running" or state.health not in ("", "healthy")
 
-    def _image_change(self, wanted: Wanted, state: ContainerState) -> tuple[Change, ...]:
-        if wanted.target.id == state.image_id:
-            return ()
-        after = f"{wanted.target.reference} ({_short(wanted.target.id) or wanted.target.why})"
-        before = f"{state.spec.image.reference} ({_short(state.image_id)})"
-        place = wanted.container.places.at("spec.image")
-        return (Change(path="spec.image", before=before, after=after, source=place),)
-
     def _spec_changes(self, wanted: Wanted, state: ContainerState) -> tuple[Change, ...]:
         """Compare three ways, image defaults merged in. What the engine cannot show (files) is taken as applied."""
         applied = dict(state.applied or {})
@@ -225,12 +220,13 @@ class Judge:
         config = own.config if own is not None else None
         if config is None or wanted.target.id is None:
             # One of the images is not known: its part of the comparison is left out, the image change says it all.
-            return _stated_changes(wanted, actual, applied)
-        have = observed(actual, (wanted.flat, applied))
-        want = effective(wanted.flat, wanted.target.config or config)
-        if want == have:
-            return ()
-        changes = differences(want, have, last_applied(applied, have, config), wanted.container.places)
+            changes = _stated_changes(wanted, actual, applied)
+        else:
+            have = observed(actual, (wanted.flat, applied))
+            want = effective(wanted.flat, wanted.target.config or config)
+            if want == have:
+                return ()
+            changes = differences(want, have, last_applied(applied, have, config), wanted.container.places)
         return tuple(change for change in changes if not _ignored(change, wanted.container.ignore))
 
     def _name_change(self, verdict: Verdict, state: ContainerState) -> Change:
@@ -282,6 +278,15 @@ class Judge:
         return False
 
 
+def image_change(target: ImageOutcome, state: ContainerState, place: str) -> tuple[Change, ...]:
+    """Give the change of a container's image, each with its id: the names are mostly the same."""
+    if target.id == state.image_id:
+        return ()
+    after = f"{target.reference} ({_short(target.id) or target.why})"
+    before = f"{state.spec.image.reference} ({_short(state.image_id)})"
+    return (Change(path="spec.image", before=before, after=after, source=place),)
+
+
 def owner_of(stack: str, wanted: Wanted, index: int) -> Owner:
     """Say whose a replica is."""
     return Owner(stack=stack, kind="Container", name=wanted.container.name, index=index)
@@ -312,7 +317,10 @@ def broken(state: ContainerState) -> tuple[str, Fate, Origin] | None:
 def _ignored(change: Change, ignore: tuple[str, ...]) -> bool:
     if change.origin != "drift":
         return False
-    return any(change.path == path or change.path.startswith(path + ".") for path in ignore)
+    names = [change.path]
+    if change.path == "spec.resources.memory_swap" and change.after is None:
+        names.append("spec.resources.memory")  # nobody states it, so it follows from that
+    return any(name == path or name.startswith(path + ".") for name in names for path in ignore)
 
 
 def _cause(changes: list[Change] | tuple[Change, ...]) -> str:

@@ -19,6 +19,7 @@ from declarative.errors import Conflict, DeclarativeError, Failed, Invalid, NotF
 if TYPE_CHECKING:
     from declarative.core.actions import ConnectNetwork, RenameContainer, UpdateContainer
     from declarative.dockerapi.client import EngineClient
+    from declarative.dockerapi.wire import Json
 
 _STOPPED = frozenset({"created", "exited", "dead", "removing"})
 GONE_SECONDS = 30.0
@@ -153,16 +154,22 @@ def _swap(client: EngineClient, name: str, memory: int) -> dict[str, int]:
 
 
 def connect(client: EngineClient, action: ConnectNetwork) -> None:
-    """Attach; where it is attached with other settings, anew."""
+    """Attach; where it is attached with other settings, or to a network that had this name before, anew."""
     document = client.get_json(path_of(action.container, "/json"))
     there = (document["NetworkSettings"].get("Networks") or {}).get(action.network)
     if there is not None:
-        if read_attachment(there, engine_aliases(document) - set(action.attachment.aliases)) == action.attachment:
+        alike = read_attachment(there, engine_aliases(document) - set(action.attachment.aliases)) == action.attachment
+        if alike and (document["State"].get("Running") or not _is_lost(client, action.network, there)):
             return
         disconnect(client, action.container, action.network)
     path = f"/networks/{quote_name(action.network)}/connect"
     body = {"Container": action.container, "EndpointConfig": write_attachment(action.attachment)}
     client.post_json(path, None, body)
+
+
+def _is_lost(client: EngineClient, name: str, endpoint: Json) -> bool:
+    network = client.get_json(f"/networks/{quote_name(name)}")
+    return endpoint.get("NetworkID") not in (None, "", network["Id"], network["Name"])
 
 
 def disconnect(client: EngineClient, container: str, network: str) -> None:

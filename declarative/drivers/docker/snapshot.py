@@ -84,6 +84,7 @@ def _read(client: EngineClient, asked: Ahead, scope: Scope, *, buildkit: bool) -
     if podman:
         containers = _of_podman(containers, images)
         networks = {name: network_in_docker_s_words(state) for name, state in networks.items()}
+    containers |= _off_lost_networks(containers, listed, network_list)
     return Actual(
         stack=scope.stack,
         engine=engine,
@@ -146,6 +147,29 @@ def _foreign_copies(listed: list[Json], images: list[Json]) -> Iterator[tuple[st
         made = (item.get("Labels") or {}).get(LABEL_MADE)
         if made and of_images.get(item.get("ImageID", "")) == made:
             yield name_of(item), item
+
+
+def _off_lost_networks(
+    containers: Mapping[str, ContainerState], listed: list[Json], networks: list[Json]
+) -> dict[str, ContainerState]:
+    """Give the stopped containers that dockerd has on networks that are gone, and be there others of their names, without them.
+
+    It knows them by their ids, and starts no container whose network was removed meanwhile, until it is taken off and attached.
+    """
+    known = {network[key] for network in networks for key in ("Id", "Name")}
+    found = {}
+    for item in listed:
+        state = containers.get(name_of(item))
+        if state is None or state.state in LIVING:
+            continue
+        on = (item.get("NetworkSettings") or {}).get("Networks") or {}
+        lost = {
+            name for name, endpoint in on.items() if endpoint.get("NetworkID") and endpoint["NetworkID"] not in known
+        }
+        if lost & state.spec.networks.keys():
+            left = {name: attachment for name, attachment in state.spec.networks.items() if name not in lost}
+            found[state.name] = replace(state, spec=replace(state.spec, networks=left))
+    return found
 
 
 def _of_podman(containers: Mapping[str, ContainerState], images: Mapping[str, ImageState]) -> dict[str, ContainerState]:

@@ -298,7 +298,7 @@ class MemoryEngine:
         """Remove a network; what is on it is detached."""
         if self.networks.pop(name, None) is not None:
             for box in self.containers.values():
-                if self.living(box):
+                if box.run is not None:  # who never ran is on it by its name
                     self.disconnect(box.name, name)
 
     def add_volume(self, name: str) -> Store:

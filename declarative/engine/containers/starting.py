@@ -106,7 +106,7 @@ def _network(parts: Parts, container: Container, giver: Container | None) -> Sha
         return "host"
     if giver is not None:
         return _namespace_of(parts, giver)
-    return parts.networks.open_namespace(container.id) if container.networks else "private"
+    return parts.networks.open_namespace(container.id)  # in no network, too: it may be connected to one while it runs
 
 
 def _make_mapped(parts: Parts, container: Container, space: UserNamespace, giver: Container | None) -> int:
@@ -115,7 +115,7 @@ def _make_mapped(parts: Parts, container: Container, space: UserNamespace, giver
     Its root has powers over a network only if its user namespace owns that, so the runtime has to make both.
     """
     pid = _make(parts, container, _namespace_of(parts, giver) if giver else "private", space)
-    if giver is None and container.networks:
+    if joining.owns_namespace(container):
         parts.networks.take_namespace(container.id, pid, given=container.host.sysctls or {})
     _wire(parts, container)
     return pid
@@ -156,7 +156,7 @@ def _namespace_of(parts: Parts, giver: Container) -> Shared:
     if giver.network_mode == "host":
         return "host"
     path = parts.networks.namespace(giver.id)
-    return path if giver.networks and path.exists() else Path(f"/proc/{giver.state.pid}/ns/net")
+    return path if path.exists() else Path(f"/proc/{giver.state.pid}/ns/net")
 
 
 def _shared_memory(parts: Parts, container: Container, owner: tuple[int, int]) -> Path | None:

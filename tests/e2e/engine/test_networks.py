@@ -194,6 +194,17 @@ def test_connect_and_disconnect_while_running(daemon: Daemon) -> None:
     assert "endpoint ghost not found" in daemon.fails("network", "disconnect", "-f", "back", "ghost")
 
 
+def test_a_container_that_was_started_in_no_network_is_connected_while_it_runs(daemon: Daemon) -> None:
+    daemon.docker("network", "create", "front")
+    serve(daemon, "web", "--network", "front")
+    daemon.docker("network", "disconnect", "front", "web")
+    daemon.docker("restart", "-t", "0", "web")
+    daemon.docker("run", "-d", "--name", "beside", "--network", "container:web", IMAGE, "sleep", "1000")
+    daemon.docker("network", "connect", "front", "web")
+    assert fetch(daemon, "--network", "front", url="http://web/") == "web"
+    assert daemon.sh("beside", "ls /sys/class/net | grep -c eth") == "1"
+
+
 def test_a_created_container_is_connected_before_it_starts(daemon: Daemon) -> None:
     daemon.docker("network", "create", "back")
     daemon.docker("create", "--name", "web", IMAGE, *_SERVE)

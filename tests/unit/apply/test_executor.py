@@ -180,7 +180,21 @@ def test_what_got_ready_and_failed_before_the_apply_ended_is_no_success(
     assert report.revision == 0  # nothing to go back to
 
 
-def test_what_ended_as_it_should_and_what_was_renamed_is_not_looked_at_again(world: World) -> None:
+@pytest.mark.parametrize("order", ["stop-first", "start-first"])
+def test_a_replica_that_fails_while_the_next_ones_are_replaced_is_no_success(world: World, order: str) -> None:
+    def web(seconds: str) -> str:
+        update = f"update: {{order: {order}, monitor: 1ms, delay: 500ms}}"
+        return container("web", f"sleep {seconds}", more=f"replicas: 3; {update}").replace(QUICK, "")
+
+    world.apply(web("9000"))
+    report = world.apply(web("0.6"))
+
+    assert outcomes(report)["replace shop-web-1"] == "failed"
+    assert "it was ready, but did not stay so: it exited" in failed(report).error.problem  # type: ignore[union-attr]
+    assert report.exit_code == 1
+
+
+def test_what_ended_as_it_should_and_what_was_renamed_is_no_failure_at_the_last_look(world: World) -> None:
     world.apply(container("web", "sleep 9000"))
     world.engine.programs["shop-seed-1"] = Program(exits_after=0.0)
     world.engine.programs["shop-db-1"] = Program(healthy_after=0.4)

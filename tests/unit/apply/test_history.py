@@ -231,6 +231,27 @@ def test_going_back_means_the_one_before_the_last(world: World) -> None:
         pick(world.driver, "other", None, there)
 
 
+def test_going_back_passes_over_applies_that_only_mended_drift(world: World) -> None:
+    for number in (9000, 9001):
+        world.apply(container("web", f"sleep {number}") + container("db"))
+    for name in ("shop-web-1", "shop-db-1"):
+        world.engine.remove(name, volumes=False)
+        assert world.apply(container("web", "sleep 9001") + container("db")).revision
+
+    assert pick(world.driver, "shop", None, there).number == 1
+    world.apply(container("web", "sleep 9000") + container("db"))
+    assert pick(world.driver, "shop", None, there).number == 4
+
+
+def test_where_all_applies_were_of_the_same_there_is_nothing_to_go_back_to(world: World) -> None:
+    world.apply(container("web"))
+    world.engine.remove("shop-web-1", volumes=False)
+    world.apply(container("web"))
+
+    with pytest.raises(NotFound, match="no other apply, so there is nothing to go back to"):
+        pick(world.driver, "shop", None, there)
+
+
 def test_a_whole_history_can_be_forgotten(world: World) -> None:
     world.apply(container("web"))
 

@@ -79,6 +79,15 @@ def test_it_does_not_mind_what_it_does_not_touch(world: World, tmp_path: Path) -
     assert apply_file(tmp_path / "plan", world).done
 
 
+def test_it_names_what_it_left_alone_and_what_would_be_mended_with_it(world: World, tmp_path: Path) -> None:
+    world.apply(container("web") + container("db"))
+    saved_to(tmp_path / "plan", world, container("web", "sleep 9001") + container("db"))
+    world.engine.stop("shop-db-1")
+
+    with pytest.raises(Refused, match=r"Container/shop-db-1: has drifted since the plan was saved.*: stopped"):
+        apply_file(tmp_path / "plan", world)
+
+
 def test_it_refuses_when_what_it_would_do_is_not_what_was_shown(world: World, tmp_path: Path) -> None:
     (tmp_path / "settings").write_text("A=one")
     text = container("web", more="env_file: settings")

@@ -56,7 +56,7 @@ def test_after_an_apply_that_failed_half_way_the_last_good_one_comes_back(
 
     assert (ran.code, ran.out.splitlines()[0]) == (0, "shop: back to revision 2"), ran.err
     assert commands(opened) == {"shop-web-1": "sleep 9002"}
-    assert console("rollout", "undo", "--stack", "shop", "--dry-run").out.startswith("shop: back to revision 2\n")
+    assert console("rollout", "undo", "--stack", "shop", "--dry-run").out.startswith("shop: back to revision 1\n")
 
 
 def test_an_apply_that_failed_after_it_had_only_removed_is_half_way_too(
@@ -92,6 +92,18 @@ def test_a_release_that_stopped_later_is_undone(console: Console, opened: Opened
 
     assert console("rollout", "undo", "--stack", "shop").code == 0
     assert commands(opened) == {"shop-web-1": "sleep 9001"}
+
+
+def test_a_release_that_was_mended_since_is_undone(console: Console, opened: Opened, apply: Callable[..., int]) -> None:
+    assert apply(web="sleep 9001") == 0
+    assert apply(web="sleep 9002") == 0
+    opened.engine.stop("shop-web-1")
+    assert apply(web="sleep 9002") == 0
+
+    assert console("rollout", "undo", "--stack", "shop").code == 0
+    assert commands(opened) == {"shop-web-1": "sleep 9001"}
+    assert console("rollout", "undo", "--stack", "shop").code == 0
+    assert commands(opened) == {"shop-web-1": "sleep 9002"}
 
 
 def test_a_number_that_was_shown_stays_after_a_rollout_that_went_back(

@@ -27,6 +27,11 @@ def _stop(engine: MemoryEngine) -> None:
     engine.stop("law-web-1")
 
 
+def _stop_both(engine: MemoryEngine) -> None:
+    for name in ("law-web-1", "law-web-2"):
+        engine.stop(name)
+
+
 def _pause(engine: MemoryEngine) -> None:
     engine.box("law-web-1").paused = True
 
@@ -45,6 +50,11 @@ def _sicken(engine: MemoryEngine) -> None:
 
 def _limit(engine: MemoryEngine) -> None:
     engine.update("law-web-1", Resources(memory=96 << 20), None)
+
+
+def _halve(engine: MemoryEngine) -> None:
+    """As `docker update --memory 16m` does: swap stays twice what the memory was."""
+    engine.update("law-web-1", Resources(memory=16 << 20, memory_swap=64 << 20), None)
 
 
 def _environment(engine: MemoryEngine) -> None:
@@ -99,6 +109,17 @@ def _remove_job(engine: MemoryEngine) -> None:
     engine.remove("law-seed-1", volumes=False)
 
 
+def _remove_volume(engine: MemoryEngine) -> None:
+    for name in [name for name, box in engine.containers.items() if box.spec.volumes]:
+        engine.remove(name, volumes=False)
+    engine.volumes.pop("law_data")
+
+
+def _change_job(engine: MemoryEngine) -> None:
+    engine.update("law-seed-1", Resources(memory=96 << 20), None)
+    engine.disconnect("law-seed-1", "law_default")
+
+
 def _fail_job(engine: MemoryEngine) -> None:
     engine.box("law-seed-1").program = Program(exits_after=0.0, exit_code=9)
 
@@ -106,6 +127,14 @@ def _fail_job(engine: MemoryEngine) -> None:
 def _go_on_with_job(engine: MemoryEngine) -> None:
     engine.box("law-seed-1").program = Program()
 
+
+_LIMITED = run("web", "resources: {memory: 32m}")
+_FREE = "resources: {memory: 32m}\ndrift: {ignore: [spec.resources]}"
+_FILLED = doc("Volume", "data") + job("seed", "volumes: ['data:/data']")
+_MIGRATED = (
+    doc("Volume", "data") + run("db", "volumes: ['data:/data']") + job("seed", "depends_on: {db: {condition: healthy}}")
+)
+_TWO_STORES = _MIGRATED.replace("['data:/data']", "['data:/data', 'more:/more']") + doc("Volume", "more")
 
 SCENES = (
     Scene(name="nothing-yet", now=_WEB),
@@ -185,10 +214,29 @@ SCENES = (
         since=_limit,
         now=run("web", "resources: {memory: 32m}\ndrift: {ignore: [spec.resources]}"),
     ),
+    Scene(name="limit-halved-by-hand", applied=(_LIMITED,), since=_halve, now=_LIMITED),
+    Scene(
+        name="drift-ignored-with-what-follows-from-it",
+        applied=(_LIMITED + "  drift: {ignore: [spec.resources.memory]}\n",),
+        since=_halve,
+        now=_LIMITED + "  drift: {ignore: [spec.resources.memory]}\n",
+    ),
+    Scene(
+        name="drift-ignored-beside-an-image-to-build",
+        applied=(build("app") + run("web", _FREE, image="{image: app}"),),
+        since=_limit,
+        now=build("app", "ENV A=2") + run("web", _FREE, image="{image: app}"),
+    ),
     Scene(name="network-taken-off", applied=(_WEB,), since=_detach, now=_WEB),
     Scene(name="stopped", applied=(_WEB,), since=_stop, now=_WEB),
     Scene(name="paused", applied=(_WEB,), since=_pause, now=_WEB),
     Scene(name="removed", applied=(_WEB,), since=_remove, now=_WEB),
+    Scene(
+        name="stopped-and-changed",
+        applied=(run("web", "replicas: 2\nresources: {memory: 32m}"),),
+        since=_stop_both,
+        now=run("web", "replicas: 3\nresources: {memory: 64m}"),
+    ),
     Scene(name="exited", applied=(_WEB,), since=_exit, now=_WEB),
     Scene(
         name="keeps-exiting", applied=(run("web", "restart: always"),), since=_exit, now=run("web", "restart: always")
@@ -311,6 +359,27 @@ SCENES = (
     ),
     Scene(
         name="job-failed", applied=(job("seed"),), since=_fail_job, now=job("seed") + run("web", "depends_on: [seed]")
+    ),
+    Scene(name="job-whose-volume-was-removed", applied=(_FILLED,), since=_remove_volume, now=_FILLED),
+    Scene(name="job-whose-database-was-removed", applied=(_MIGRATED,), since=_remove_volume, now=_MIGRATED),
+    Scene(
+        name="job-whose-database-is-recreated",
+        applied=(_MIGRATED,),
+        now=_MIGRATED.replace("name: data}", "name: data}\nspec: {labels: {a: b}}"),
+        policy=Policy(delete_volumes=True),
+    ),
+    Scene(
+        name="job-whose-database-kept-a-volume",
+        applied=(_TWO_STORES,),
+        since=_remove_volume,
+        now=_TWO_STORES,
+    ),
+    Scene(name="job-changed-by-hand", applied=(job("seed"),), since=_change_job, now=job("seed")),
+    Scene(
+        name="job-changed-and-changed-by-hand",
+        applied=(job("seed"),),
+        since=_change_job,
+        now=job("seed", command="'true', again"),
     ),
     Scene(name="job-goes-on", applied=(job("seed"),), since=_go_on_with_job, now=job("seed")),
 )
