@@ -258,5 +258,5 @@ def test_prune_keeps_what_was_of_use_lately_and_as_many_bytes_as_wanted(made: Sh
     for number in range(3):
         made.build(f"FROM busybox\nRUN head -c 1000 /dev/zero > /z{number}\n")
 
-    assert made.builder.leftovers.prune(everything=True, before=before).ids == ()
+    assert made.builder.leftovers.prune(everything=True, wanted=lambda left: left.used < before).ids == ()
     assert len(made.builder.leftovers.prune(everything=False, keep=2000).ids) == 1
