@@ -232,6 +232,20 @@ def layers(tmp_path: Path) -> tuple[Path, Path]:
     return up, low
 
 
+def test_a_name_of_a_file_is_never_one_of_what_took_its_place(tmp_path: Path) -> None:
+    low, upper = folder(tmp_path / "low"), folder(tmp_path / "upper")
+    for name in ("a", "b"):
+        folder(low / name)
+        (low / name / "f").write_text(name)
+    os.link(low / "a/f", low / "b/g")
+    os.link(low / "a/f", low / "b/h")
+    with ImageFiles((low,)) as files:
+        copy(files, upper, "/t/", "a/", "b/")
+
+    assert {path.name: path.read_text() for path in (upper / "t").iterdir()} == {"f": "b", "g": "a", "h": "a"}
+    assert (upper / "t/g").samefile(upper / "t/h")
+
+
 def test_files_of_an_image_are_seen_merged(tmp_path: Path) -> None:
     with ImageFiles(layers(tmp_path)) as files:
         assert copy(files, folder(tmp_path / "1"), "/t", "d") == ["t/", "t/a", "t/b", "t/c"]
