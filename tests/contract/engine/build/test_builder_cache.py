@@ -208,6 +208,15 @@ def test_triggers_run_after_from_and_are_told(made: Shop) -> None:
     assert "OnBuild" not in made.config(id_)["config"]
 
 
+def test_an_argument_that_a_trigger_asks_for_is_no_misspelling(made: Shop) -> None:
+    base, _ = made.build("FROM busybox\nONBUILD ARG WHO=none\nONBUILD RUN echo $WHO > /who\n")
+    made.images.tag(base, Reference.parse("asks:1"))
+    id_, said = made.build("FROM asks:1\n", args={"WHO": "me", "WOH": "typo"})
+
+    assert made.content(id_, "who") == b"me\n"
+    assert "[WOH] were not consumed" in said.text
+
+
 def test_a_trigger_may_take_from_a_stage_that_only_it_needs(made: Shop) -> None:
     base, _ = made.build("FROM busybox\nONBUILD COPY --from=extra /x /\n")
     made.images.tag(base, Reference.parse("needs:1"))
