@@ -14,6 +14,7 @@ import shutil
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, TypeVar
 
+from declarative.engine.build import commands as c
 from declarative.engine.build.bases import Bases, stage_platform
 from declarative.engine.build.cache_from import Ancestry
 from declarative.engine.build.context import Context
@@ -135,12 +136,13 @@ class Builder:
         if ready.warnings:
             Voice(sink, 0).err(_gap_warning(ready.warnings).encode())
         try:
-            state = _Run(self, ready, sink).run()
+            run = _Run(self, ready, sink)
+            state = run.run()
         finally:
             self.parts.cache.note_hits(site.hits, self.parts.clock())
         if state.id is None:
             raise Failed("", "No image was generated. Is your Dockerfile empty?")
-        left = unused(request.args, ready.declared)
+        left = unused(request.args, ready.declared | run.asked)
         if left:
             sink(Text(text=f"[Warning] One or more build-args [{' '.join(left)}] were not consumed\n"))
         sink(Text(text=f"Successfully built {state.short}\n"))
@@ -191,6 +193,8 @@ class _Run:
         self._bases = Bases(builder.parts, ready.request, ready.site.holder, ready.site.stop)
         self._first = 0
         """The stage that speaks first: its FROM is announced before anything is pulled."""
+        self.asked: set[str] = set()
+        """The build arguments that ARGs of triggers have asked for."""
 
     def run(self) -> State:
         """Build every stage that is needed; give what the target came to."""
@@ -226,6 +230,9 @@ class _Run:
             image = self._bases.find(stage.base, platform, voice, stage.span)
             texts = image.config.run.on_build
         steps = triggers(texts, self._recipe.scope.escape, f"trigger of {stage.base}")
+        for numbered in steps:
+            if isinstance(numbered.step, c.Arg):
+                self.asked |= {pair.name for pair in numbered.step.pairs}
         return Base(image=image, platform=platform or Platform.local(), triggers=steps)
 
     def _stage(self, index: int, solver: Solver[State], console: Console, base: Base) -> State:

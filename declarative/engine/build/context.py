@@ -82,7 +82,7 @@ class Context:
                         out.write(piece)
                         hasher.update(piece)
                     self._digests[path] = hasher.digest()
-                self._add(path, member.entry, at, subject)
+                self._add(path, member.entry, at, count, subject)
                 at += member.entry.size if member.entry.kind is Kind.FILE else 0
         self._names = None
 
@@ -183,7 +183,7 @@ class Context:
             at = found.path
         return at
 
-    def _add(self, path: bytes, entry: Entry, start: int, subject: str) -> None:
+    def _add(self, path: bytes, entry: Entry, start: int, count: int, subject: str) -> None:
         before = self._files.get(path)
         if before is not None and before.kind is Kind.DIRECTORY and entry.kind is not Kind.DIRECTORY:
             below = path + b"/"
@@ -193,6 +193,7 @@ class Context:
             linked = find(self, target, follow=False)
             if linked is None or linked.kind is Kind.DIRECTORY:
                 raise Invalid(f"{subject}: {shown(entry.name)}", "is a hard link to nothing", "make the archive again")
+            linked = self._files[linked.path] = replace(linked, inode=linked.inode or (0, count))
             self._files[path] = replace(linked, path=path)
             self._digests[path] = self.digest(linked)
             return

@@ -66,11 +66,11 @@ def edit(draft: Draft, scope: Scope, step: c.Step) -> Edit:  # noqa: PLR0911, PL
         case c.Env():
             return _env(draft, scope, step)
         case c.Arg():
-            known = scope.with_args(step.pairs, step.span)
-            said = [
-                pair.name if pair.value is None else f"{pair.name}={known.args[pair.name] or ''}" for pair in step.pairs
+            said = [  # the default and not what is given, as in Docker: only steps that use it depend on that
+                pair.name if pair.value is None else f"{pair.name}={_value(scope, pair, step.span)}"
+                for pair in step.pairs
             ]
-            return Edit(draft=draft, scope=known, says="ARG " + " ".join(said))
+            return Edit(draft=draft, scope=scope.with_args(step.pairs, step.span), says="ARG " + " ".join(said))
         case c.Label():
             pairs = _labels(scope, step)
             labels = dict(run.labels) | dict(pairs)

@@ -12,10 +12,10 @@ from declarative.engine.build.run_mounts import clear_cache, folder_size
 from declarative.engine.images.removing import remove
 from declarative.errors import Conflict, NotFound
 from declarative.oci.digest import Digest
-from declarative.record import record
+from declarative.record import field, record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from declarative.engine.build.records import StepCache, StepRecord
@@ -27,7 +27,10 @@ _SECOND = 1_000_000_000
 
 @record
 class Leftover:
-    """One thing that a build left. Times in nanoseconds since 1970, size in bytes; `in_use`: something has a name for it."""
+    """One thing that a build left. Times in nanoseconds since 1970, size in bytes; `in_use`: something has a name for it.
+
+    `labels` are those of the image that a step made; a cache has none.
+    """
 
     id: str
     kind: str
@@ -38,6 +41,7 @@ class Leftover:
     uses: int = 0
     in_use: bool = False
     parent: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 @record
@@ -61,13 +65,13 @@ class Leftovers:
         found = [self._of_image(step, image) for step, image in self._steps()]
         return tuple(sorted((*found, *self._mounts()), key=lambda leftover: leftover.used))
 
-    def prune(self, *, everything: bool, before: int | None = None, keep: int = 0, ids: Sequence[str] = ()) -> Pruned:
+    def prune(self, *, everything: bool, keep: int = 0, wanted: Callable[[Leftover], bool] | None = None) -> Pruned:
         """Take away what is not in use, the longest unused first.
 
-        `everything`: caches of commands, too, and what is known of steps whose images are in use. `before`: only what was not
-        used since. `keep`: stop when no more bytes than this are left.
+        `everything`: caches of commands, too, and what is known of steps whose images are in use. `keep`: stop when no more
+        bytes than this are left. `wanted`: only that.
         """
-        if everything and before is None and not keep and not ids:
+        if everything and not keep and wanted is None:
             self._cache.forget(step.image for step in self._cache.all() if self._in_use(step.image))
         left = sum(leftover.size for leftover in self.list()) if keep else 0
         gone: dict[str, int] = {}
@@ -78,7 +82,7 @@ class Leftovers:
             for leftover in found if keep else reversed(found):
                 if keep and left - sum(gone.values()) <= keep:
                     break
-                if leftover.id in gone or not _asked(leftover, before, ids):
+                if leftover.id in gone or not (wanted is None or wanted(leftover)):
                     continue
                 freed = self._remove(leftover) if everything or leftover.kind == "regular" else None
                 if freed is not None:
@@ -118,6 +122,7 @@ class Leftovers:
             uses=step.uses,
             in_use=self._in_use(image.id),
             parent=parent.hex if parent is not None else "",
+            labels=image.config.run.labels,
         )
 
     def _in_use(self, id_: Digest) -> bool:
@@ -149,9 +154,3 @@ class Leftovers:
         except (Conflict, NotFound):  # somebody was faster
             return None
         return leftover.size
-
-
-def _asked(leftover: Leftover, before: int | None, ids: Sequence[str]) -> bool:
-    if ids and not any(leftover.id.startswith(id_.removeprefix("sha256:")) for id_ in ids):
-        return False
-    return before is None or leftover.used < before

@@ -78,6 +78,7 @@ def place(
             else:
                 place_members(placing.folder(), tree, "copy")
                 _unpack(tree, placing.base(), found, how)
+                placing.forget_links()
     finally:
         tree.close()
 
@@ -148,12 +149,20 @@ class _Placing:
         self._tree = tree
         self._how = how
         self._links: dict[tuple[int, int], bytes] = {}
+        """Where files of several names were made first."""
+        self._linked: dict[bytes, tuple[int, int]] = {}
+        """The same the other way round."""
         self._folders: set[bytes] = {b""}
         """Folders that are certainly there."""
 
     def unpacks(self, taking: Taking) -> bool:
         """Tell whether a source may be an archive to unpack."""
         return self._how.unpack and not taking.whole and taking.file.kind is Kind.FILE
+
+    def forget_links(self) -> None:
+        """Copy files of several names anew from here on: something else may be where they were made."""
+        self._links.clear()
+        self._linked.clear()
 
     def base(self) -> bytes:
         """Give the destination, links followed."""
@@ -186,6 +195,8 @@ class _Placing:
     def _one(self, files: Files, file: File, path: bytes) -> Iterator[Member]:
         self._check_way(file, path)
         first = self._links.get(file.inode) if file.inode is not None else None
+        if path in self._linked:  # what comes now takes its place: its other names cannot be had from here any more
+            del self._links[self._linked.pop(path)]
         entry = _owned(
             Entry(
                 name=path,
@@ -208,6 +219,7 @@ class _Placing:
             return
         if file.inode is not None:
             self._links[file.inode] = path
+            self._linked[path] = file.inode
         yield _Copied(entry, files, file)
         if file.kind is Kind.DIRECTORY:
             self._folders.add(path)

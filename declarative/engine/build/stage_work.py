@@ -7,19 +7,20 @@ depends on; here the cache is asked, and if it does not know, the job is done an
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
 from declarative.engine.build import commands as c
 from declarative.engine.build.copying import Origin, copy_job
 from declarative.engine.build.draft import edit, nothing_run, start
 from declarative.engine.build.job import Job
+from declarative.engine.build.owners import find_owner
 from declarative.engine.build.placing import Delivery, destination, place
 from declarative.engine.build.records import cache_key
 from declarative.engine.build.running import run_job
 from declarative.engine.build.stages import SCRATCH, find_origin
 from declarative.engine.build.state import State, make_image
-from declarative.errors import DeclarativeError, NotFound
+from declarative.errors import DeclarativeError, Invalid, NotFound
 from declarative.oci.config import RunDefaults
 from declarative.record import replace
 
@@ -122,11 +123,17 @@ class StageWork:
         return Job(says=says, inputs=inputs, act=act, container=self._site.new_id())
 
     def _directory(self, state: State, path: str) -> Callable[[Path], None]:
-        """Make the directory of a WORKDIR, root's own as in the classic builder, if it is not there."""
+        """Make the directory of a WORKDIR if it is not there: the user's own as in BuildKit, so that a RUN can write to it.
+
+        It is root's, as in BuildKit, where nobody knows the user's name.
+        """
 
         def act(upper: Path) -> None:
             lowers = state.lowers(self._site.parts.images)
-            how = Delivery(destination=destination("/", f"{path}/"), now=self._site.parts.clock())
+            owner = None
+            with suppress(Invalid):
+                owner = find_owner(state.draft.run.user or "0", lowers, self._site.new_folder)
+            how = Delivery(destination=destination("/", f"{path}/"), owner=owner, now=self._site.parts.clock())
             place(upper, lowers, (), how, folder=True)
 
         return act

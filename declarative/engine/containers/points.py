@@ -261,7 +261,10 @@ def read_volumes_from(text: str) -> tuple[str, bool]:
 
 
 def from_other(point: Point, *, read_only: bool) -> Point:
-    """Give the point of another container's as `--volumes-from` has it."""
+    """Give the point of another container's as `--volumes-from` has it.
+
+    A bind's source is made where it is missing, as in dockerd: the other container may start later.
+    """
     return Point(
         kind=point.kind,
         destination=point.destination,
@@ -271,6 +274,7 @@ def from_other(point: Point, *, read_only: bool) -> Point:
         writable=point.writable and not read_only,
         propagation=point.propagation,
         anonymous=point.anonymous,
+        create=point.kind == BIND,
         options=point.options,
         recursive=point.recursive,
         subpath=point.subpath,

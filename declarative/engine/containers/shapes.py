@@ -108,9 +108,16 @@ def _number(value: Json, _: str) -> int:
 
 
 def _texts(value: Json, _: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
-        raise ValueError
-    return tuple(value)
+    if not isinstance(value, list):
+        raise ValueError  # noqa: TRY004 - one error for every wrong value
+    return tuple(map(_text, value))
+
+
+def _text(value: Json) -> str:
+    """Read a text inside a list or a map; null is Go's zero value there, too: the Python SDK sends a label of None so."""
+    if not isinstance(value, str | None):
+        raise ValueError  # noqa: TRY004
+    return value or ""
 
 
 def _argv(value: Json, path: str) -> tuple[str, ...]:
@@ -119,16 +126,14 @@ def _argv(value: Json, path: str) -> tuple[str, ...]:
 
 def _numbers(value: Json, path: str) -> tuple[int, ...]:
     if not isinstance(value, list):
-        raise ValueError  # noqa: TRY004 - one error for every wrong value
+        raise ValueError  # noqa: TRY004
     return tuple(_number(item, path) for item in value)
 
 
 def _pairs(value: Json, _: str) -> Mapping[str, str]:
     if not isinstance(value, dict):
         raise ValueError  # noqa: TRY004
-    if not all(isinstance(item, str) for item in value.values()):
-        raise ValueError
-    return MappingProxyType(dict(value))
+    return MappingProxyType({name: _text(item) for name, item in value.items()})
 
 
 def _names(value: Json, _: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from declarative.engine.build.output import Made, Report, Text
 from declarative.engine.build.request import DOCKERFILE, BuildRequest
 from declarative.engine.build.running import CommandFailed
 from declarative.engine.daemon.credentials import of_config_header
-from declarative.engine.daemon.filters import check_names
+from declarative.engine.daemon.filters import check_names, labels_allow
 from declarative.engine.daemon.http import Answer, Feed, Request, Response, Route
 from declarative.engine.daemon.progress import encode, line
 from declarative.engine.daemon.times import parse_instant, rfc3339
@@ -30,11 +30,14 @@ from declarative.oci.reference import Reference
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from declarative.engine.build.leftovers import Leftover
     from declarative.engine.build.output import Message
+    from declarative.engine.daemon.filters import Filters
     from declarative.engine.daemon.http import Query
     from declarative.engine.engine import Engine
 
 _BUILDKIT = "2"
+_FILTERS = ("until", "unused-for", "id", "label", "label!")
 _SECRETS_MAX = 1 << 20
 
 
@@ -63,15 +66,26 @@ def build(engine: Engine, request: Request) -> Response:
 def prune(engine: Engine, request: Request) -> Response:
     """Remove what builds have left: POST /build/prune."""
     filters = request.query.filters()
-    check_names(filters, ("until", "unused-for", "id"))
-    before = None
-    for text in (*filters.get("until", ()), *filters.get("unused-for", ())):
-        before = parse_instant(text, engine.clock(), "until")
+    check_names(filters, _FILTERS)
     keep = request.query.integer("keep-storage") or request.query.integer("reserved-space")
-    everything, ids = request.query.flag("all"), filters.get("id", ())
-    pruned = engine.builder.leftovers.prune(everything=everything, before=before, keep=keep, ids=ids)
+    wanted = _chosen(filters, engine.clock()) if filters else None
+    pruned = engine.builder.leftovers.prune(everything=request.query.flag("all"), keep=keep, wanted=wanted)
     engine.events.publish("builder", "prune", "", {"reclaimed": str(pruned.size)})
     return Answer(document={"CachesDeleted": list(pruned.ids) or None, "SpaceReclaimed": pruned.size})
+
+
+def _chosen(filters: Filters, now: int) -> Callable[[Leftover], bool]:
+    """Give who passes the filters. Labels count here too: a `system prune` of some labels prunes builds with the same filter."""
+    ages = [parse_instant(text, now, "until") for name in ("until", "unused-for") for text in filters.get(name, ())]
+    before = ages[-1] if ages else None
+    ids = tuple(id_.removeprefix("sha256:") for id_ in filters.get("id", ()))
+
+    def chosen(leftover: Leftover) -> bool:
+        if ids and not leftover.id.startswith(ids):
+            return False
+        return labels_allow(filters, leftover.labels) and (before is None or leftover.used < before)
+
+    return chosen
 
 
 def cache_rows(engine: Engine) -> list[dict[str, Any]]:

@@ -309,3 +309,11 @@ def test_every_option_it_knows(client: Any) -> None:
     made.reload()
     assert made.status == "running"
     assert made.exec_run(["sh", "-c", "ulimit -n; pwd; cat /proc/sys/net/ipv4/ip_forward"]).output == b"100\n/tmp\n1\n"
+
+
+def test_a_label_of_none_is_an_empty_one(client: Any) -> None:
+    made = client.containers.create(IMAGE, labels={"empty": None, "full": "x"})
+    network = client.networks.create("labelled", labels={"empty": None})
+    volume = client.volumes.create("labelled", labels={"empty": None})
+    assert made.labels == {"empty": "", "full": "x"}
+    assert network.attrs["Labels"] == volume.attrs["Labels"] == {"empty": ""}

@@ -111,6 +111,14 @@ def test_volumes_from(daemon: Daemon, tmp_path: Path) -> None:
     assert "No such container: ghost" in daemon.fails("run", "--rm", "--volumes-from", "ghost", IMAGE, "true")
 
 
+def test_volumes_of_a_container_that_has_not_started_yet(daemon: Daemon, tmp_path: Path) -> None:
+    later = tmp_path / "later"
+    daemon.docker("create", "--name", "store", "-v", f"{later}:/host", IMAGE, "cat", "/host/f")
+    daemon.run("--volumes-from", "store", IMAGE, "sh", "-c", "echo first > /host/f")
+    assert (later / "f").read_text() == "first\n"
+    assert daemon.out("start", "-a", "store") == "first"
+
+
 def test_tmpfs(daemon: Daemon) -> None:
     script = "grep ' /scratch ' /proc/mounts; stat -c %a /scratch; touch /scratch/x && echo ok"
     seen = daemon.run("--tmpfs", "/scratch:size=1m,mode=700", IMAGE, "sh", "-c", script).splitlines()

@@ -101,6 +101,36 @@ def test_builder_prune(daemon: Daemon) -> None:
     assert daemon.run("app:1", "echo", "still here") == "still here"
 
 
+def test_prune_by_label_takes_and_keeps_by_label_everywhere(daemon: Daemon) -> None:
+    for label in ("keep=1", "drop=1"):
+        daemon.docker("create", "--label", label, IMAGE)
+        daemon.docker("network", "create", "--label", label, label.replace("=", "-"))
+        daemon.docker("build", "-q", "-", stdin=f"FROM {IMAGE}\nLABEL {label}\n")
+    daemon.docker("system", "prune", "-f", "--filter", "label=drop")
+    left = ("--filter", "label=keep", "-q")
+    gone = ("--filter", "label=drop", "-q")
+    for listed in (("ps", "-a"), ("network", "ls"), ("images",)):
+        assert len(daemon.lines(*listed, *left)) == 1, listed
+        assert daemon.lines(*listed, *gone) == [], listed
+    daemon.docker("system", "prune", "-f", "--filter", "label!=keep")
+    assert len(daemon.lines("images", *left)) == 1
+    daemon.docker("builder", "prune", "-f", "--filter", "label!=keep")
+    assert len(daemon.lines("images", *left)) == 1
+
+
+def test_caches_of_commands_have_no_labels(embedded: Daemon) -> None:
+    text = f"FROM {IMAGE}\nRUN --mount=type=cache,target=/c echo x > /c/x\n"
+    embedded.docker("build", "-q", "-", stdin=text)
+
+    def caches() -> int:
+        return embedded.out("system", "df", "-v").count("exec.cachemount")
+
+    embedded.docker("builder", "prune", "-af", "--filter", "label=x")
+    assert caches() == 1
+    embedded.docker("builder", "prune", "-af", "--filter", "label!=x")
+    assert caches() == 0
+
+
 def test_top(daemon: Daemon) -> None:
     daemon.docker("run", "-d", "--name", "web", IMAGE, "sh", "-c", "sleep 8001 & sleep 8002 & wait")
     engines.wait_until(lambda: "8002" in daemon.out("top", "web"), "the processes", 10)

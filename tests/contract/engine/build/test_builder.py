@@ -42,6 +42,21 @@ def test_add_unpacks_every_compression(made: Shop, pack: object) -> None:
     assert set(made.files(id_)) == {"etc", "etc/x"}
 
 
+def test_a_workdir_that_is_made_belongs_to_the_user(made: Shop) -> None:
+    id_, _ = made.build(
+        "FROM busybox\nRUN mkdir /root-owned\nUSER nobody\nWORKDIR /app/src\nRUN touch mine\nWORKDIR /root-owned\n"
+        "USER 7\nWORKDIR /seven\nUSER 8:9\nWORKDIR /nine\nUSER stranger\nWORKDIR /strange\nCOPY f by/\n",
+        {"f": "x"},
+    )
+    files = made.files(id_)
+    owners = {name: (file.uid, file.gid) for name, file in files.items()}
+
+    assert owners["app"] == owners["app/src"] == owners["app/src/mine"] == (65534, 65534)
+    assert owners["seven"] == (7, 7)
+    assert owners["nine"] == (8, 9)
+    assert owners["root-owned"] == owners["strange"] == owners["strange/by"] == (0, 0)
+
+
 @pytest.fixture
 def web(tmp_path: Path) -> Iterator[tuple[str, Path]]:
     """Serve a folder; give its address and the folder."""

@@ -159,9 +159,16 @@ def test_a_hard_link_is_the_same_file(context: Context) -> None:
         link = tarfile.TarInfo("b")
         link.type, link.linkname = tarfile.LNKTYPE, "a"
         out.addfile(link)
+        link.name = "c"
+        out.addfile(link)
+        out.addfile(tarfile.TarInfo("other"))
     context.take([buffer.getvalue()])
+    found = {name: context.lookup(name.encode()) for name in ("a", "b", "c", "other")}
+    inodes = {name: file.inode for name, file in found.items() if file is not None}
 
-    assert content(context, "b") == b"abc"
+    assert content(context, "b") == content(context, "c") == b"abc"
+    assert inodes["a"] == inodes["b"] == inodes["c"] is not None
+    assert inodes["other"] is None
 
 
 def test_holes_are_filled(context: Context, tmp_path: Path) -> None:

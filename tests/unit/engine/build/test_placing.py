@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+import subprocess
 import tarfile
 from typing import TYPE_CHECKING, Any
 
@@ -230,6 +231,35 @@ def layers(tmp_path: Path) -> tuple[Path, Path]:
     os.setxattr(up / "o", "trusted.overlay.opaque", b"y")
     (up / "o/new").write_text("new")
     return up, low
+
+
+def test_a_file_of_several_names_stays_one_where_they_are_copied_together(context: Context, tmp_path: Path) -> None:
+    source = folder(tmp_path / "source/d").parent
+    (source / "d/a").write_bytes(b"x" * 4096)
+    for name in ("d/b", "c"):
+        os.link(source / "d/a", source / name)
+    context.take([subprocess.run(["tar", "-C", source, "-c", "."], check=True, capture_output=True).stdout])
+    upper = folder(tmp_path / "upper")
+    copy(context, upper, "/t/", "c", "d/")
+    copy(context, upper, "/alone", "c")
+
+    assert (upper / "t/a").samefile(upper / "t/b")
+    assert (upper / "t/a").samefile(upper / "t/c")
+    assert not (upper / "t/a").samefile(upper / "alone")
+
+
+def test_a_name_of_a_file_is_never_one_of_what_took_its_place(tmp_path: Path) -> None:
+    low, upper = folder(tmp_path / "low"), folder(tmp_path / "upper")
+    for name in ("a", "b"):
+        folder(low / name)
+        (low / name / "f").write_text(name)
+    os.link(low / "a/f", low / "b/g")
+    os.link(low / "a/f", low / "b/h")
+    with ImageFiles((low,)) as files:
+        copy(files, upper, "/t/", "a/", "b/")
+
+    assert {path.name: path.read_text() for path in (upper / "t").iterdir()} == {"f": "b", "g": "a", "h": "a"}
+    assert (upper / "t/g").samefile(upper / "t/h")
 
 
 def test_files_of_an_image_are_seen_merged(tmp_path: Path) -> None:

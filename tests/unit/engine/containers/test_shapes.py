@@ -46,6 +46,11 @@ def test_a_false_that_is_said_is_kept() -> None:
     assert write(read(HostConfig, {"Init": False, "OomKillDisable": False}))["Init"] is False
 
 
+def test_null_inside_is_an_empty_text() -> None:
+    assert read(Config, {"Labels": {"a": None, "b": "c"}}).labels == {"a": "", "b": "c"}
+    assert read(Config, {"Cmd": ["sh", None]}).cmd == ("sh", "")
+
+
 def test_a_text_is_a_command_of_one_word() -> None:
     assert read(Config, {"Cmd": "true"}).cmd == ("true",)
 
