@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 DEFAULT_PARALLELISM = 8
 FIRST_LOOK = 0.05  # seconds between two observations: at first, and at most
 LAST_LOOK = 0.5
+_HEARTBEAT = 0.5  # seconds waited at once: a signal that comes just before a wait is heard only when that ends
 _WAKE: Any = (None, None, None)  # a message that only says: look around
 
 
@@ -262,11 +263,12 @@ class Executor:
         else:
             self._resume(run, value, error)
 
-    def _patience(self) -> float | None:
+    def _patience(self) -> float:
         times = [run.until for run in self._runs if isinstance(run.move, Pause)]
         if not self._looking:
             times += [run.look_at for run in self._runs if run.vigil is not None]
-        return max(0.0, min(times) - self.calls.clock()) if times else None
+        next_one = min(times, default=float("inf"))
+        return max(0.0, min(next_one - self.calls.clock(), _HEARTBEAT))
 
     # ---- observation
 

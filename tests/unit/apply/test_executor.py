@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from declarative.apply import calls, retry
-from declarative.apply.events import Outcome, StepEnded, StepStarted
+from declarative.apply.events import Outcome, StepEnded, StepStarted, Stopping
+from declarative.apply.run import apply
 from declarative.apply.stop import Stop
 from declarative.core.actions import CreateContainer, StartContainer, StopContainer
 from declarative.drivers.memory import MemoryDriver
 from declarative.drivers.memory.life import Program
 from declarative.errors import Failed, Interrupted, LockHeld, Unavailable
+from declarative.record import replace
+from declarative.record import replace
 from tests.unit.apply.world import QUICK, container, job
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from declarative.apply.report import Report
     from declarative.core.actions import Action
     from declarative.drivers.port import Observed, Progress
-    from tests.unit.apply.world import World
+from tests.unit.apply.world import World
 
 
 def outcomes(report: Report) -> dict[str, str]:
@@ -327,6 +330,28 @@ def test_a_stop_ends_waiting_at_once(world: World) -> None:
     assert report.exit_code == 130
     assert time.monotonic() - begun < 2
     assert outcomes(report)["wait db"] == "interrupted"
+
+
+def test_a_stop_is_heard_though_its_wake_up_is_lost(world: World) -> None:
+    """A signal between the last look at signals and the wait that follows wakes nobody: its handler runs after the wait."""
+    stop = Stop()
+    heard: list[float] = []
+
+    def interrupt(call: str) -> None:
+        if call == "before CreateContainer shop-db-1":
+            stop.error = Interrupted("", "interrupted by Ctrl-C")
+            end = time.monotonic() + 5
+            while not heard and time.monotonic() < end:
+                time.sleep(0.01)
+
+    def tell(event: object) -> None:
+        if isinstance(event, Stopping):
+            heard.append(time.monotonic())
+
+    begun = time.monotonic()
+    world.engine.hook = interrupt
+    apply(world.load(container("db")).desired, world.driver, replace(world.options(), stop=stop, tell=tell))
+    assert heard[0] - begun < 2
 
 
 def test_a_builder_that_hears_ctrl_c_too_was_interrupted_and_did_not_fail(world: World) -> None:
