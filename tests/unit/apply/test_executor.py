@@ -18,7 +18,6 @@ from declarative.drivers.memory import MemoryDriver
 from declarative.drivers.memory.life import Program
 from declarative.errors import Failed, Interrupted, LockHeld, Unavailable
 from declarative.record import replace
-from declarative.record import replace
 from tests.unit.apply.world import QUICK, container, job
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from declarative.apply.report import Report
     from declarative.core.actions import Action
     from declarative.drivers.port import Observed, Progress
-from tests.unit.apply.world import World
+    from tests.unit.apply.world import World
 
 
 def outcomes(report: Report) -> dict[str, str]:
