@@ -1,6 +1,7 @@
-"""What Podman adds to a container on its own or says in other words than Docker: taken off, so that like is compared with like.
+"""What Podman adds on its own or says in other words than Docker: put in Docker's, so that like is compared with like.
 
-Seen with Podman 4.3 over its Docker-compatible API. The rule: what the last apply stated, or the image says, is left alone.
+Seen with Podman 4.3 over its Docker-compatible API. The rule: what the last apply stated, or the image says, is left alone; what
+Podman does not tell is as it was stated.
 """
 
 from __future__ import annotations
