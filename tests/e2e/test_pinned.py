@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engines import Engine
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.cli import Cli
+    from tests.engines import Engine
 
 _STACK = """\
 apiVersion: declarative/v1
@@ -39,13 +38,8 @@ spec: {{image: {{image: app}}, command: [sleep, "9000"]}}
 
 
 @pytest.fixture(params=["docker_engine", "docker26", "embedded_engine"])
-def engine(request: pytest.FixtureRequest, registry: str) -> Iterator[Engine]:
-    engine = request.getfixturevalue(request.param)
-    assert isinstance(engine, Engine)
-    engine.reach(int(registry.rpartition(":")[2]))
-    yield engine
-    engine.clear()
-    engine.clear_images()
+def engine(request: pytest.FixtureRequest, reaching: Callable[[str], Engine]) -> Engine:
+    return reaching(request.param)
 
 
 @pytest.fixture

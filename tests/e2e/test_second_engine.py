@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.engines import Engine
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.cli import Cli
+    from tests.engines import Engine
 
 _STACK = """\
 apiVersion: declarative/v1
@@ -43,13 +42,8 @@ def stack(tmp_path: Path, registry: str) -> Path:
 
 
 @pytest.fixture(params=["docker26", "embedded_engine"])
-def other(request: pytest.FixtureRequest, registry: str) -> Iterator[Engine]:
-    engine = request.getfixturevalue(request.param)
-    assert isinstance(engine, Engine)
-    engine.reach(int(registry.rpartition(":")[2]))
-    yield engine
-    engine.clear()
-    engine.clear_images()
+def other(request: pytest.FixtureRequest, reaching: Callable[[str], Engine]) -> Engine:
+    return reaching(request.param)
 
 
 @pytest.mark.parametrize("has_base", [True, False])

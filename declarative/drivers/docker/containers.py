@@ -14,6 +14,7 @@ from declarative.dockerapi.wire import quote_name
 from declarative.drivers.docker.container_read import ANONYMOUS, engine_aliases, read_attachment
 from declarative.drivers.docker.container_write import write_attachment, write_resources, write_restart
 from declarative.drivers.docker.labels import holds_files
+from declarative.drivers.docker.network_read import is_lost, known_networks
 from declarative.errors import Conflict, DeclarativeError, Failed, Invalid, NotFound
 
 if TYPE_CHECKING:
@@ -168,8 +169,7 @@ def connect(client: EngineClient, action: ConnectNetwork) -> None:
 
 
 def _is_lost(client: EngineClient, name: str, endpoint: Json) -> bool:
-    network = client.get_json(f"/networks/{quote_name(name)}")
-    return endpoint.get("NetworkID") not in (None, "", network["Id"], network["Name"])
+    return is_lost(endpoint, known_networks([client.get_json(f"/networks/{quote_name(name)}")]))
 
 
 def disconnect(client: EngineClient, container: str, network: str) -> None:

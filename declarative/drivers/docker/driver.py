@@ -179,10 +179,10 @@ class DockerDriver:
     def _build(self, action: do.BuildImage, progress: Callable[[Progress], None]) -> None:
         from declarative.drivers.docker import build, buildx, images, snapshot
 
-        client, around = self.client, self._around
+        client, around, builder = self.client, self._around, self._buildx()
         labels = build.build_labels(client, action, around.auth_header, progress)
-        if around.buildx is not None and snapshot.has_buildkit(client):
-            buildx.build(client, action, labels, around.buildx, progress, self._programs)
+        if builder is not None:
+            buildx.build(client, action, labels, builder, progress, self._programs)
             return
         if around.open_context is None:
             raise Unsupported("", "this driver was made without a way to read build contexts")
@@ -190,15 +190,21 @@ class DockerDriver:
         for reference in action.references[1:]:
             images.tag(client, action.references[0], reference)
 
+    def _buildx(self) -> dict[str, str] | None:
+        """Give the environment of `docker buildx`; None where it, or BuildKit in the engine, is missing."""
+        from declarative.drivers.docker import snapshot
+
+        return self._around.buildx if snapshot.has_buildkit(self.client) else None
+
     def debug_image(self, action: do.BuildImage, failure: BuildFailed, progress: Callable[[Progress], None]) -> str:
         """Give the image of the state just before the step that failed; "" where there is none."""
-        from declarative.drivers.docker import build, buildx, snapshot
+        from declarative.drivers.docker import build, buildx
 
-        source = action.source
-        if failure.layer or not failure.line or self._around.buildx is None or not snapshot.has_buildkit(self.client):
+        source, builder = action.source, self._buildx()
+        if failure.layer or not failure.line or builder is None:
             return failure.layer
         text = build.dockerfile_text(source)
-        return buildx.last_good(self.client, source, text, failure.line, self._around.buildx, progress, self._programs)
+        return buildx.last_good(self.client, source, text, failure.line, builder, progress, self._programs)
 
     def _registry(self, domain: str) -> RegistryClient:
         if self._around.registry is None:

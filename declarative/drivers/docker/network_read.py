@@ -44,6 +44,16 @@ def read_network(document: Json, attached: Iterable[str] = ()) -> NetworkState:
     )
 
 
+def known_networks(documents: Iterable[Json]) -> set[str]:
+    """Give what endpoints call these networks: their ids, and in Podman their names."""
+    return {document[key] for document in documents for key in ("Id", "Name")}
+
+
+def is_lost(endpoint: Json, known: set[str]) -> bool:
+    """Tell whether a container has this endpoint on a network that is gone, be there another one of its name."""
+    return bool(endpoint.get("NetworkID")) and endpoint["NetworkID"] not in known
+
+
 def _pool(document: Json, applied: Canonical) -> dict[str, str]:
     """Choose the address range that was asked for; engines add one of IPv4 to a network that asked for IPv6 alone."""
     pools: list[dict[str, str]] = (document.get("IPAM") or {}).get("Config") or []

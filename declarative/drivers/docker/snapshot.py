@@ -24,7 +24,7 @@ from declarative.drivers.docker.ahead import Ahead, is_owned, name_of
 from declarative.drivers.docker.container_read import read_container
 from declarative.drivers.docker.image_read import familiar, read_image, read_images, read_revisions
 from declarative.drivers.docker.labels import CONTAINER_KINDS, KIND_LOCK
-from declarative.drivers.docker.network_read import read_network, read_volume
+from declarative.drivers.docker.network_read import is_lost, known_networks, read_network, read_volume
 from declarative.drivers.docker.podman import (
     in_docker_s_names,
     in_docker_s_words,
@@ -156,16 +156,14 @@ def _off_lost_networks(
 
     It knows them by their ids, and starts no container whose network was removed meanwhile, until it is taken off and attached.
     """
-    known = {network[key] for network in networks for key in ("Id", "Name")}
+    known = known_networks(networks)
     found = {}
     for item in listed:
         state = containers.get(name_of(item))
         if state is None or state.state in LIVING:
             continue
         on = (item.get("NetworkSettings") or {}).get("Networks") or {}
-        lost = {
-            name for name, endpoint in on.items() if endpoint.get("NetworkID") and endpoint["NetworkID"] not in known
-        }
+        lost = {name for name, endpoint in on.items() if is_lost(endpoint, known)}
         if lost & state.spec.networks.keys():
             left = {name: attachment for name, attachment in state.spec.networks.items() if name not in lost}
             found[state.name] = replace(state, spec=replace(state.spec, networks=left))
