@@ -20,9 +20,10 @@ from declarative.errors import NotFound, Unsupported
 from declarative.record import record, replace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from declarative.core.plan import Origin
     from declarative.core.planner.draft import Draft
-    from declarative.core.planner.publish import TagPlanner
     from declarative.core.resources import Image
     from declarative.core.state import ImageConfig, ImageState
 
@@ -48,7 +49,7 @@ class ImagePlanner:
         self._makers = makers_of(draft.desired)
         sources = [image.spec.source for image in draft.desired.images.values()]
         self.bases = {familiar(base) for each in sources if isinstance(each, BuildSource) for base in each.bases}
-        self.tags: TagPlanner | None = None  # where the stack has schemes
+        self.written: Callable[[str], ImageOutcome | None] = lambda _: None  # by TagSchemes, where the stack has some
 
     def references(self, image: Image) -> tuple[str, ...]:
         """Name what the image is tagged as when it is made: its own references, or the full tags of its schemes."""
@@ -78,7 +79,7 @@ class ImagePlanner:
         """Say what a reference will be that an Image or a TagScheme of the stack makes; None for all others."""
         maker = self._makers.get(name)
         if maker is None:
-            return self.tags.point(name) if self.tags is not None else None
+            return self.written(name)
         outcome = self.image(maker.name)
         return ImageOutcome(reference=name, id=outcome.id, config=outcome.config, why=outcome.why)
 

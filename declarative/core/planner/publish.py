@@ -52,7 +52,7 @@ class TagPlanner:
         self._images = images
         self._writers = writers_of(draft.desired)
         self._planned: set[str] = set()
-        images.tags = self
+        images.written = self.point
         self.settled: list[Settled] = []
         self._waiting: set[str] = set()  # schemes about which nothing is known before their image is there
         self._after: dict[str, str | None] = {}  # reference → image id once the plan is done; None: not known yet
