@@ -70,6 +70,13 @@ class Hub:
             line.clients.append(client)
             return client
 
+    def settle(self, folder: Path) -> None:
+        """Have whoever is attached to what has not been started miss nothing from now on."""
+        with self._lock:
+            attached = folder in self._lines
+        if attached:
+            streams.await_accept(folder)
+
     def close(self) -> None:
         """Let every connection go; clients see an end."""
         os.write(self._ended, b"\0")

@@ -153,6 +153,7 @@ class Runtime:
     def start(self, name: str) -> None:
         """Let a created container run its program. NotFound where none waits."""
         bundle = self._bundle(name)
+        self._hub.settle(bundle.folder)
         self._runtime_of(name).let_go(name, lambda: bundle.has_monitor() and bundle.exit() is None)
 
     def attach(self, name: str) -> Attachment:

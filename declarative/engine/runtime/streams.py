@@ -5,20 +5,25 @@ The rule that keeps it simple: one call, one message. Who shares a connection is
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
-from declarative.engine.runtime.spawn import CONTROL, SOCKET
+from declarative.engine.runtime.spawn import CONTROL, MONITOR_FILE, SOCKET, read_pid
 from declarative.errors import NotFound
 from declarative.record import record
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from types import TracebackType
 
 STDIN, STDOUT, STDERR = 0, 1, 2
 PACKET_MAX = 32 << 10  # conmon takes 32 KiB of input at once, and sends 8 KiB of output
+_SOCKETS = 2  # of a monitor with one client: the one that listens, and the client's
+_PATIENCE_SECONDS = 10.0
+_PAUSE_SECONDS = 0.0002
 _KINDS = {2: STDOUT, 3: STDERR}  # conmon's own numbers; a terminal's output is stdout
 
 
@@ -81,6 +86,29 @@ def connect(folder: Path) -> Connection:
         connection.close()
         raise NotFound("attach", "no process listens") from error
     return connection
+
+
+def await_accept(folder: Path) -> None:
+    """Wait until the monitor of a container that has not been started has its first connection, or has ended.
+
+    A connection that is made is not yet one that the monitor knows of. conmon 2.1 leaves its loop at the end of its process: one
+    that it sees after it has looked for connections, and before it looks again, takes what was written meanwhile into the log
+    alone. That it waits for so long is rare, and the start waits with it, rather than somebody see nothing of a whole run.
+    """
+    pid = read_pid(folder / MONITOR_FILE)
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while _waits_for_client(pid) and time.monotonic() < deadline:
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _waits_for_client(monitor: int) -> bool:
+    found = []
+    with contextlib.suppress(OSError):  # it has ended
+        for descriptor in Path(f"/proc/{monitor}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+                found.append(descriptor.readlink().name)
+    sockets = sum(name.startswith("socket:") for name in found)
+    return bool(found) and sockets < _SOCKETS  # one that is not reaped has none
 
 
 def parse_packet(packet: bytes) -> Chunk | None:

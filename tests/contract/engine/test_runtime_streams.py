@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import select
+import signal
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -29,6 +32,40 @@ def test_a_client_that_came_before_the_start_misses_nothing(box: Machine) -> Non
     with box.runtime.attach(made.id) as client:
         box.runtime.start(made.id)
         assert _all(client) == {STDOUT: b"out\nend", STDERR: b"err\n"}
+
+
+def test_no_program_runs_before_its_monitor_knows_of_the_client(box: Machine) -> None:
+    """A monitor that notices the end before the client passes nothing on: `docker run` printed nothing, once in some thousand."""
+    made = box.shell("echo out")
+    box.runtime.create(made, log=box.log(made.id))
+    monitor = int((box.runtime.folder(made.id) / "monitor.pid").read_text())
+    os.kill(monitor, signal.SIGSTOP)
+    try:
+        with box.runtime.attach(made.id) as client:
+            start = threading.Thread(target=box.runtime.start, args=(made.id,))
+            start.start()
+            start.join(0.3)
+            waited = start.is_alive()
+            os.kill(monitor, signal.SIGCONT)
+            assert _all(client) == {STDOUT: b"out\n"}
+            start.join()
+    finally:
+        os.kill(monitor, signal.SIGCONT)
+    assert waited
+
+
+def test_a_monitor_that_ends_before_it_knows_of_the_client_holds_nobody_up(box: Machine) -> None:
+    made = box.shell("echo out")
+    box.runtime.create(made, log=box.log(made.id))
+    monitor = int((box.runtime.folder(made.id) / "monitor.pid").read_text())
+    os.kill(monitor, signal.SIGSTOP)
+    with box.runtime.attach(made.id) as client:
+        os.kill(monitor, signal.SIGKILL)
+        began = time.monotonic()
+        with contextlib.suppress(NotFound):  # it may be noticed only later
+            box.runtime.start(made.id)
+        assert time.monotonic() - began < PATIENCE_SECONDS / 2
+        assert _all(client) == {}
 
 
 def test_one_streams_bytes_keep_their_order(box: Machine) -> None:
