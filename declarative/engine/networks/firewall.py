@@ -5,7 +5,8 @@ taken out by itself; the whole table is written when the first network comes int
 
 What the rules say: a connection to one of this machine's addresses whose port is published is led to its container; containers
 that go out, or come back in through a published port, are seen as this machine; from one bridge into another, or from
-outside into a container, only what was published gets through; nobody on a bridge reaches this machine's loopback.
+outside into a container, only what was published gets through; nobody on a bridge reaches this machine's loopback, but for
+Docker's address of a name server, which is led to the network's own.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import threading
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING
 
+from declarative.engine.networks.records import NAME_SERVER
 from declarative.errors import Failed
 from declarative.record import record
 
@@ -33,6 +35,8 @@ _RULES = """
   set hidden4 { type ipv4_addr; flags interval; }
   set hidden6 { type ipv6_addr; flags interval; }
   map resolvers { type ipv4_addr : ipv4_addr . inet_service; }
+  set asking { type ifname; }
+  map asked { type ifname : ipv4_addr . inet_service; }
   map published4 { type inet_proto . inet_service : ipv4_addr . inet_service; }
   map published6 { type inet_proto . inet_service : ipv6_addr . inet_service; }
   map published_at4 { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service; }
@@ -46,11 +50,13 @@ _RULES = """
   }
   chain guard {
     type filter hook prerouting priority raw;
+    iifname @asking ip daddr NAME_SERVER meta l4proto { tcp, udp } th dport 53 accept
     iifname @bridges ip daddr 127.0.0.0/8 drop
   }
   chain prerouting {
     type nat hook prerouting priority dstnat;
     iifname @bridges meta l4proto { tcp, udp } th dport 53 dnat ip to ip daddr map @resolvers
+    ip daddr NAME_SERVER meta l4proto { tcp, udp } th dport 53 dnat ip to iifname map @asked
     fib daddr type local jump publish
   }
   chain output {
@@ -73,7 +79,7 @@ _RULES = """
     oifname @bridges ct status dnat accept
     oifname @bridges drop
   }
-"""
+""".replace("NAME_SERVER", str(NAME_SERVER))
 
 
 @record
@@ -210,7 +216,8 @@ def _of_zone(zone: Zone, verb: str) -> list[str]:
             elements.append(f"hidden{subnet.version} {{ {subnet} }}")
     if zone.resolver is not None:
         gateway, port = zone.resolver
-        elements.append(f"resolvers {{ {gateway}{f' : {gateway} . {port}' if verb == 'add' else ''} }}")
+        to = f" : {gateway} . {port}" if verb == "add" else ""
+        elements += [f"resolvers {{ {gateway}{to} }}", f'asking {{ "{zone.link}" }}', f'asked {{ "{zone.link}"{to} }}']
     return elements
 
 

@@ -46,8 +46,13 @@ _BRPORT_MODE, _BRPORT_ISOLATED = 4, 33
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST = 1, 2, 4
 _POINT_TO_POINT = 31  # bits of a prefix from which on there is no broadcast address (RFC 3021)
 _NO_DAD, _PERMANENT = 0x02, 0x80
-_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_TABLE = 1, 4, 5, 15
-_MAIN, _BOOT, _UNICAST, _UNIVERSE = 254, 3, 1, 0
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_TABLE = 1, 4, 5, 6, 15
+_NEWRULE, _DELRULE = 32, 33
+_RULE = struct.Struct("=BBBBBxxBI")  # fib_rule_hdr: family, to, from, tos, table, action, flags
+_FRA_DST, _FRA_IIFNAME, _FRA_PRIORITY = 1, 3, 6
+_TO_TABLE, _BLACKHOLE = 1, 6
+_LOOPBACK = IPv4Network("127.0.0.0/8")
+_MAIN, _LOCAL, _BOOT, _UNICAST, _UNIVERSE = 254, 255, 3, 1, 0
 
 
 @record
@@ -160,6 +165,40 @@ def set_gateway(kernel: Netlink, index: int, gateway: Address) -> None:
     kernel.run(Message(kind=_NEWROUTE, flags=netlink.CREATE | netlink.REPLACE, body=_default(gateway, index)))
 
 
+def lead_out(kernel: Netlink, index: int, address: IPv4Address, gateway: IPv4Address) -> None:
+    """Let an address of the loopback's own go through this gateway; of several interfaces the first one counts."""
+    head = _ROUTE.pack(socket.AF_INET, address.max_prefixlen, 0, 0, _LOCAL, _BOOT, _UNIVERSE, _UNICAST, 0)
+    body = attribute(_RTA_DST, address.packed) + attribute(_RTA_GATEWAY, gateway.packed)
+    body += number(_RTA_OIF, index) + number(_RTA_PRIORITY, index)
+    kernel.run(Message(kind=_NEWROUTE, flags=netlink.CREATE | netlink.REPLACE, body=head + body))
+
+
+def shut_loopback(kernel: Netlink) -> bool:
+    """Let nobody but the namespace itself come at its loopback's addresses, whatever its interfaces let in.
+
+    False where this kernel cannot be told (it has no CONFIG_IP_MULTIPLE_TABLES). May be done again.
+    """
+    wanted = (
+        _rule(1, _TO_TABLE, text(_FRA_IIFNAME, "lo")),  # what it sends itself, too, comes from there
+        _rule(2, _BLACKHOLE, attribute(_FRA_DST, _LOOPBACK.network_address.packed), _LOOPBACK.prefixlen),
+        _rule(3, _TO_TABLE),
+    )
+    for body in wanted:
+        try:
+            kernel.run(Message(kind=_NEWRULE, flags=netlink.CREATE | netlink.EXCLUSIVE, body=body))
+        except NetlinkError as error:
+            if error.errno in {errno.EOPNOTSUPP, errno.EAFNOSUPPORT}:
+                return False
+            if error.errno != errno.EEXIST:
+                raise
+    try:
+        kernel.run(Message(kind=_DELRULE, body=_rule(0, _TO_TABLE)))
+    except NetlinkError as error:
+        if error.errno != errno.ENOENT:
+            raise
+    return True
+
+
 def drop_gateway(kernel: Netlink, version: int) -> None:
     """Take the way out away, if there is one."""
     family = socket.AF_INET if version == 4 else socket.AF_INET6
@@ -220,6 +259,13 @@ def _default(gateway: IPv4Address | IPv6Address, index: int) -> bytes:
     family = socket.AF_INET if isinstance(gateway, IPv4Address) else socket.AF_INET6
     head = _ROUTE.pack(family, 0, 0, 0, _MAIN, _BOOT, _UNIVERSE, _UNICAST, 0)
     return head + attribute(_RTA_GATEWAY, gateway.packed) + number(_RTA_OIF, index)
+
+
+def _rule(priority: int, action: int, what: bytes = b"", bits: int = 0) -> bytes:
+    """Pack a rule about the table of local addresses."""
+    table = _LOCAL if action == _TO_TABLE else 0
+    head = _RULE.pack(socket.AF_INET, bits, 0, 0, table, action, 0)
+    return head + number(_FRA_PRIORITY, priority) + what
 
 
 def _mac(value: str) -> bytes:

@@ -28,6 +28,9 @@ NONE = "none"
 PREDEFINED = (BRIDGE, HOST, NONE)
 """Networks that every engine has, by name."""
 
+NAME_SERVER = IPv4Address("127.0.0.11")
+"""Where Docker's containers find their name server, and configurations look for it (`resolver` of nginx)."""
+
 OPTION_LINK = "com.docker.network.bridge.name"
 OPTION_ICC = "com.docker.network.bridge.enable_icc"
 OPTION_MASQUERADE = "com.docker.network.bridge.enable_ip_masquerade"

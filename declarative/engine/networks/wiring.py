@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from declarative.engine.networks import links, namespaces
 from declarative.engine.networks.links import Link, Pair
 from declarative.engine.networks.netlink import Netlink, NetlinkError
-from declarative.engine.networks.records import OPTION_ICC, OPTION_LINK
+from declarative.engine.networks.records import NAME_SERVER, OPTION_ICC, OPTION_LINK
 from declarative.errors import Conflict, Failed
 
 if TYPE_CHECKING:
@@ -201,15 +201,19 @@ class Wiring:
                     self._up.pop(network.link, None)  # somebody removed the bridge: make it again, once
         finally:
             os.close(descriptor)
-        namespaces.enter(namespace, lambda: _settle(endpoint, before, after))
+        server = network.pool4.gateway if network.resolves and network.pool4 is not None else None
+        namespaces.enter(namespace, lambda: _settle(endpoint, server, before, after))
 
 
 Ways = tuple["Endpoint | None", "Endpoint | None"]
 """The endpoints that lead out, for IPv4 and for IPv6."""
 
 
-def _settle(endpoint: Endpoint, before: Ways, after: Ways) -> None:
-    """Put a container's interface up with its addresses, and lay the ways out; in its namespace."""
+def _settle(endpoint: Endpoint, server: Address | None, before: Ways, after: Ways) -> None:
+    """Put a container's interface up with its addresses, and lay the ways out; in its namespace.
+
+    `server`: the network's name server, which is to be had at Docker's address too.
+    """
     found: list[tuple[Address, int]] = [(endpoint.ipv4, endpoint.prefix)] if endpoint.ipv4 is not None else []
     found += [(address, _LINK_LOCAL[address.version]) for address in endpoint.link_local]
     if any(address.version == 6 for address in (endpoint.ipv6, *endpoint.link_local) if address is not None):
@@ -217,7 +221,11 @@ def _settle(endpoint: Endpoint, before: Ways, after: Ways) -> None:
     if endpoint.ipv6 is not None:
         found.append((endpoint.ipv6, endpoint.prefix6))
     with Netlink() as kernel:
-        links.set_addresses(kernel, _index(kernel, endpoint.interface), tuple(found))
+        index = _index(kernel, endpoint.interface)
+        links.set_addresses(kernel, index, tuple(found))
+        if isinstance(server, IPv4Address) and links.shut_loopback(kernel):
+            namespaces.write_setting(f"ipv4/conf/{endpoint.interface}/route_localnet", "1")
+            links.lead_out(kernel, index, NAME_SERVER, server)
         if before != after:
             _lead(kernel, before, after)
 

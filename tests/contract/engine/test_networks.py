@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
-from ipaddress import IPv4Address, IPv6Address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from declarative.engine.networks.records import Address
     from tests.contract.engine.netlab import Lab
 
 
@@ -164,6 +166,47 @@ def test_nobody_on_a_bridge_reaches_the_machines_loopback(lab: Lab) -> None:
         box.run("ip", "rule", "add", "pref", "1", "lookup", "7")
         box.run("ip", "rule", "del", "pref", "0")
         assert not box.reaches("127.0.0.1", port)
+
+
+def test_nobody_on_a_bridge_reaches_a_neighbours_loopback(lab: Lab) -> None:
+    make(lab, "shop")
+    victim = lab.box("victim", "shop")
+    endpoint = victim.endpoints[0]
+    assert endpoint.gateway is not None
+    neighbour = endpoint.gateway
+
+    def hears(address: str) -> bool:
+        """Send a datagram as a neighbour on the cable would, past every rule of the machine's."""
+        with (
+            sockets.made_in_network(
+                victim.namespace, lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            ) as server,
+            socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as cable,
+        ):
+            server.bind((address, 0))
+            server.settimeout(netlab.REFUSED_SECONDS)
+            cable.bind((endpoint.link, 0))
+            to = bytes.fromhex(endpoint.mac.replace(":", "")), ip_address(address), server.getsockname()[1]
+            cable.send(_datagram(neighbour, *to))
+            try:
+                return server.recv(100) == b"in"
+            except TimeoutError:
+                return False
+
+    assert hears(victim.ip)
+    assert not hears("127.0.0.1")
+    assert not hears("127.0.0.5")
+    victim.run("ip", "rule", "del", "pref", "2")
+    assert hears("127.0.0.1"), "it is this rule that keeps them off"
+
+
+def _datagram(source: Address, mac: bytes, target: Address, port: int) -> bytes:
+    """Write a frame with an IPv4 header (RFC 791) and a UDP one (RFC 768) without a checksum."""
+    header = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 30, 0, 0, 64, socket.IPPROTO_UDP, 0, source.packed, target.packed)
+    total = sum(struct.unpack("!10H", header))
+    header = header[:10] + (~((total & 0xFFFF) + (total >> 16)) & 0xFFFF).to_bytes(2, "big") + header[12:]
+    udp = struct.pack("!HHHH", 5000, port, 10, 0) + b"in"
+    return b"".join((mac, b"\x06\x42aaaa", b"\x08\0", header, udp))
 
 
 # ---- several networks

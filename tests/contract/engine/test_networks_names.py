@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from tests.contract.engine.netlab import Box, Lab
 
 
+NAME_SERVER = "127.0.0.11"
+
+
 def query(
     box: Box, name: str, kind: str = "A", *, tcp: bool = False, server: str = "", seconds: float = 10
 ) -> DNSRecord:
@@ -197,6 +200,47 @@ def test_a_container_in_several_networks_asks_one_and_hears_of_all(lab: Lab) -> 
     assert found(query(both, "here")) == [here.ip]
     assert found(query(both, "there")) == [there.ip]
     assert str(lab.networks.resolv_conf(both.id)).splitlines()[0] == f"nameserver {both.endpoints[0].gateway}"
+
+
+def test_dockers_address_of_a_name_server_answers_too(lab: Lab) -> None:
+    make(lab, "alpha")
+    make(lab, "vault", internal=True)
+    here, there = lab.box("here", "alpha"), lab.box("there", "vault")
+    both = lab.box("both", "alpha", "vault")
+    for box in (here, both):
+        assert found(query(box, "here", server=NAME_SERVER)) == [here.ip]
+        assert found(query(box, "here", server=NAME_SERVER, tcp=True)) == [here.ip]
+    assert found(query(there, "both", server=NAME_SERVER)) == [str(both.endpoints[1].ipv4)]
+    lab.networks.disconnect(both.id, "alpha")
+    assert found(query(both, "here", server=NAME_SERVER)) == []
+    assert found(query(both, "there", server=NAME_SERVER)) == [there.ip]
+    lab.networks.disconnect(both.id, "vault")
+    lab.networks.connect(both.id, "alpha")
+    assert found(query(both, "here", server=NAME_SERVER)) == [here.ip]
+    assert both.run("ip", "rule").split("\n")[:3] == [
+        "1:\tfrom all iif lo lookup local",
+        "2:\tfrom all to 127.0.0.0/8 blackhole",
+        "3:\tfrom all lookup local",
+    ]
+
+
+def test_what_listens_on_the_loopback_is_reached_as_ever(lab: Lab) -> None:
+    make(lab, "alpha")
+    box = lab.box("here", "alpha").serve(80).serve(53).serve(53, udp=True)
+    for host in ("127.0.0.1", box.ip, "localhost"):
+        assert box.ask(host, 80).startswith("here ")
+        assert box.ask(host, 53, udp=True).startswith("here "), "a name server of its own"
+    box.run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1")
+    assert found(query(box, "here", server=NAME_SERVER)) == [box.ip]
+    with pytest.raises(TimeoutError):
+        box.ask(NAME_SERVER, 80, seconds=netlab.REFUSED_SECONDS)
+
+
+def test_the_default_bridge_has_no_names_at_dockers_address(lab: Lab) -> None:
+    box = lab.box("plain")
+    with pytest.raises(ConnectionRefusedError):
+        query(box, "plain", server=NAME_SERVER)
+    assert box.run("ip", "rule").startswith("0:\tfrom all lookup local\n")
 
 
 def test_more_addresses_than_a_datagram_holds_are_given_over_tcp(lab: Lab) -> None:

@@ -21,7 +21,7 @@ from tests import sockets
 from tests.contract.engine import netlab
 from tests.contract.engine.netlab import Box
 from tests.contract.engine.test_networks import make
-from tests.contract.engine.test_networks_names import found, query
+from tests.contract.engine.test_networks_names import NAME_SERVER, found, query
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,6 +110,7 @@ told(web, client)
         assert lab.warnings == []
         assert [endpoint.names for box in boxes for endpoint in box.endpoints] == [("web",), ("client",)]
         assert found(query(client, "www")) == [web.ip]
+        assert found(query(client, "www", server=NAME_SERVER)) == [web.ip]
         assert lab.networks.container(web.id).ports[0].host_port == port
         with pytest.raises(OSError, match="Address already in use"):
             socket.create_server(("127.0.0.1", port))

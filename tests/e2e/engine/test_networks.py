@@ -51,6 +51,25 @@ def test_the_networks_that_are_always_there(daemon: Daemon) -> None:
         assert f"{name} is a pre-defined network and cannot be removed" in daemon.fails("network", "rm", name)
 
 
+def test_names_are_found_at_dockers_address_too(daemon: Daemon) -> None:
+    for network in ("back", "other"):
+        daemon.docker("network", "create", *(["--internal"] if network == "other" else []), network)
+    daemon.up("db", "--network", "back", "--network-alias", "store")
+    daemon.docker("network", "connect", "--alias", "stored", "other", "db")
+    daemon.up("web", "--network", "back")
+    daemon.docker("network", "connect", "other", "web")
+    ask = ("exec", "web", "nslookup", "-type=a")
+    assert daemon.field("db", "{{.NetworkSettings.Networks.back.IPAddress}}") in daemon.out(*ask, "store", "127.0.0.11")
+    daemon.docker("network", "disconnect", "back", "web")
+    there = daemon.field("db", "{{.NetworkSettings.Networks.other.IPAddress}}")
+    assert there in daemon.out(*ask, "stored", "127.0.0.11")
+    assert "nobody" in daemon.sh("web", "nc -w 2 127.0.0.11 54 </dev/null || echo nobody")
+    assert (
+        daemon.sh("web", "echo in > /tmp/f; nc -l -p 5353 < /tmp/f & sleep 0.2; nc -w 1 127.0.0.1 5353 </dev/null")
+        == "in"
+    )
+
+
 def test_the_default_bridge(daemon: Daemon) -> None:
     serve(daemon, "web")
     found = daemon.inspect("bridge", kind="network")

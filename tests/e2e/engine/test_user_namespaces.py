@@ -429,6 +429,9 @@ def test_networks(remapped: Daemon) -> None:
     assert "root" in remapped.wait_http(8099, "/passwd")
     assert "root" in remapped.run("--network", "lan", IMAGE, "wget", "-qO-", "http://web/passwd")
     assert "1 packets received" in remapped.run("--network", "lan", IMAGE, "ping", "-c", "1", "web")
+    assert remapped.field("web", "{{.NetworkSettings.Networks.lan.IPAddress}}") in remapped.run(
+        "--network", "lan", IMAGE, "nslookup", "-type=a", "web", "127.0.0.11"
+    )
     assert remapped.run("--network", "none", IMAGE, "ls", "/sys/class/net") == "lo"
     assert (
         remapped.run("--cap-add", "NET_ADMIN", IMAGE, "sh", "-c", "ip link set lo down; ip addr add 10.9.9.9/32 dev lo")
