@@ -156,7 +156,11 @@ class Engine:
 
     def pause(self) -> None:
         """Stop dockerd from answering, its socket still open; `resume` undoes it."""
-        os.kill(self.daemon_pids()[0], signal.SIGSTOP)
+        pid = self.daemon_pids()[0]
+        os.kill(pid, signal.SIGSTOP)
+        wait_until(
+            partial(_is_stopped, pid), "the daemon to stop", _STOP_SECONDS
+        )  # on a busy machine it goes on for a while
 
     def resume(self) -> None:
         os.kill(self.daemon_pids()[0], signal.SIGCONT)
@@ -380,6 +384,11 @@ def _name(pid: int) -> str:
         return Path(f"/proc/{pid}/comm").read_text().strip()
     except (FileNotFoundError, ProcessLookupError):
         return ""
+
+
+def _is_stopped(pid: int) -> bool:
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return all((thread / "stat").read_text().rpartition(")")[2].split()[0] == "T" for thread in threads)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

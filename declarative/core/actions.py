@@ -29,11 +29,15 @@ if TYPE_CHECKING:
 
 @record
 class BuildImage:
-    """Build and tag. The driver adds to the labels what `bases` resolve to, so that the next plan can compare."""
+    """Build and tag. The driver adds to the labels what `bases` resolve to, so that the next plan can compare.
+
+    `made`: those of the bases that are known by what they are made of (`build_label`); the others are by their ids.
+    """
 
     source: BuildSource
     references: tuple[str, ...]
     owner: Owner
+    made: tuple[str, ...] = ()
 
 
 @record

@@ -1,14 +1,16 @@
-"""Planning alone: the pure function from 10,000 resources to their steps, and that its time grows with their number only.
+"""Planning alone: the pure function from 10,000 resources to their steps, and that time grows with their number; reading YAML.
 
-The rule that keeps it simple: no manifest is read and no engine asked; the resources are made here and the clock runs around
-`plan` alone.
+The rule that keeps it simple: no engine is asked; the resources are made here and the clock runs around `plan` or `parse` alone.
 """
 
 from __future__ import annotations
 
 import gc
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import yaml
 
 from declarative.apply.scope import scope_of
 from declarative.core.planner import plan
@@ -26,11 +28,12 @@ from declarative.core.resources import (
 )
 from declarative.drivers.memory.driver import MemoryDriver
 from declarative.drivers.memory.engine import MemoryEngine
+from declarative.manifest.sources import Source
+from declarative.manifest.yaml_parse import parse
 from tests.bench import harness
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from declarative.core.resources import Condition
     from declarative.core.state import Actual
@@ -40,6 +43,9 @@ if TYPE_CHECKING:
 _SIZES = (100, 1_000, 10_000)
 _SECONDS_GOAL = 1.0
 _GROWTH_GOAL = 1.5  # of the time per resource, from the smallest to the largest: linear, and room for caches that miss
+_READING_GOAL = 1.0
+_DOCUMENT = "kind: Container\nmetadata:\n  name: web\nspec:\n  image: nginx:1.25\n  ports:\n    - 80:80\n  labels: {A: x}\n---\n"
+_DOCUMENTS = 550
 _ROUNDS = 5
 _STRIDE = 20  # of twenty resources one is a network, one a volume, and the rest are containers
 
@@ -60,6 +66,19 @@ def measure(_engine: Engine, _folder: Path) -> Iterator[Figure]:
             unit="us",
             goal=_GROWTH_GOAL,
         )
+    text = _DOCUMENT * _DOCUMENTS
+    manifest = Source(name="a.yaml", text=text, folder=Path())
+    yield harness.Figure(
+        name=f"reading {text.count(chr(10)):,} lines of YAML, with places, against PyYAML's C loader",
+        ours=_best(lambda: parse(manifest)),
+        peer=_best(lambda: list(yaml.load_all(text, yaml.CSafeLoader))),
+        unit="s",
+        goal=_READING_GOAL,
+    )
+
+
+def _best(act: Callable[[], object]) -> float:
+    return min(_processor_seconds(act) for _ in range(_ROUNDS))
 
 
 def _seconds(size: int, actual_for: Callable[[Desired], Actual]) -> float:
@@ -74,7 +93,7 @@ def _seconds(size: int, actual_for: Callable[[Desired], Actual]) -> float:
     return min(_processor_seconds(once) for _ in range(_ROUNDS))
 
 
-def _processor_seconds(act: Callable[[], None]) -> float:
+def _processor_seconds(act: Callable[[], object]) -> float:
     """Return the processor's time, which for one busy thread is the wall's on a machine with nothing else to do."""
     begun = time.process_time()
     act()

@@ -73,6 +73,53 @@ def test_what_is_published_is_run_on_another_engine(
     assert "published already, with other content" in there("plan", *words).expect(1).err
 
 
+_ON_BASE = """\
+apiVersion: declarative/v1
+kind: Image
+metadata: {name: base}
+spec: {repository: pair/base, tags: ["1"], build: {context: ctx, dockerfile_inline: "FROM busybox:latest\\nRUN date > /made\\n"}}
+---
+"""
+
+
+def test_a_base_that_is_built_there_again_is_the_same(
+    stack: Path,
+    declarative_cli: Cli,
+    docker_engine: Engine,
+    cli_for: Callable[[Engine], Cli],
+    other: Engine,
+) -> None:
+    """That a base has another id changes nothing on it: neither is what was published refused, nor anything replaced."""
+    stack.write_text(
+        _ON_BASE + stack.read_text().replace("FROM busybox:latest\\nRUN echo 1", "FROM pair/base:1\\nRUN echo 1")
+    )
+    words = ("-f", stack, "--stack", "pair")
+    declarative_cli("apply", *words).expect(0)
+    there = cli_for(other)
+    summary = there("apply", *words, "-o", "json").expect(0).json()["summary"]
+    assert (summary["build"], summary["pull"]) == (1, 1)
+    there("plan", *words, "--exit-code").expect(0)
+
+    def bases() -> list[str]:
+        return [
+            engine.docker("image", "inspect", "-f", "{{.Id}}", "pair/base:1").stdout
+            for engine in (docker_engine, other)
+        ]
+
+    here, before = bases()
+    assert here != before
+    web = other.docker("ps", "-q", "--filter", "name=web").stdout
+    other.docker("rmi", "-f", "pair/base:1")
+    other.docker("builder", "prune", "-af")
+    summary = there("apply", *words, "-o", "json").expect(0).json()["summary"]
+    assert summary == {"build": 1}
+    assert bases()[1] != before
+    assert other.docker("ps", "-q", "--filter", "name=web").stdout == web
+    there("plan", *words, "--exit-code").expect(0)
+    stack.write_text(stack.read_text().replace("date > /made", "date > /when"))
+    assert "published already, with other content" in there("plan", *words).expect(1).err
+
+
 def test_what_is_pulled_is_published_at_once(registry: str, declarative_cli: Cli, docker_engine: Engine) -> None:
     given, mirrored = f"{registry}/given:1", f"{registry}/mirrored"
     docker_engine.docker("tag", "busybox:latest", given)

@@ -10,7 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from declarative.core.actions import BuildImage, ImportImage, LoadImage, PullImage, TagImage
+from declarative.core.build_label import known_by
 from declarative.core.plan import Change, Step
+from declarative.core.planner.bases import Bases
 from declarative.core.planner.inputs import Inputs, cause_of, changes_of
 from declarative.core.planner.makers import makers_of, references_of
 from declarative.core.planner.names import familiar, repository_of
@@ -30,12 +32,16 @@ if TYPE_CHECKING:
 
 @record
 class ImageOutcome:
-    """What a reference will be once the plan is done. `id` None: not known before it is made; `why` says what makes it."""
+    """What a reference will be once the plan is done. `id` None: not known before it is made; `why` says what makes it.
+
+    `made`: of what the stack makes, by what it is known as a base (`build_label`), "" where that shows only then; else None.
+    """
 
     reference: str
     id: str | None
     config: ImageConfig | None = None
     why: str = ""
+    made: str | None = None
 
 
 class ImagePlanner:
@@ -47,8 +53,9 @@ class ImagePlanner:
         self._pulled: dict[str, ImageOutcome] = {}
         self._judged_unseen: list[tuple[str, str]] = []  # image, and a base of it that the engine does not have
         self._makers = makers_of(draft.desired)
+        self.bases = Bases(draft, self._makers, self._made)
         sources = [image.spec.source for image in draft.desired.images.values()]
-        self.bases = {familiar(base) for each in sources if isinstance(each, BuildSource) for base in each.bases}
+        self.built_on = {familiar(base) for each in sources if isinstance(each, BuildSource) for base in each.bases}
         self.written: Callable[[str], ImageOutcome | None] = lambda _: None  # by TagSchemes, where the stack has some
 
     def references(self, image: Image) -> tuple[str, ...]:
@@ -81,7 +88,7 @@ class ImagePlanner:
         if maker is None:
             return self.written(name)
         outcome = self.image(maker.name)
-        return ImageOutcome(reference=name, id=outcome.id, config=outcome.config, why=outcome.why)
+        return replace(outcome, reference=name)
 
     def _state(self, reference: str) -> ImageState | None:
         actual = self._draft.actual
@@ -111,12 +118,12 @@ class ImagePlanner:
         return outcome
 
     def _plan_build(self, image: Image, source: BuildSource) -> ImageOutcome:
-        inputs = self._inputs(source)
+        inputs = self.bases.inputs(source)
         references = self.references(image)
         found = self._made_of(image, inputs)
         if found is not None:
             self._note_unseen(image, inputs)
-            return ImageOutcome(reference=references[0] if references else found.id, id=found.id, config=found.config)
+            return self._there(references, found)
         published = self._pull_published(image, inputs, source.platform, image.places.at("spec.build"))
         if published is not None:
             return published
@@ -126,6 +133,8 @@ class ImagePlanner:
         changes = changes_of(image, inputs, current.labels) if current is not None else ()
         place = image.places.at("spec.build")
         pulled = self._fetch_bases(image, source)
+        made = self.bases.made(source)
+        action = BuildImage(source=source, references=references, owner=self._owner(image), made=made)
         self._draft.add(
             Step(
                 id=0,
@@ -136,34 +145,20 @@ class ImagePlanner:
                 origin=self._origin(references, current),
                 changes=changes,
                 source=place,
-                actions=(BuildImage(source=source, references=references, owner=self._owner(image)),),
+                actions=(action,),
                 touches=tuple(f"Tag/{familiar(ref)}" for ref in references),
             ),
             resource=f"Image/{image.name}",
             provides=(f"image:{image.name}", *(f"ref:{familiar(ref)}" for ref in references)),
             needs=[f"ref:{familiar(base)}" for base in source.bases],
         )
-        return ImageOutcome(reference=familiar(references[0]) if references else "", id=None, why="it is built")
+        reference = familiar(references[0]) if references else ""
+        return ImageOutcome(reference=reference, id=None, why="it is built", made=inputs.digest())
 
-    def _inputs(self, source: BuildSource) -> Inputs:
-        """Say what a build would be made of. Only images of the stack are planned for it: what is missing may not be needed."""
-        known, unseen, pending = dict(source.parts), set(), ""
-        for base in source.bases:
-            name = familiar(base)
-            maker, outcome = self._makers.get(name), self._made(name)
-            found = outcome.id if outcome is not None else self._draft.actual.references.get(name)
-            if found is not None:
-                known[f"base:{name}"] = found
-                continue
-            unseen.add(f"base:{name}")
-            if outcome is not None and not (maker is not None and self.is_gone(maker)):
-                pending = pending or f"base image {base}: {outcome.why}"
-        return Inputs(known=known, unseen=frozenset(unseen), pending=pending)
-
-    def is_gone(self, image: Image) -> bool:
-        """Whether an image is only to be pulled as it may have been before: nobody knows of another one."""
-        source = image.spec.source
-        return isinstance(source, PullSource) and self._state(source.reference) is None
+    def _there(self, references: tuple[str, ...], found: ImageState) -> ImageOutcome:
+        """Say what the image of a resource is that was made before."""
+        reference = references[0] if references else found.id
+        return ImageOutcome(reference=reference, id=found.id, config=found.config, made=known_by(found.labels))
 
     def _fetch_bases(self, image: Image, source: BuildSource) -> str:
         """Pull the bases that are missing; what the first of them waits for, "" where all are there."""
@@ -182,12 +177,13 @@ class ImagePlanner:
             labels = self._owner_labels(image)
             found = find_published(actual, scheme, inputs, labels, platform or actual.engine.platform)
             if found is not None:
-                reference, identity = found
+                reference, held = found
                 cause = "made of the same, and published already"
                 resource = f"Image/{image.name}"
                 self._add_pull(reference, platform, cause, resource=resource, label=image.name, source=place)
                 self._note_unseen(image, inputs)
-                return ImageOutcome(reference=reference, id=identity, why="it is pulled")
+                made = known_by(held.labels)
+                return ImageOutcome(reference=reference, id=held.image_id, why="it is pulled", made=made)
         return None
 
     def _note_unseen(self, image: Image, inputs: Inputs) -> None:
@@ -281,14 +277,15 @@ class ImagePlanner:
         references = self.references(image)
         found = self._made_of(image, inputs)
         if found is not None:
-            return ImageOutcome(reference=references[0] if references else found.id, id=found.id, config=found.config)
+            return self._there(references, found)
         published = self._pull_published(image, inputs, "", image.places.at("spec.rootfs"))
         if published is not None:
             return published
         current = self._current(image)
         changes = changes_of(image, inputs, current.labels) if current is not None else ()
         action = ImportImage(source=source, references=references, owner=self._owner(image))
-        return self._add_made(image, "import", self._cause(changes, current), changes, action)
+        outcome = self._add_made(image, "import", self._cause(changes, current), changes, action)
+        return replace(outcome, made=inputs.digest())
 
     def _plan_archive(self, image: Image, source: ArchiveSource) -> ImageOutcome:
         references = self.references(image)

@@ -6,11 +6,10 @@ image that was built on it.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
+from declarative.core.build_label import digest_of, read_inputs
 from declarative.core.plan import Change
-from declarative.core.state import LABEL_BUILD
 from declarative.record import field, record
 
 if TYPE_CHECKING:
@@ -24,33 +23,33 @@ class Inputs:
     """What an image is to be made of.
 
     `known`: as the label of the finished image has it. `unseen`: names of inputs that the label has too, and that nobody can
-    look at now. `pending`: why some are not known before others are made; "" where that is not so.
+    look at now. `pending`: why some are not known before others are made; "" where that is not so. `once`: what some may be in
+    the label for the same: by what a base was known while the stack made it, which it does no more.
     """
 
     known: Mapping[str, str]
+    once: Mapping[str, str] = field(default_factory=dict)
     unseen: frozenset[str] = field(default=frozenset())
     pending: str = ""
 
+    def digest(self) -> str:
+        """Give by what the image will be known as a base; "" where somebody must make or bring another one before."""
+        return "" if self.pending or self.unseen else digest_of(self.known)
+
     def made(self, labels: Mapping[str, str]) -> bool:
         """Tell, by its labels, whether an image was made of these; of what is unseen it may have had any."""
-        key = read_key(labels)
+        key = read_inputs(labels)
         if key is None or self.pending or not self.unseen <= key.keys():
             return False
-        return {name: value for name, value in key.items() if name not in self.unseen} == dict(self.known)
-
-
-def read_key(labels: Mapping[str, str]) -> dict[str, str] | None:
-    """Read what an image was made of; None where its labels do not say."""
-    try:
-        key = json.loads(labels.get(LABEL_BUILD, "null"))
-    except ValueError:
-        return None
-    return key if isinstance(key, dict) else None
+        seen = {name: value for name, value in key.items() if name not in self.unseen}
+        return seen.keys() == self.known.keys() and all(
+            value in {self.known[name], self.once.get(name)} for name, value in seen.items()
+        )
 
 
 def changes_of(image: Image, inputs: Inputs, labels: Mapping[str, str]) -> tuple[Change, ...]:
     """Name the inputs that differ from those of the image that has these labels."""
-    before, now = read_key(labels) or {}, inputs.known
+    before, now = read_inputs(labels) or {}, inputs.known
     if not before:
         return ()
     return tuple(
@@ -61,7 +60,7 @@ def changes_of(image: Image, inputs: Inputs, labels: Mapping[str, str]) -> tuple
             source=image.places.at(f"spec.build.{name.partition(':')[0].partition('/')[0]}"),
         )
         for name in sorted(before.keys() | now.keys())
-        if before.get(name) != now.get(name)
+        if before.get(name) not in {now.get(name), inputs.once.get(name, now.get(name))}
         and name not in inputs.unseen
         and not (name == "context" and _entries(before, now))
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from declarative.core.actions import PushImage, RetagRemote, TagImage, UntagImage, UntagRemote
+from declarative.core.build_label import known_by
 from declarative.core.plan import Change, Step
 from declarative.core.planner.images import ImageOutcome
 from declarative.core.planner.makers import writers_of
@@ -18,7 +19,7 @@ from declarative.core.state import LABEL_BUILD
 from declarative.core.tags.rules import Rules
 from declarative.core.tags.scheme import Cause, Place, TagMove, settle, tags_of, track_tag
 from declarative.errors import DeclarativeError, Invalid
-from declarative.record import record
+from declarative.record import record, replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -85,10 +86,16 @@ class TagPlanner:
 
     def _pointed(self, reference: str, outcome: ImageOutcome) -> ImageOutcome:
         after = self._after[reference]
-        if after is None:
-            return ImageOutcome(reference=reference, id=None, config=outcome.config, why=outcome.why)
-        state = self._draft.actual.images.get(after)
-        return ImageOutcome(reference=reference, id=after, config=state.config if state else outcome.config)
+        return (
+            replace(outcome, reference=reference, id=None) if after is None else self._found(reference, after, outcome)
+        )
+
+    def _found(self, reference: str, image_id: str, outcome: ImageOutcome) -> ImageOutcome:
+        """Say what a reference is that names this image, of the versions of the one that `outcome` is about."""
+        state = self._draft.actual.images.get(image_id)
+        config = state.config if state else outcome.config
+        made = known_by(state.labels if state else {}) if outcome.made is not None else None
+        return ImageOutcome(reference=reference, id=image_id, config=config, made=made)
 
     def track(self, name: str, track: str, resource: str) -> ImageOutcome:
         """Say what `resource` will run, that follows `track` of a scheme."""
@@ -97,7 +104,7 @@ class TagPlanner:
         outcome = self._images.image(scheme.spec.image)
         if name in self._waiting:
             self._draft.hold(resource, f"it follows TagScheme/{name}")
-            return ImageOutcome(reference=reference, id=None, config=outcome.config, why=outcome.why)
+            return replace(outcome, reference=reference, id=None)
         if reference in self._after:
             return self._pointed(reference, outcome)
         after = self._draft.actual.references.get(reference)
@@ -108,9 +115,7 @@ class TagPlanner:
             error = Invalid(f"TagScheme/{name}", problem, "track a level that the scheme writes")
             self._draft.problems.append(error)
             return ImageOutcome(reference=reference, id=None, why="it does not exist")
-        state = self._draft.actual.images.get(after)
-        config = state.config if state else outcome.config
-        return ImageOutcome(reference=reference, id=after, config=config)
+        return self._found(reference, after, outcome)
 
     def followed(self, name: str, track: str) -> str:
         """Name the reference that is followed with `track` of a scheme."""
@@ -156,7 +161,7 @@ class TagPlanner:
 
     def _is_stood_on(self, scheme: TagScheme, move: TagMove) -> bool:
         """Whether an image of the stack is built on this very name: then it is written as soon as its own image is there."""
-        return familiar(f"{scheme.spec.repository}:{move.tag}") in self._images.bases
+        return familiar(f"{scheme.spec.repository}:{move.tag}") in self._images.built_on
 
     def _wait(self, scheme: TagScheme, reason: str) -> None:
         self._waiting.add(scheme.name)
@@ -166,7 +171,7 @@ class TagPlanner:
     def _may_be_there(self, scheme: TagScheme, tags: set[str]) -> bool:
         """Whether the version is about, and may well hold what is only to be pulled again."""
         fixed = scheme.spec.scheme != "literal" and not self._draft.policy.allow_retag
-        gone = fixed and self._images.is_gone(self._draft.desired.images[scheme.spec.image])
+        gone = fixed and self._images.bases.is_gone(self._draft.desired.images[scheme.spec.image])
         return gone and any(name.rpartition(":")[2] in tags for name in full_references(scheme))
 
     def _refuse(self, scheme: TagScheme, outcome: Outcome) -> None:

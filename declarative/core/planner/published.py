@@ -42,14 +42,14 @@ def references_written(scheme: TagScheme) -> tuple[str, ...]:
 
 def find_published(
     actual: Actual, scheme: TagScheme, inputs: Inputs, labels: dict[str, str], platform: str
-) -> tuple[str, str] | None:
-    """Find the scheme's version in its registry, made of `inputs` for `platform`, and labelled so: reference and image id."""
+) -> tuple[str, RemoteTag] | None:
+    """Find the scheme's version in its registry, made of `inputs` for `platform`, and labelled so: its reference, and it."""
     held = actual.registry.get(repository_of(scheme.spec.repository), {}) if scheme.spec.push else {}
     for reference in map(familiar, full_references(scheme)):
         found = held.get(reference.rpartition(":")[2])
         ours = found is not None and found.image_id and labels.items() <= found.labels.items()
         if found is not None and ours and inputs.made(found.labels) and _runs_on(found, platform):
-            return reference, found.image_id
+            return reference, found
     return None
 
 

@@ -11,10 +11,11 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from declarative.core.actions import PullImage
+from declarative.core.build_label import known_by, write_inputs
 from declarative.core.secret import Secret
 from declarative.core.state import LABEL_BUILD
 from declarative.drivers.docker.image_read import familiar
-from declarative.drivers.docker.images import image_id, pull
+from declarative.drivers.docker.images import find_image, pull
 from declarative.drivers.docker.labels import owned_labels
 from declarative.drivers.port import BuildFailed, Progress
 from declarative.errors import DeclarativeError, Failed, Invalid, NotFound, Unsupported
@@ -62,16 +63,17 @@ def build_labels(client: EngineClient, action: BuildImage, auth: AuthHeader, rep
     source = action.source
     parts = dict(source.parts)
     for base in source.bases:
-        found = image_id(client, base)
+        found = find_image(client, base)
         if found is None:
             report(Progress(text=f"pulling {base}"))
             pull(client, PullImage(reference=base, platform=source.platform), auth, report)
-            found = image_id(client, base)
+            found = find_image(client, base)
         if found is None:
             raise NotFound(f"image {base}", "was pulled, and is not there", "run again")
-        parts[f"base:{familiar(base)}"] = found
-    built = {LABEL_BUILD: json.dumps(parts, sort_keys=True, separators=(",", ":"))}
-    return {**source.labels, **owned_labels(action.owner), **built}
+        name = familiar(base)
+        inputs = known_by(found["Config"].get("Labels") or {}) if name in action.made else ""
+        parts[f"base:{name}"] = inputs or found["Id"]
+    return {**source.labels, **owned_labels(action.owner), LABEL_BUILD: write_inputs(parts)}
 
 
 def build_classic(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from declarative.core.build_label import write_inputs
 from declarative.core.state import LABEL_BUILD
 from declarative.dockerapi.wire import quote_name
 from declarative.drivers.docker import podman
@@ -32,12 +33,18 @@ def path_of(name: str, rest: str = "") -> str:
     return f"/images/{quote_name(name)}{rest}"
 
 
-def image_id(client: EngineClient, name: str) -> str | None:
-    """Give the id of the image that a reference or id names; None where there is none."""
+def find_image(client: EngineClient, name: str) -> dict[str, Any] | None:
+    """Give the engine's document of the image that a reference or id names; None where there is none."""
     try:
-        return str(client.get_json(path_of(name, "/json"))["Id"])
+        return dict(client.get_json(path_of(name, "/json")))
     except NotFound:
         return None
+
+
+def image_id(client: EngineClient, name: str) -> str | None:
+    """Give the id of the image that a reference or id names; None where there is none."""
+    found = find_image(client, name)
+    return str(found["Id"]) if found is not None else None
 
 
 class Layers:
@@ -124,7 +131,7 @@ TAR = {"Content-Type": "application/x-tar"}
 def import_image(client: EngineClient, action: ImportImage, report: Report) -> None:
     """Make an image of a root file system archive, labelled as ours."""
     first, *others = action.references
-    labels = {**owned_labels(action.owner), LABEL_BUILD: _json({"rootfs": action.source.digest})}
+    labels = {**owned_labels(action.owner), LABEL_BUILD: write_inputs({"rootfs": action.source.digest})}
     changes = podman.label_changes(labels) if podman.is_podman(client) else label_changes(labels)
     query: dict[str, QueryValue] = {**_import_as(first), "changes": changes}
     body = rootfs_chunks(action.source.path, client.facts.api, report)
@@ -159,9 +166,3 @@ def load(client: EngineClient, action: LoadImage, report: Report) -> None:
         )
     for reference in action.references:
         tag(client, source, reference)
-
-
-def _json(value: dict[str, str]) -> str:
-    import json
-
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))

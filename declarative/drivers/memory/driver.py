@@ -6,12 +6,12 @@ The rule: each action is one change of `MemoryEngine`; "already so" is decided h
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from typing import TYPE_CHECKING, Self, assert_never
 
 from declarative.core import actions as do
 from declarative.core import canonical
+from declarative.core.build_label import known_by, write_inputs
 from declarative.core.secret import Secret
 from declarative.core.state import LABEL_BUILD, LABEL_REVISION, ImageConfig, Owner
 from declarative.drivers.docker.image_read import familiar
@@ -62,7 +62,7 @@ class MemoryDriver:
                 case do.PullImage():
                     self._pull(action.reference)
                 case do.ImportImage():
-                    labels = {**owned_labels(action.owner), LABEL_BUILD: _json({"rootfs": action.source.digest})}
+                    labels = {**owned_labels(action.owner), LABEL_BUILD: write_inputs({"rootfs": action.source.digest})}
                     self._keep(ImageConfig(labels=labels), f"rootfs {action.source.digest}", action.references)
                 case do.LoadImage():
                     self._keep(ImageConfig(), action.source.image_id, action.references, action.source.image_id)
@@ -117,11 +117,12 @@ class MemoryDriver:
         for base in source.bases:
             if _key(base) not in engine.references:
                 self._pull(base)
-            parts[f"base:{familiar(base)}"] = engine.image(_key(base)).id
-        labels = {**source.labels, **owned_labels(action.owner), LABEL_BUILD: _json(parts)}
+            found, name = engine.image(_key(base)), familiar(base)
+            parts[f"base:{name}"] = (known_by(found.labels) if name in action.made else "") or found.id
+        labels = {**source.labels, **owned_labels(action.owner), LABEL_BUILD: write_inputs(parts)}
         subject = f"image {action.references[0] if action.references else action.owner.name}"
         config = built_config(source, lambda base: engine.image(_key(base)).config, labels, subject)
-        self._keep(config, f"build {_json(parts)} {source.dockerfile_inline}", action.references)
+        self._keep(config, f"build {write_inputs(parts)} {source.dockerfile_inline}", action.references)
 
     def _keep(self, config: ImageConfig, seed: str, references: tuple[str, ...], identity: str = "") -> None:
         identity = identity or "sha256:" + hashlib.sha256(f"{seed} {config!r}".encode()).hexdigest()
@@ -160,7 +161,7 @@ class MemoryDriver:
         labels = {**action.labels, **owned_labels(owner), LABEL_REVISION: str(action.number)}
         config, reference = ImageConfig(labels=labels), f"declarative-history/{action.stack}:{action.number}"
         self.engine.drop_reference(reference)
-        self._keep(config, f"{self.engine.clock()} {_json(dict(action.files))}", (reference,))
+        self._keep(config, f"{self.engine.clock()} {sorted(action.files.items())}", (reference,))
         self.engine.image(reference).files = dict(action.files)
 
     # ---- networks, volumes, containers
@@ -353,10 +354,6 @@ def _named(action: do.Action) -> tuple[str, str]:
 
 def _key(name: str) -> str:
     return name if name.startswith("sha256:") else familiar(name)
-
-
-def _json(parts: Mapping[str, str]) -> str:
-    return json.dumps(parts, sort_keys=True, separators=(",", ":"))
 
 
 def _label(applied: Canonical) -> Canonical:

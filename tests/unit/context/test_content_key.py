@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -138,13 +137,11 @@ def test_a_file_that_goes_away(tree: Path) -> None:
         content_parts(dockerfile=b"", context=entries)
 
 
-def test_ten_thousand_files_are_digested_within_seconds(tmp_path: Path) -> None:
-    """About 0.2 s on an idle core; the bound is wide because test machines are not idle."""
+def test_ten_thousand_files_are_digested(tmp_path: Path) -> None:
     for folder in range(100):
         (tmp_path / str(folder)).mkdir()
         for file in range(100):
             (tmp_path / str(folder) / str(file)).write_bytes(b"x" * 100)
-    start = time.perf_counter()
-    found = parts(tmp_path, "*.pyc", "**/node_modules")
-    assert time.perf_counter() - start < 5
-    assert found["context"]
+    before = parts(tmp_path, "*.pyc", "**/node_modules")
+    (tmp_path / "99" / "99").write_bytes(b"y" * 100)
+    assert changed(before, parts(tmp_path, "*.pyc", "**/node_modules"))
