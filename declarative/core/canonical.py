@@ -58,7 +58,7 @@ _SCALAR_PATHS = tuple(f"spec.{name}" for name in _SCALARS)
 _RESOURCE_PATHS = tuple(f"spec.resources.{name}" for name in RESOURCES)
 _scalars = attrgetter(*_SCALARS)  # all at once: this runs for every container, twice
 _resources = attrgetter(*RESOURCES)
-_HEALTH = ("interval", "timeout", "retries", "start_period", "start_interval")
+HEALTH_DURATIONS = ("interval", "timeout", "start_period", "start_interval")
 
 
 def container(spec: ContainerSpec) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def _structures(spec: ContainerSpec, flat: dict[str, Any]) -> None:
 def _healthcheck(check: Healthcheck, flat: dict[str, Any]) -> None:
     if check.test:
         flat["spec.healthcheck.test"] = list(check.test)
-    for name in _HEALTH:
+    for name in ("retries", *HEALTH_DURATIONS):
         if value := getattr(check, name):
             flat["spec.healthcheck." + name] = value
 

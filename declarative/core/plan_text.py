@@ -9,6 +9,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from declarative.core.canonical import HEALTH_DURATIONS
+from declarative.oci.units import exact_size, format_duration
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -31,6 +34,8 @@ SIGNS: dict[Verb, str] = {
     "remove": "-",
     "wait": "…",
 }
+_DURATIONS = {"spec.stop_grace_period", *(f"spec.healthcheck.{name}" for name in HEALTH_DURATIONS)}
+_SIZES = {"spec.shm_size", *(f"spec.resources.{name}" for name in ("memory", "memory_reservation", "memory_swap"))}
 _LONGEST = 100  # characters of one value; a longer one is cut in the middle
 
 
@@ -69,17 +74,28 @@ def change_line(change: Change) -> str:
     """Give `path: before → after`, with the origin where it is not plainly a change of the manifests."""
     drift = {"change": "", "drift": " [drift]", "both": " [change, drift]"}[change.origin]
     place = f" ({change.source})" if change.source else ""
-    return f"{change.path}: {value_text(change.before)} → {value_text(change.after)}{drift}{place}"
+    before, after = (value_text(change.path, value) for value in (change.before, change.after))
+    return f"{change.path}: {before} → {after}{drift}{place}"
 
 
-def value_text(value: Any) -> str:
-    """Show one JSON value on one line; nothing is `(none)`."""
+def value_text(path: str, value: Any) -> str:
+    """Show the JSON value of a path on one line, in the units that manifests are written in; nothing is `(none)`."""
     if value is None:
         return "(none)"
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+    text = _measured(path, value) if isinstance(value, int) and value > 0 else ""
+    text = text or (value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True))
     text = text.replace("\n", "\\n")
     half = _LONGEST // 2
     return text if len(text) <= _LONGEST else f"{text[:half]}…{text[-half:]}"
+
+
+def _measured(path: str, value: int) -> str:
+    """Write a duration, a size or a number of CPUs; "" for all else."""
+    if path in _DURATIONS:
+        return format_duration(value)
+    if path in _SIZES:
+        return exact_size(value)
+    return f"{value / 1e9:.9f}".rstrip("0").rstrip(".") if path == "spec.resources.cpus" else ""
 
 
 def summary_line(plan: Plan) -> str:

@@ -74,6 +74,15 @@ def format_decimal_size(size: float) -> str:
     return _format_size(size, 1000, _DECIMAL_NAMES)
 
 
+def exact_size(size: int) -> str:
+    """Write bytes with the largest binary unit that leaves no fraction, as `parse_size` reads them: `1536MiB`, `1000B`."""
+    power = 0
+    while size and size % 1024 == 0 and power < len(_POWERS):
+        size //= 1024
+        power += 1
+    return f"{size}{_BINARY_NAMES[power]}"
+
+
 def parse_duration(text: str) -> int:
     """Parse a duration in nanoseconds (`1m30s`, `1.5h`, `500ms`, `2d`, `0`; a sign is allowed); raise Invalid."""
     sign, rest = (-1, text[1:]) if text[:1] == "-" else (1, text.removeprefix("+"))

@@ -76,6 +76,11 @@ def test_a_printed_size_is_right_to_four_digits(size: int) -> None:
         assert abs(units.parse_size(text) - size) <= size * 0.0006 + 1
 
 
+@given(st.integers(0, 2**63 - 1) | st.integers(0, 2**23).map(lambda size: size << 40))
+def test_an_exact_size_prints_and_parses_back(size: int) -> None:
+    assert units.parse_size(units.exact_size(size)) == size
+
+
 @given(splits)
 def test_a_digest_does_not_depend_on_the_pieces(chunks: list[bytes]) -> None:
     whole = b"".join(chunks)

@@ -19,7 +19,7 @@ from declarative.cli.plan_paint import show_plan
 from declarative.cli.progress import Lines
 from declarative.cli.screen import Screen
 from declarative.core.plan import Change, Plan, Step
-from declarative.core.plan_text import plan_text
+from declarative.core.plan_text import plan_text, value_text
 from declarative.drivers.port import Progress
 from declarative.errors import Conflict, Failed, Interrupted, LockHeld, Unavailable
 
@@ -48,6 +48,26 @@ def text_of(screen: Screen) -> str:
 
 def context(folder: Path, *, json: bool = False) -> Context:
     return Context(environ={}, folder=folder, stdin=io.BytesIO(), out=screen(), err=screen(), json=json)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "shown"),
+    [
+        ("spec.healthcheck.interval", 30_000_000_000, "30s"),
+        ("spec.healthcheck.retries", 3, "3"),
+        ("spec.stop_grace_period", 90_000_000_000, "1m30s"),
+        ("spec.resources.memory", 1536 << 20, "1536MiB"),
+        ("spec.resources.memory", 100_000_001, "100000001B"),
+        ("spec.resources.memory_swap", -1, "-1"),
+        ("spec.resources.cpus", 500_000_000, "0.5"),
+        ("spec.resources.cpus", 2_000_000_000, "2"),
+        ("spec.resources.pids", 1024, "1024"),
+        ("spec.privileged", True, "true"),
+        ("spec.environment.A", "1024", "1024"),
+    ],
+)
+def test_values_are_shown_as_manifests_are_written(path: str, value: object, shown: str) -> None:
+    assert value_text(path, value) == shown
 
 
 def test_colour_adds_nothing_but_colour() -> None:
