@@ -15,6 +15,7 @@ from declarative.core.planner.handover import order_handovers
 from declarative.core.planner.holders import Holders
 from declarative.core.planner.images import ImagePlanner
 from declarative.core.planner.jobs import plan_jobs
+from declarative.core.planner.makers import note_taken
 from declarative.core.planner.prune import check_budget, plan_prune
 from declarative.core.planner.resolve import ImageResolver
 from declarative.core.planner.stores import plan_networks, plan_volumes
@@ -41,6 +42,7 @@ def plan(desired: Desired, actual: Actual, policy: Policy | None = None) -> Plan
     plan_jobs(draft, resolver, recreated)
     ContainerPlanner(draft, resolver, recreated).plan()
     images.defer()
+    note_taken(draft)
     plan_prune(draft)
     order_handovers(draft)
     check_budget(draft)

@@ -48,8 +48,16 @@ def _newer_base(engine: MemoryEngine) -> None:
     engine.add_image("busybox:latest", ImageConfig(command=("newer",)))
 
 
+def _build_as_another_stack(engine: MemoryEngine) -> None:
+    engine.add_image("law/app:latest", ImageConfig(labels={"declarative.stack": "rival", "declarative.kind": "Image"}))
+
+
 def _drop_base(engine: MemoryEngine) -> None:
     engine.drop_reference("busybox:latest")
+
+
+def _lose_the_base(engine: MemoryEngine) -> None:
+    engine.drop_reference("law/base:one")
 
 
 def _drop_given(engine: MemoryEngine) -> None:
@@ -348,6 +356,19 @@ SCENES = (
         name="prune-an-image-whose-tag-is-still-built-on",
         applied=(build("base", spec="tags: [one, two]") + build("app").replace("FROM busybox", "FROM law/base:one"),),
         now=build("app").replace("FROM busybox", "FROM law/base:one"),
+    ),
+    Scene(name="take-a-tag-from-another-stack", since=_build_as_another_stack, now=build("app")),
+    Scene(
+        name="take-a-tag-back-from-another-stack",
+        applied=(build("app"),),
+        since=_build_as_another_stack,
+        now=build("app"),
+    ),
+    Scene(
+        name="a-base-that-was-lost",
+        applied=(build("base", spec="tags: [one]") + build("app").replace("FROM busybox", "FROM law/base:one"),),
+        since=_lose_the_base,
+        now=build("base", spec="tags: [one]") + build("app").replace("FROM busybox", "FROM law/base:one"),
     ),
     Scene(name="delete-budget", applied=(_CROWD,), now=run("c1")),
     Scene(
