@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from declarative.core.plan import Finding, Plan
 from declarative.core.plan_document import plan_document
-from declarative.errors import NotFound
+from declarative.errors import Invalid, NotFound
 from declarative.record import record, replace
 
 if TYPE_CHECKING:
@@ -198,17 +198,24 @@ def _escaped(text: str) -> str:
 
 
 def is_news(report: DriftReport, memory: Path) -> bool:
-    """Whether this drift differs from the last one that was reported through `memory`, and remember it there.
+    """Whether this drift differs from the last one that `memory` was told of. Raises Invalid where that cannot be read."""
+    return report.drifted and _told(memory) != report.digest()
 
-    The end of a drift is remembered too, so that the same drift coming back is news.
-    """
+
+def remember(report: DriftReport, memory: Path) -> None:
+    """Note a drift that was told. Its end is noted too, so that the same drift coming back is news. Raises Invalid."""
     from declarative.apply.saved import write_whole
 
     digest = report.digest() if report.drifted else "none"
-    try:
-        last = memory.read_text(encoding="utf-8").strip()
-    except (FileNotFoundError, UnicodeDecodeError):
-        last = ""
-    if last != digest:
+    if _told(memory) != digest:
         write_whole(memory, digest + "\n")
-    return report.drifted and last != digest
+
+
+def _told(memory: Path) -> str:
+    try:
+        return memory.read_text(encoding="utf-8").strip()
+    except (FileNotFoundError, UnicodeDecodeError):
+        return ""
+    except OSError as error:
+        problem = f"cannot be read: {(error.strerror or '').lower()}"
+        raise Invalid(str(memory), problem, "choose another file") from error

@@ -22,12 +22,17 @@ if TYPE_CHECKING:
 SHORTEST = 4
 """Characters of the shortest secret that is looked for: one of two letters is in every text, and no secret."""
 
+_UNQUOTED = ("", "/", "!'()*", "$&+,;=")
+"""What languages leave as it is in a quoted part of an address (RFC 3986, section 2): strict ones, Python, JavaScript, Go."""
+_LONGEST_QUOTED = 4096
+"""Characters of the longest secret that is looked for in other forms: a password or a token, and no store of certificates."""
+
 
 class Mask:
     """Hides the secrets of one stack."""
 
     def __init__(self, secrets: Iterable[Secret] = ()) -> None:
-        values = {part for secret in secrets for part in _parts(secret.reveal())}
+        values = {form for secret in secrets for part in _parts(secret.reveal()) for form in _forms(part)}
         self._values = sorted(values, key=len, reverse=True)  # one may be part of another
 
     def text(self, text: str) -> str:
@@ -54,6 +59,21 @@ def _parts(value: str) -> Iterator[str]:
     for part in (value, *value.splitlines()):
         if len(part.strip()) >= SHORTEST:
             yield part.strip()
+
+
+def _forms(part: str) -> Iterator[str]:
+    """Give a text, and how programs write it into an address or JSON: a refused `postgres://user:p%40ss@db` is told as it is."""
+    import json
+    from urllib.parse import quote, quote_plus
+
+    yield part
+    if (part.isalnum() and part.isascii()) or len(part) > _LONGEST_QUOTED:
+        return
+    yield quote_plus(part)
+    for plain in _UNQUOTED:
+        yield quote(part, safe=plain)
+    for ascii_only in (True, False):
+        yield json.dumps(part, ensure_ascii=ascii_only)[1:-1]
 
 
 def secrets_of(desired: Desired) -> Iterator[Secret]:

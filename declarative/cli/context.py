@@ -66,7 +66,7 @@ class Context:
         """Write the one JSON document of a run."""
         import json
 
-        self.out.line(json.dumps(document, indent=2, ensure_ascii=self.out.ascii_json))
+        self.out.write(json.dumps(document, indent=2, ensure_ascii=self.out.ascii_json) + "\n")
 
     def close_screens(self) -> None:
         """Write what is left."""

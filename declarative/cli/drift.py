@@ -36,19 +36,24 @@ UNFINISHED = "an apply is under way, or was killed: wait, or apply again to go o
 
 
 def run(args: Args, context: Context) -> int:
-    """Look and report."""
+    """Look and report. Files are written last: what was not told, as on a full disk, is told by the next run."""
     from declarative.apply.drift import drift_document, is_news
+    from declarative.cli import faults
     from declarative.cli.alarm import alarm
+    from declarative.errors import DeclarativeError
 
     with alarm(args.timeout):
         report = _look(args, context)
-    if args.metrics:
-        _write_metrics(report, args, context)
     alarming = is_news(report, context.folder / args.quiet_repeat) if args.quiet_repeat else report.drifted
     if context.json:
         context.print_json(drift_document(report))
     elif alarming or not args.quiet_repeat:
         show(report, context.out)
+    try:
+        _write_files(report, args, context)
+    except DeclarativeError as error:
+        faults.show(error, context)  # the one document is printed
+        return error.exit_code
     return DRIFT if alarming else 0
 
 
@@ -68,13 +73,16 @@ def _look(args: Args, context: Context) -> DriftReport:
         driver.close()
 
 
-def _write_metrics(report: DriftReport, args: Args, context: Context) -> None:
+def _write_files(report: DriftReport, args: Args, context: Context) -> None:
     import time
 
-    from declarative.apply.drift import drift_metrics
+    from declarative.apply.drift import drift_metrics, remember
     from declarative.apply.saved import write_whole
 
-    write_whole(context.folder / args.metrics, drift_metrics(report, now=time.time()))
+    if args.metrics:
+        write_whole(context.folder / args.metrics, drift_metrics(report, now=time.time()))
+    if args.quiet_repeat and not context.out.broken:
+        remember(report, context.folder / args.quiet_repeat)
 
 
 def show(report: DriftReport, screen: Screen) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from declarative.cli.screen import unstyled
 from declarative.errors import DeclarativeError, Failed, InvalidManifest
 
 if TYPE_CHECKING:
@@ -35,12 +36,12 @@ def show(error: DeclarativeError, context: Context) -> None:
         import json
 
         for fields in as_json(error):
-            screen.line(json.dumps({"level": "error", **fields}, ensure_ascii=screen.ascii_json))
+            screen.write(json.dumps({"level": "error", **fields}, ensure_ascii=screen.ascii_json) + "\n")
         return
     for item in leaves(error):
         screen.line(screen.paint("error: ", "red", "bold") + str(item))
         if isinstance(item, Failed) and item.output:
-            lines = item.output.rstrip("\n").splitlines()[-_OUTPUT_LINES:]
+            lines = unstyled(item.output).rstrip("\n").splitlines()[-_OUTPUT_LINES:]
             screen.line("\n".join(screen.paint("    " + line, "dim") for line in lines))
 
 

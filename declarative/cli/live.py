@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from declarative.apply.events import Planned, StepEnded, StepProgress, StepStarted, StepWaits
 from declarative.cli.progress import Lines
+from declarative.cli.screen import unstyled, visible
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -70,10 +71,10 @@ class Live(Lines):
         if text := self._text(event):
             from rich.text import Text
 
-            self._progress.print(Text.from_ansi(text))
+            self._progress.print(Text.from_ansi(self._screen.shown(text)))
 
     def _update(self, step: int, text: str, done: int, total: int) -> None:
-        lines = text.strip().splitlines()
+        lines = visible(unstyled(text)).strip().splitlines()
         task = self._tasks[step]
         if total:
             self._progress.update(task, completed=done, total=total)

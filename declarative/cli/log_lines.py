@@ -73,4 +73,4 @@ class _Writer:
 
     def info(self, text: str) -> None:
         """Write one line."""
-        self._screen.line(text)
+        self._screen.write(text + "\n")

@@ -87,7 +87,7 @@ def _print(stack: str, since: str, driver: Driver, args: Args, context: Context)
             context.print_json({"stack": stack, "lines": [_as_json(line) for line in lines]})
             return 0
         for line in _interruptible(lines) if args.follow else lines:
-            context.out.line(prefixes.get(line.container, "") + _text(line))
+            context.out.write(f"{prefixes.get(line.container, '')}{_text(line)}\n")
             if context.out.broken:
                 break
     if not chosen:

@@ -16,7 +16,7 @@ _COLOURS = {"+": "green", "~": "yellow", "±": "cyan", "-": "red", "…": "dim"}
 def show_plan(plan: Plan, screen: Screen) -> None:
     """Print a plan, coloured where the screen may be."""
     if not screen.colour:
-        screen.write(plan_text(plan))
+        screen.line(plan_text(plan).removesuffix("\n"))
         return
     lines = []
     for step in plan.steps:
@@ -28,7 +28,7 @@ def show_plan(plan: Plan, screen: Screen) -> None:
     lines += [screen.paint(f"note: {note}", "dim") for note in plan.notes]
     lines += [screen.paint(f"later: {reason}", "dim") for reason in plan.deferred]
     lines.append(screen.paint(summary_line(plan), "bold"))
-    screen.write("\n".join(lines) + "\n")
+    screen.line("\n".join(lines))
 
 
 def _change(change: Change, screen: Screen) -> str:

@@ -18,6 +18,7 @@ from declarative.apply.events import (
     StepWaits,
     Stopping,
 )
+from declarative.cli.screen import unstyled
 
 if TYPE_CHECKING:
     from declarative.apply.events import Event
@@ -73,7 +74,7 @@ class Lines:
             case Note(text=text):
                 return f"note: {text}"
             case StepProgress(step=step, progress=progress) if self._verbose and progress.text:
-                return f"  {step.label}: {progress.text.rstrip()}"
+                return f"  {step.label}: {unstyled(progress.text).rstrip()}"
             case StepWaits(step=step, text=text) if self._verbose:
                 return f"  {step.label}: {text}"
             case _:

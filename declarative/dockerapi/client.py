@@ -16,7 +16,7 @@ from declarative.dockerapi import http11, wire
 from declarative.dockerapi.connection import Connection, Response, Stale
 from declarative.dockerapi.pipeline import Lane, Pending
 from declarative.dockerapi.transport import connect
-from declarative.errors import Unavailable, Unsupported
+from declarative.errors import NotFound, Unavailable, Unsupported
 from declarative.record import record
 
 if TYPE_CHECKING:
@@ -242,7 +242,10 @@ class EngineClient:
     # ---- below the surface ----
 
     def _negotiate(self, seconds: float) -> EngineFacts:
-        headers = self.ping(seconds)
+        try:
+            headers = self.ping(seconds)
+        except NotFound:  # every engine has a ping: this is somebody else's 404
+            headers = {}
         theirs = _version(headers.get("api-version", ""))
         if theirs is None:
             problem = "what answers there is no container engine: its ping has no API version"

@@ -1,7 +1,7 @@
 """Where the nodes of a resource stand, with the stack's defaults merged under them.
 
-The rule that keeps it simple: nothing is recorded while decoding. A place is found by walking the tree, and only when somebody
-complains or a difference is shown.
+The rule that keeps it simple: nothing is recorded while decoding. The tree is walked only when somebody complains or a difference
+is shown.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from declarative.manifest.yaml_nodes import Mapping, Scalar, Sequence
-from declarative.record import record
+from declarative.record import field, record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +32,7 @@ class Tree:
     root: Mapping
     inherited: frozenset[int] = frozenset()
     defaults: Document | None = None
+    _paths: dict[int, tuple[str, Document]] = field(default_factory=dict)
 
     def at(self, path: str) -> str:
         """`file:line` of the field at `path` ("spec.image", "spec.labels.a.b/c"), or of its nearest written parent."""
@@ -69,19 +70,18 @@ class Tree:
 
     def find(self, wanted: Node) -> tuple[str, Document]:
         """Give the path ("spec.ports[0]") of a node or key, and the document it is written in; ("", own) if it is in neither."""
-        found = self._search(self.root, wanted, "", self.document)
-        return found if found is not None else ("", self.document)
+        if not self._paths:  # once for all: a wrong file can have a complaint for each of its hundred thousand keys
+            self._note_paths(self.root, "", self.document)
+        return self._paths.get(id(wanted), ("", self.document))
 
-    def _search(self, node: Node, wanted: Node, path: str, document: Document) -> tuple[str, Document] | None:
+    def _note_paths(self, node: Node, path: str, document: Document) -> None:
         for name, key, child in _children(node):
             home = self.defaults if self.defaults is not None and id(child) in self.inherited else document
-            below = name if not path or name.startswith("[") else f".{name}"
-            if child is wanted or key is wanted:
-                return path + below, home
-            found = self._search(child, wanted, path + below, home)
-            if found is not None:
-                return found
-        return None
+            below = path + (name if not path or name.startswith("[") else f".{name}")
+            for found in (child, key):
+                if found is not None:
+                    self._paths.setdefault(id(found), (below, home))  # an alias stands in several places
+            self._note_paths(child, below, home)
 
 
 def merge(own: Mapping, under: Mapping, taken: set[int]) -> Mapping:

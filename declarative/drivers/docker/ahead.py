@@ -17,6 +17,7 @@ from declarative.dockerapi.pipeline import BATCH
 from declarative.dockerapi.transport import UnixEndpoint
 from declarative.dockerapi.wire import encode_query
 from declarative.drivers.docker.labels import CONTAINER_KINDS
+from declarative.errors import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -67,17 +68,21 @@ class Ahead:
     def listed(self) -> Json:
         """Give the list of all containers."""
         if self._listed is None:
-            (self._listed,) = self._containers.documents()
+            self._listed = self._told(self._containers.documents()[0], list, "its containers")
         return self._listed
 
     def lists(self) -> tuple[Json, Json, Json]:
         """Give the lists of images, networks and volumes (of any stack). To be called once."""
         images, networks, volumes = self._others.documents()
-        return images, networks, volumes
+        return (
+            self._told(images, list, "its images"),
+            self._told(networks, list, "its networks"),
+            self._told(volumes, dict, "its volumes"),
+        )
 
     def info(self) -> Json:
         """Give what the engine says about itself. To be called once."""
-        return self._info.documents()[0]
+        return self._told(self._info.documents()[0], dict, "what it is")
 
     def inspected(self, ids: Iterable[str]) -> list[Json]:
         """Give the containers with these ids, in this order; those that are gone are left out. To be called once."""
@@ -88,6 +93,13 @@ class Ahead:
         for some, pending in self._inspects:
             found |= zip(some, pending.documents(), strict=True)
         return [document for name in wanted if (document := found[name]) is not None]
+
+    def _told(self, document: Json, kind: type, what: str) -> Json:
+        """Refuse what is no answer: never to be read as "there is none"."""
+        if isinstance(document, kind):
+            return document
+        remedy = "if a proxy stands before the engine, let it pass GET of everything"
+        raise Unavailable(self._client.address, f"the engine does not tell {what}", remedy)
 
     def _inspect(self, ids: list[str]) -> None:
         size = max(BATCH, -(-len(ids) // self._lanes))

@@ -6,6 +6,7 @@ The rule: reads only, each a list or one pipelined round, whatever the number of
 from __future__ import annotations
 
 import hashlib
+from posixpath import normpath
 from typing import TYPE_CHECKING, Any
 
 from declarative.core.secret import Sealed
@@ -23,6 +24,14 @@ if TYPE_CHECKING:
     from declarative.dockerapi.wire import Json
 
 _KINDS = {0: "changed", 1: "added", 2: "deleted"}
+_INIT = "/sbin/docker-init"
+"""Where dockerd mounts its init (`init: true`, or `"init"` of its configuration), and leaves an empty file below."""
+_LINKS = (
+    ("/var/run", "/run"),
+    ("/var/lock", "/run/lock"),
+    *((f"/{name}", f"/usr/{name}") for name in ("bin", "sbin", "lib")),
+)
+"""Links that images have by convention (FHS 3.0, sections 3.15 and 5.13; merged /usr): changes are told of what they lead to."""
 
 
 def observe(client: EngineClient, names: Sequence[str]) -> dict[str, Observed]:
@@ -89,9 +98,10 @@ def _parents(path: str) -> list[str]:
 
 
 def _expected(client: EngineClient, name: str, document: Json, found: Mapping[str, str]) -> set[str]:
-    """Give the paths that are as the spec made them: mount points, and files whose content is still the same."""
+    """Give the paths that are as the spec made them: mount points, the working folder, and files that are still the same."""
     host = document["HostConfig"]
     targets = {mount["Destination"] for mount in document.get("Mounts") or ()} | set(host.get("Tmpfs") or ())
+    targets |= {document["Config"].get("WorkingDir") or "/", _INIT}
     labels: dict[str, str] = document["Config"].get("Labels") or {}
     applied = applied_of(labels) if LABEL_SPEC in labels else None
     prefix, suffix = "spec.files.", ".content"
@@ -100,8 +110,17 @@ def _expected(client: EngineClient, name: str, document: Json, found: Mapping[st
         for path, value in (applied or {}).items()
         if path.startswith(prefix) and path.endswith(suffix)
     }
-    same = {path for path, value in files.items() if path in found and _holds(_content(client, name, path), value)}
-    return targets | same
+    same = {
+        path
+        for written, value in files.items()
+        for path in _names(written)
+        if path in found and _holds(_content(client, name, path), value)
+    }
+    return {path for target in targets for path in _names(normpath(target))} | same
+
+
+def _names(path: str) -> list[str]:
+    return [path, *(there + path[len(link) :] for link, there in _LINKS if path.startswith(f"{link}/"))]
 
 
 def _holds(content: bytes | None, wanted: Any) -> bool:

@@ -17,6 +17,7 @@ from declarative.dockerapi.wire import quote_name
 from declarative.drivers.docker.image_read import familiar
 from declarative.errors import DeclarativeError, Failed, Invalid, NotFound, Unsupported
 from declarative.oci.documents import Manifest, parse_document
+from declarative.oci.node import DOCUMENT_MAX
 from declarative.oci.reference import Reference
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from declarative.dockerapi.client import EngineClient
     from declarative.dockerapi.wire import Json
     from declarative.oci.digest import Digest
+    from declarative.oci.documents import Descriptor
     from declarative.registry.client import RegistryClient, StoredManifest
 
     Registries = Callable[[str], RegistryClient]
@@ -34,7 +36,6 @@ T = TypeVar("T")
 U = TypeVar("U")
 
 WORKERS = 8
-_CONFIG_MOST = 4 << 20  # bytes of an image's config; a registry may send anything
 
 
 def is_insecure(info: Json, domain: str) -> bool:
@@ -65,21 +66,21 @@ def _repository(registries: Registries, repository: str) -> dict[str, RemoteTag]
     found = side_by_side(lambda tag: _manifest(client, reference.with_tag(tag)), tags)
     configs: dict[Digest, tuple[dict[str, str], str]] = {}
 
-    def read_config(digest: Digest) -> None:
-        configs[digest] = _labels_and_platform(client, reference.path, digest)
+    def read_config(config: Descriptor) -> None:
+        configs[config.digest] = _labels_and_platform(client, reference.path, config)
 
     parsed = {tag: _config_of(stored, repository) for tag, stored in zip(tags, found, strict=True) if stored}
-    side_by_side(read_config, sorted({digest for digest in parsed.values() if digest is not None}, key=str))
+    side_by_side(read_config, {config.digest: config for config in parsed.values() if config is not None}.values())
     return {tag: _remote_tag(stored, parsed[tag], configs) for tag, stored in zip(tags, found, strict=True) if stored}
 
 
 def _remote_tag(
-    stored: StoredManifest, config: Digest | None, configs: Mapping[Digest, tuple[dict[str, str], str]]
+    stored: StoredManifest, config: Descriptor | None, configs: Mapping[Digest, tuple[dict[str, str], str]]
 ) -> RemoteTag:
     if config is None:
         return RemoteTag(digest=str(stored.digest))
-    labels, platform = configs[config]
-    return RemoteTag(digest=str(stored.digest), image_id=str(config), labels=labels, platform=platform)
+    labels, platform = configs[config.digest]
+    return RemoteTag(digest=str(stored.digest), image_id=str(config.digest), labels=labels, platform=platform)
 
 
 def _manifest(client: RegistryClient, reference: Reference) -> StoredManifest | None:
@@ -90,20 +91,22 @@ def _manifest(client: RegistryClient, reference: Reference) -> StoredManifest | 
         return None
 
 
-def _config_of(stored: StoredManifest, subject: str) -> Digest | None:
+def _config_of(stored: StoredManifest, subject: str) -> Descriptor | None:
     document = parse_document(stored.content, stored.media_type, subject)
-    return document.config.digest if isinstance(document, Manifest) else None
+    return document.config if isinstance(document, Manifest) else None
 
 
-def _labels_and_platform(client: RegistryClient, path: str, digest: Digest) -> tuple[dict[str, str], str]:
-    content = b"".join(client.open_blob(path, digest, size=None))
+def _labels_and_platform(client: RegistryClient, path: str, config: Descriptor) -> tuple[dict[str, str], str]:
+    if config.size > DOCUMENT_MAX:  # an artifact that is no image; its tag still counts
+        return {}, ""
+    content = b"".join(client.open_blob(path, config.digest, size=config.size))
     try:
-        document = json.loads(content[:_CONFIG_MOST])
+        document = json.loads(content)
         labels = (document.get("config") or {}).get("Labels") or {}
         system, architecture = document.get("os"), document.get("architecture")
         platform = f"{system}/{architecture}" if system and architecture else ""
         return {str(name): str(value) for name, value in labels.items()}, platform
-    except (ValueError, AttributeError):  # an artifact that is no image; its tag still counts
+    except (ValueError, AttributeError, RecursionError):  # no image either
         return {}, ""
 
 

@@ -13,6 +13,7 @@ from declarative.engine.daemon.http import Answer, Request, Response, Route
 from declarative.errors import DeclarativeError, Denied, Invalid, NotFound, Unavailable, Unsupported
 from declarative.oci.config import parse_config
 from declarative.oci.documents import Index, parse_document
+from declarative.oci.node import DOCUMENT_MAX
 from declarative.oci.reference import DEFAULT_DOMAIN, DOMAIN, Reference
 from declarative.record import record
 
@@ -51,10 +52,12 @@ def _platforms(client: RegistryClient, reference: Reference, stored: StoredManif
     if isinstance(document, Index):
         return [entry.platform for entry in document.manifests if entry.platform is not None]
     described = document.config
+    if described.size > DOCUMENT_MAX:  # an artifact that is no image
+        return []
     content = b"".join(client.open_blob(reference.path, described.digest, size=described.size))
     try:
         return [parse_config(content).platform]
-    except Invalid:  # an artifact that is no image
+    except Invalid:  # no image either
         return []
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 from declarative.apply.events import StepEnded
 from declarative.apply.masking import Mask
 from declarative.apply.report import report_document
@@ -23,6 +25,24 @@ def test_every_secret_is_hidden_longest_first() -> None:
 
     assert mask.text("a password1 and a pass xy") == "a *** and a *** xy"
     assert mask.text("only the second line") == "only the ***"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "p%40s%20s%2Fw%3D%22%24%21%C3%A9",
+        "p%40s+s%2Fw%3D%22%24%21%C3%A9",
+        "p%40s%20s/w%3D%22%24%21%C3%A9",
+        "p%40s%20s%2Fw%3D%22%24!%C3%A9",
+        "p%40s%20s%2Fw=%22$%21%C3%A9",
+        r"p@s s/w=\"$!é",
+        r"p@s s/w=\"$!\u00e9",
+    ],
+)
+def test_a_secret_is_hidden_in_an_address_and_in_json(written: str) -> None:
+    mask = Mask([Secret('p@s s/w="$!é'), Secret("plain1")])
+
+    assert mask.text(f"postgres://app:{written}@db refused plain1") == "postgres://app:***@db refused ***"
 
 
 def test_errors_keep_all_but_the_secret() -> None:

@@ -47,20 +47,21 @@ class Console:
     environ: Mapping[str, str] = field(default_factory=dict)
     colour: bool = False
 
-    def __call__(self, *words: str, stdin: bytes = b"") -> Ran:
-        out, err = io.StringIO(), io.StringIO()
+    def __call__(self, *words: str, stdin: bytes = b"", out: Any = None) -> Ran:
+        """Run a command line. `out` takes the place of standard output, of which nothing is kept then."""
+        printed, err = io.StringIO(), io.StringIO()
         context = Context(
             environ=self.environ,
             folder=self.folder,
             stdin=io.BytesIO(stdin),
-            out=Screen(stream=out, tty=self.colour, colour=self.colour),
+            out=Screen(stream=out or printed, tty=self.colour, colour=self.colour),
             err=Screen(stream=err),
         )
         try:
             code = main._dispatch(list(words), context)
         except DeclarativeError as error:
             code = report(error, context, words)
-        return Ran(code=code, out=out.getvalue(), err=err.getvalue())
+        return Ran(code=code, out=printed.getvalue(), err=err.getvalue())
 
 
 class Opened:

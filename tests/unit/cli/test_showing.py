@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,6 +13,7 @@ from declarative.apply.report import Report, report_document
 from declarative.cli.alarm import alarm, stopping
 from declarative.cli.applying import conclude
 from declarative.cli.context import Context
+from declarative.cli.faults import show
 from declarative.cli.live import Live
 from declarative.cli.log_lines import LogLines
 from declarative.cli.options import Args
@@ -22,6 +24,7 @@ from declarative.core.plan import Change, Plan, Step
 from declarative.core.plan_text import plan_text, value_text
 from declarative.drivers.port import Progress
 from declarative.errors import Conflict, Failed, Interrupted, LockHeld, Unavailable
+from declarative.record import replace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,8 +74,6 @@ def test_values_are_shown_as_manifests_are_written(path: str, value: object, sho
 
 
 def test_colour_adds_nothing_but_colour() -> None:
-    import re
-
     plain, coloured = screen(), screen(colour=True)
     show_plan(PLAN, plain)
     show_plan(PLAN, coloured)
@@ -80,6 +81,38 @@ def test_colour_adds_nothing_but_colour() -> None:
     assert text_of(plain) == plan_text(PLAN)
     assert re.sub(r"\x1b\[[0-9;]*m", "", text_of(coloured)) == plan_text(PLAN)
     assert "\x1b[32m" in text_of(coloured)
+
+
+@pytest.mark.parametrize("colour", [False, True])
+def test_no_value_is_obeyed_by_the_terminal_that_shows_it(colour: bool) -> None:
+    hidden = "\x1b[2K\x1b[1A\x1b[8mrm\r\x9b2J\x07\u202e\N{LINE SEPARATOR}"
+    change = Change(path="spec.command", before=hidden, after="\u3000é\t\N{WOMAN}\u200d", source="stack.yaml:3")
+    shown = screen(colour=colour)
+    show_plan(replace(PLAN, steps=(replace(STEP, cause=hidden, changes=(change,)),), notes=(hidden,)), shown)
+    shown.line(shown.paint(str(Conflict(hidden, "is there")), "red", "bold"))
+    written = re.sub(r"\x1b\[(0|2|32|1|31;1)m", "", text_of(shown)) if colour else text_of(shown)
+
+    spelled = r"\x1b[2K\x1b[1A\x1b[8mrm\r\x9b2J\x07\u202e\u2028"
+    assert f"spec.command: {spelled} → \u3000é\t\N{WOMAN}\u200d (stack.yaml:3)\n" in written
+    assert f"create Container/web-1 — {spelled} (" in written
+    assert f"note: {spelled}\n" in written
+    assert f"{spelled}: is there\n" in written
+
+
+def test_words_of_a_program_are_shown_without_its_colours(tmp_path: Path) -> None:
+    said = "\x1b[31;1mnpm ERR!\x1b[0m \x1b]0;title\x07bad \x1b(B\x1b[2Kend\x08"
+    shown = screen()
+    Lines(shown, verbose=True)(StepProgress(step=STEP, progress=Progress(text=said)))
+    with Live(screen(colour=True)) as lines:
+        lines(StepStarted(step=STEP))
+        lines(StepProgress(step=STEP, progress=Progress(text=said)))
+        (task,) = lines._progress.tasks
+    failed = context(tmp_path)
+    show(Failed("Image/app", "the build failed", output=said + "\n"), failed)
+
+    assert text_of(shown) == "  Container/web-1: npm ERR! bad end\\x08\n"
+    assert task.fields["word"] == "npm ERR! bad end\\x08"
+    assert text_of(failed.err).endswith("\n    npm ERR! bad end\\x08\n")
 
 
 def test_one_line_per_finished_step() -> None:

@@ -250,7 +250,15 @@ def test_an_engine_that_finds_us_too_old(peer: Callable[[Script], Peer]) -> None
         client_of(there).get_json("/info")
 
 
-@pytest.mark.parametrize("ping", [ok(b"OK"), PING.replace(b"1.41", b"x.y"), PING.replace(b"1.41", b"1")])
+@pytest.mark.parametrize(
+    "ping",
+    [
+        ok(b"OK"),
+        PING.replace(b"1.41", b"x.y"),
+        PING.replace(b"1.41", b"1"),
+        b"HTTP/1.1 404 Not Found\r\nContent-Length: 15\r\n\r\n<html>no</html>",
+    ],
+)
 def test_something_else_answers(ping: bytes, peer: Callable[[Script], Peer]) -> None:
     there = peer(answers(b""))
     there.ping = ping

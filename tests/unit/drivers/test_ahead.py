@@ -13,7 +13,7 @@ from declarative.dockerapi.client import EngineClient
 from declarative.dockerapi.transport import UnixEndpoint
 from declarative.drivers.docker import DockerDriver, Surroundings, snapshot
 from declarative.drivers.docker.ahead import FRESH_SECONDS, Ahead
-from declarative.errors import Failed
+from declarative.errors import Failed, Unavailable
 from tests.sockets import serving
 from tests.unit.drivers.world import World, listed
 
@@ -76,6 +76,27 @@ def test_nothing_waits_for_a_list_that_has_not_come(world: World, client: Engine
     assert not world.inspected()
     assert len(ahead.listed()) == 5
     assert ahead.inspected(["id-shop-web-1"]) == [{"Id": "id-shop-web-1"}]
+    ahead.drop()
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "words"),
+    [
+        ("/containers/json", None, "does not tell its containers"),
+        ("/images/json", {}, "does not tell its images"),
+        ("/networks", None, "does not tell its networks"),
+        ("/volumes", [], "does not tell its volumes"),
+        ("/info", None, "does not tell what it is"),
+    ],
+)
+def test_an_answer_that_is_none_is_never_read_as_an_engine_that_holds_nothing(
+    path: str, answer: Any, words: str, world: World, client: EngineClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = world.answer
+    monkeypatch.setattr(world, "answer", lambda asked: answer if asked.startswith(path) else others(asked))
+    ahead = Ahead(client)
+    with pytest.raises(Unavailable, match=words):
+        snapshot.take(client, Scope(stack="nothing"), buildkit=False, ahead=ahead)
     ahead.drop()
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from declarative.core.resources import Attachment, FileEntry, Healthcheck, Mount, Port
 from declarative.core.secret import Secret
+from declarative.manifest import decode_tree
 from declarative.manifest.decode import BAD
 from declarative.manifest.decode_network import EXPOSE, EXTRA_HOSTS, NETWORKS, PORTS
 from declarative.manifest.decode_process import CAPABILITIES, COMMAND, HEALTHCHECK, RESTART, SIGNAL, ULIMITS
@@ -17,7 +18,7 @@ from declarative.manifest.decode_scalars import Boolean, Duration, Enum, Integer
 from declarative.manifest.decode_secrets import environment_value
 from declarative.manifest.decode_storage import DEVICES, FILES, MOUNTS, TMPFS
 from declarative.manifest.fields.container_blocks import SECURITY
-from tests.unit.manifest.reading import FOLDER, decode
+from tests.unit.manifest.reading import FOLDER, decode, decode_data
 
 if TYPE_CHECKING:
     from declarative.manifest.decode import Shape
@@ -194,6 +195,20 @@ def test_all_faults_of_a_value_are_reported_at_once() -> None:
     value, problems = decode(FILES, [{"target": "a", "mode": "x", "what": 1}, 5])
     assert value == ()
     assert len(problems) == 4
+
+
+def test_many_faults_of_one_document_do_not_look_for_each_place_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    visits: list[object] = []
+    children = decode_tree._children
+
+    def counted(node: Any) -> Any:
+        visits.append(node)
+        return children(node)
+
+    monkeypatch.setattr(decode_tree, "_children", counted)
+    _, problems = decode_data({f"key{number}": {"a": number} for number in range(300)})
+    assert sum(problem.text.startswith("key") for problem in problems) == 300
+    assert len(visits) < 1000
 
 
 _WORDS = st.text(
