@@ -215,6 +215,15 @@ def test_files_reach_a_container_whose_root_is_read_only_and_go_with_it(real_ben
     assert real_bench.hand.volumes() - before == {data}
 
 
+def test_files_in_a_read_only_root_leave_no_volume_that_the_image_asks_for(real_bench: Bench) -> None:
+    image = real_bench.build(f"FROM {BASE_IMAGE}\nVOLUME /keep\n")
+    before = real_bench.hand.volumes()
+    name = real_bench.start(container(files=(FileEntry(target="/etc/x", content=b""),), read_only=True, image=image))
+    assert len(real_bench.hand.volumes() - before) == 2  # that of the files, and the image's
+    real_bench.do(do.RemoveContainer(name=name, volumes=True))
+    assert real_bench.hand.volumes() == before
+
+
 def test_a_file_that_cannot_be_put_in_is_refused_with_a_way_out_and_leaves_nothing(real_bench: Bench) -> None:
     before = real_bench.hand.volumes()
     at_root = container(files=(FileEntry(target="/x", content=b""),), read_only=True)

@@ -61,7 +61,8 @@ def mounts_for(
         remove(client, helper, volumes=True)
         drop(client, volumes.values())
         raise
-    remove(client, helper, volumes=False)
+    # with the anonymous volumes that the image asks for; ours are mounted by name, and stay
+    client.delete(path_of(helper), {"force": True, "v": True})
     options = {"NoCopy": True, "Labels": marks}
     return [{**mount, "ReadOnly": True, "VolumeOptions": options} for mount in mounts]
 

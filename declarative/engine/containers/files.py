@@ -32,11 +32,17 @@ def hosts_text(
     domain: str,
 ) -> str:
     """Write /etc/hosts. `extra`: (name, address) of `--add-host`; `links`: (names, address); `addresses`: the container's own."""
-    own = f"{hostname}.{domain} {hostname}" if domain else hostname
+    own = _names(f"{hostname}.{domain}" if domain else hostname)
     lines = [f"{address}\t{name}\n" for name, address in extra]
     lines += [f"{address}\t{names}\n" for names, address in links]
     lines += [f"{address}\t{own}\n" for address in addresses if own]
     return _HEAD + "".join(lines)
+
+
+def _names(full: str) -> str:
+    """Give the full name and, where it has a domain, the bare one: programs that ask for `hostname -s` look that one up."""
+    bare, dot, _ = full.partition(".")
+    return f"{full} {bare}" if dot and bare else full
 
 
 def write_in_place(path: Path, text: str) -> None:

@@ -123,6 +123,13 @@ def test_host_and_domain_name(daemon: Daemon) -> None:
     assert kept.splitlines()[-1].split("\t")[1] == "box"
     short = daemon.up("web")[:12]
     assert daemon.sh("web", "hostname") == short
+    for options in (
+        ("--hostname", "box.example.test"),
+        ("--hostname", "box", "--domainname", "example.test"),
+        ("--hostname", "box.example", "--domainname", "test"),
+    ):
+        seen = daemon.run(*options, IMAGE, "cat", "/etc/hosts")
+        assert seen.splitlines()[-1].split("\t")[1] == "box.example.test box"
 
 
 def test_labels_from_options_and_files(daemon: Daemon, tmp_path: Path) -> None:
