@@ -1,0 +1,101 @@
+"""Two who want something of one container at the same moment: each order has to come to a good end.
+
+The rule that keeps it simple: the engine's parts are put together in this process, so that a test can hold a container's lock, as
+whoever is just starting or ending it does, and let another come in between.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import threading
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from declarative.engine.containers import creating, removing, starting, updating
+from declarative.engine.containers.config import Config
+from declarative.engine.containers.host import HostConfig
+from declarative.engine.engine import Engine
+from declarative.engine.images.loading import load
+from declarative.engine.paths import Paths
+from declarative.engine.settings import Settings
+from declarative.errors import NotFound
+from tests import base_image, engines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from declarative.engine.containers.container import Container
+
+_POOL = ("10.204.0.0/16", 24)
+_AHEAD_SECONDS = 0.3
+"""What another thread gets to come as far as the lock that it will have to wait for."""
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    """Give an engine without a daemon; at the end nothing of it is left."""
+    folder = Path(tempfile.mkdtemp(prefix="races-", dir="/var/tmp"))  # overlayfs needs a disk
+    settings = Settings(
+        paths=Paths(root=folder / "data", run=folder / "run"), cgroup_parent=folder.name, pools=(_POOL,)
+    )
+    made = Engine(settings)
+    try:
+        made.restore()
+        load(made.images, [base_image.archive()])
+        yield made
+        for container in made.containers.parts.index.all():
+            removing.remove_for_person(made.containers.parts, container, container.name, force=True)
+    finally:
+        made.close()
+        engines.remove_control_groups(folder.name)
+        shutil.rmtree(folder)
+
+
+def made(engine: Engine, *command: str, name: str = "", auto_remove: bool = False) -> Container:
+    request = creating.CreateRequest(
+        config=Config(image="busybox", cmd=command),
+        host=HostConfig(auto_remove=auto_remove, network_mode="none"),
+        name=name,
+    )
+    return engine.containers.get(creating.create(engine.containers.parts, request).id)
+
+
+@contextmanager
+def waiting(container: Container, work: Callable[[], object]) -> Iterator[list[BaseException]]:
+    """Have another thread at the container's lock meanwhile; give what it raised, after the end."""
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 - the test looks at it
+            raised.append(error)
+
+    thread = threading.Thread(target=run)
+    with container.lock:
+        thread.start()
+        time.sleep(_AHEAD_SECONDS)
+        yield raised
+    thread.join(60)
+    assert not thread.is_alive()
+
+
+def test_what_is_just_being_started_is_removed_by_force(engine: Engine) -> None:
+    parts, container = engine.containers.parts, made(engine, "sleep", "1000")
+    with waiting(container, lambda: removing.remove_for_person(parts, container, "c", force=True)) as raised:
+        starting.start(parts, container, "c")
+    assert raised == []
+    assert container.removed
+
+
+def test_a_name_is_not_kept_for_what_is_just_being_removed(engine: Engine) -> None:
+    parts, container = engine.containers.parts, made(engine, "true", name="old")
+    with waiting(container, lambda: updating.rename(parts, container, "new")) as raised:
+        removing.remove_for_person(parts, container, "old")
+    assert [type(error) for error in raised] == [NotFound]
+    made(engine, "true", name="new")
