@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import threading
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
 from declarative.dockerapi.streams import encode_frame
@@ -50,6 +51,14 @@ class Wanted:
     terminal: bool = False
     keys: tuple[int, ...] = ()
     end_input: bool = True
+
+
+class Parting(Enum):
+    """Why a client is served no more."""
+
+    ENDED = auto()  # there is no more output
+    DETACHED = auto()  # it asked to be let go
+    GONE = auto()
 
 
 class Attacher:
@@ -102,8 +111,8 @@ def give_up(container: Container, attacher: Attacher) -> None:
             container.attachers.remove(attacher)
 
 
-def serve(wire: Wire, attachment: Attachment, wanted: Wanted) -> bool:
-    """Carry bytes both ways until the process ends, or the client goes; True where the client asked to be let go."""
+def serve(wire: Wire, attachment: Attachment, wanted: Wanted) -> Parting:
+    """Carry bytes both ways until the process ends, or the client goes."""
     typing = _Typing(wire, attachment, wanted) if wanted.stdin else None
     poll = select.poll()
     poll.register(attachment.fileno(), select.POLLIN)
@@ -116,14 +125,14 @@ def serve(wire: Wire, attachment: Attachment, wanted: Wanted) -> bool:
             if attachment.fileno() in events:
                 chunk = attachment.read()
                 if chunk is None:
-                    return False
+                    return Parting.ENDED
                 _pass_on(wire, chunk, wanted)
             elif typing is not None and typing.fileno() in events:
-                return True
+                return Parting.DETACHED
             elif events.get(wire.fileno(), 0) & _GONE:
-                return False
+                return Parting.GONE
     except DeclarativeError:
-        return False  # the client has gone
+        return Parting.GONE
     finally:
         if typing is not None:
             typing.close()

@@ -7,6 +7,7 @@ whoever is just starting or ending it does, and let another come in between.
 from __future__ import annotations
 
 import shutil
+import socket
 import tempfile
 import threading
 import time
@@ -16,9 +17,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from declarative.dockerapi.transport import Link
 from declarative.engine.containers import creating, removing, starting, updating
+from declarative.engine.containers.attaching import Wanted
 from declarative.engine.containers.config import Config
+from declarative.engine.containers.execs import ExecConfig
 from declarative.engine.containers.host import HostConfig
+from declarative.engine.daemon.wire import RawWire
 from declarative.engine.engine import Engine
 from declarative.engine.images.loading import load
 from declarative.engine.paths import Paths
@@ -99,3 +104,18 @@ def test_a_name_is_not_kept_for_what_is_just_being_removed(engine: Engine) -> No
         removing.remove_for_person(parts, container, "old")
     assert [type(error) for error in raised] == [NotFound]
     made(engine, "true", name="new")
+
+
+def test_the_code_of_an_exec_is_known_when_its_client_has_its_output(engine: Engine) -> None:
+    """A monitor lets its clients go before it has written the code down; the client of a busy machine took that for 0."""
+    parts, execs = engine.containers.parts, engine.containers.execs
+    container = made(engine, "sleep", "1000")
+    starting.start(parts, container, "c")
+    exec_ = execs.create(container, "c", ExecConfig(args=("sh", "-c", "sleep 1; exit 7"), terminal=True))
+    execs.claim(exec_)
+    session = execs.start(exec_)
+    session.attachment.close()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        execs.run_attached(exec_, session, RawWire(Link(ours, "client"), b""), Wanted(terminal=True))
+    assert (exec_.running, exec_.code) == (False, 7)
