@@ -73,6 +73,11 @@ class Attacher:
         self._attachment = attachment
         self._ready.set()
 
+    def let_go(self) -> None:
+        """Want the connection no more, if it is there: nobody would read it, and the process would wait for that."""
+        if self._attachment is not None:
+            self._attachment.close()
+
     def wait(self, wire: Wire) -> Attachment | None:
         """Wait for the connection; None where there is none, or the client has gone."""
         poll = select.poll()
@@ -109,6 +114,7 @@ def give_up(container: Container, attacher: Attacher) -> None:
     with container.lock:
         if attacher in container.attachers:
             container.attachers.remove(attacher)
+        attacher.let_go()  # it may have been started meanwhile
 
 
 def serve(wire: Wire, attachment: Attachment, wanted: Wanted) -> Parting:

@@ -6,6 +6,7 @@ whoever is just starting or ending it does, and let another come in between.
 
 from __future__ import annotations
 
+import select
 import shutil
 import socket
 import tempfile
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from declarative.dockerapi.transport import Link
-from declarative.engine.containers import creating, removing, starting, updating
+from declarative.engine.containers import attaching, creating, removing, starting, updating
 from declarative.engine.containers.attaching import Wanted
 from declarative.engine.containers.config import Config
 from declarative.engine.containers.execs import ExecConfig
@@ -119,3 +120,17 @@ def test_the_code_of_an_exec_is_known_when_its_client_has_its_output(engine: Eng
     with ours, theirs:
         execs.run_attached(exec_, session, RawWire(Link(ours, "client"), b""), Wanted(terminal=True))
     assert (exec_.running, exec_.code) == (False, 7)
+
+
+def test_a_client_that_goes_while_the_container_is_started_holds_nobody_up(engine: Engine) -> None:
+    """What it would have read is kept for it in memory and on the disk; then the program waits for it, for ever."""
+    parts, container = engine.containers.parts, made(engine, "sleep", "1000")
+    attacher = attaching.begin(parts, container, "c")
+    with waiting(container, lambda: attaching.give_up(container, attacher)):
+        starting.start(parts, container, "c")
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        attachment = attacher.wait(RawWire(Link(ours, "client"), b""))
+    assert attachment is not None
+    assert select.select([attachment], [], [], 10)[0], "it is still kept"
+    assert attachment.read() is None
