@@ -6,8 +6,10 @@ whoever is just starting or ending it does, and let another come in between.
 
 from __future__ import annotations
 
+import os
 import select
 import shutil
+import signal
 import socket
 import tempfile
 import threading
@@ -19,7 +21,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from declarative.dockerapi.transport import Link
-from declarative.engine.containers import attaching, creating, removing, starting, updating
+from declarative.engine.containers import attaching, copying, creating, removing, starting, updating
 from declarative.engine.containers.attaching import Wanted
 from declarative.engine.containers.config import Config
 from declarative.engine.containers.execs import ExecConfig
@@ -134,3 +136,21 @@ def test_a_client_that_goes_while_the_container_is_started_holds_nobody_up(engin
     assert attachment is not None
     assert select.select([attachment], [], [], 10)[0], "it is still kept"
     assert attachment.read() is None
+
+
+def test_files_are_copied_out_of_what_has_just_ended(engine: Engine) -> None:
+    """Between the end of its program and the end of its monitor a container neither has a root nor is one mounted for us."""
+    parts, container = engine.containers.parts, made(engine, "sleep", "1000")
+    starting.start(parts, container, "c")
+    monitor = int((parts.runtime.folder(container.id) / "monitor.pid").read_text())
+    found: list[copying.PathStat] = []
+    os.kill(monitor, signal.SIGSTOP)
+    try:
+        os.kill(container.state.pid, signal.SIGKILL)
+        copy = threading.Thread(target=lambda: found.append(copying.path_stat(parts, container, "c", "/bin")))
+        copy.start()
+        time.sleep(_AHEAD_SECONDS)
+    finally:
+        os.kill(monitor, signal.SIGCONT)
+    copy.join(60)
+    assert [stat.name for stat in found] == ["bin"]
