@@ -29,8 +29,11 @@ def ended(parts: Parts, exit: Exit) -> None:  # noqa: A002 - the word of this pl
     if container is None:
         return
     with container.lock:
-        if container.state.is_up and not container.removed:
-            finish(parts, container, exit)
+        if not container.state.is_up or container.removed:
+            return
+        found = parts.runtime.state(exit.id)
+        if found.status in {"stopped", "absent"}:  # else this was a run before, whose start failed
+            finish(parts, container, found.exit or exit)
 
 
 def starves(parts: Parts, id: str) -> None:  # noqa: A002 - the word of this place

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from declarative.dockerapi.transport import Link
-from declarative.engine.containers import attaching, copying, creating, removing, starting, updating
+from declarative.engine.containers import attaching, copying, creating, ending, removing, starting, updating
 from declarative.engine.containers.attaching import Wanted
 from declarative.engine.containers.config import Config
 from declarative.engine.containers.execs import ExecConfig
@@ -30,6 +30,7 @@ from declarative.engine.daemon.wire import RawWire
 from declarative.engine.engine import Engine
 from declarative.engine.images.loading import load
 from declarative.engine.paths import Paths
+from declarative.engine.runtime.bundle import Exit
 from declarative.engine.settings import Settings
 from declarative.errors import NotFound
 from tests import base_image, engines
@@ -154,3 +155,13 @@ def test_files_are_copied_out_of_what_has_just_ended(engine: Engine) -> None:
         os.kill(monitor, signal.SIGCONT)
     copy.join(60)
     assert [stat.name for stat in found] == ["bin"]
+
+
+def test_the_end_of_a_start_that_failed_does_not_end_the_next_run(engine: Engine) -> None:
+    """It is told by a worker, who may be late: what was started again meanwhile was taken down, with the other's code."""
+    parts, container = engine.containers.parts, made(engine, "sleep", "1000")
+    earlier = Exit(id=container.id, code=137, at=time.time_ns())
+    with waiting(container, lambda: ending.ended(parts, earlier)) as raised:
+        starting.start(parts, container, "c")
+    assert raised == []
+    assert (container.state.status, parts.runtime.state(container.id).status) == ("running", "running")
