@@ -16,7 +16,7 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from declarative.engine.containers.container import Container
+    from declarative.engine.events import Event
 
 _POOL = ("10.204.0.0/16", 24)
 _AHEAD_SECONDS = 0.3
@@ -65,11 +66,9 @@ def engine() -> Iterator[Engine]:
         shutil.rmtree(folder)
 
 
-def made(engine: Engine, *command: str, name: str = "", auto_remove: bool = False) -> Container:
+def made(engine: Engine, *command: str, name: str = "", binds: tuple[str, ...] = ()) -> Container:
     request = creating.CreateRequest(
-        config=Config(image="busybox", cmd=command),
-        host=HostConfig(auto_remove=auto_remove, network_mode="none"),
-        name=name,
+        config=Config(image="busybox", cmd=command), host=HostConfig(binds=binds, network_mode="none"), name=name
     )
     return engine.containers.get(creating.create(engine.containers.parts, request).id)
 
@@ -165,3 +164,16 @@ def test_the_end_of_a_start_that_failed_does_not_end_the_next_run(engine: Engine
         starting.start(parts, container, "c")
     assert raised == []
     assert (container.state.status, parts.runtime.state(container.id).status) == ("running", "running")
+
+
+def test_a_volume_is_not_pruned_between_its_making_and_its_use(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    publish = engine.events.publish
+
+    def prune_at_once(kind: str, action: str, *more: Any) -> Event:
+        if (kind, action) == ("volume", "create"):
+            engine.volumes.prune(everything=True)
+        return publish(kind, action, *more)
+
+    monkeypatch.setattr(engine.events, "publish", prune_at_once)
+    container = made(engine, "true", binds=("data:/data",))
+    assert engine.volumes.holders("data") == (container.id,)
