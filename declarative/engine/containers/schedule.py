@@ -60,8 +60,9 @@ class Schedule:
 
     def soon(self, work: Callable[[], None]) -> None:
         """Have it done now, by a worker."""
-        if not self._closed:
-            self._workers.submit(self._do, work)
+        with self._turn:  # the workers go home once `_closed` is set
+            if not self._closed:
+                self._workers.submit(self._do, work)
 
     def after(self, seconds: float, work: Callable[[], None]) -> Appointment:
         """Have it done in so many seconds."""
