@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from declarative.dockerapi.transport import Link
-from declarative.engine.containers import attaching, copying, creating, ending, removing, starting, updating
+from declarative.engine.containers import attaching, copying, creating, ending, removing, starting, stopping, updating
 from declarative.engine.containers.attaching import Wanted
 from declarative.engine.containers.config import Config
 from declarative.engine.containers.execs import ExecConfig
@@ -177,3 +177,22 @@ def test_a_volume_is_not_pruned_between_its_making_and_its_use(engine: Engine, m
     monkeypatch.setattr(engine.events, "publish", prune_at_once)
     container = made(engine, "true", binds=("data:/data",))
     assert engine.volumes.holders("data") == (container.id,)
+
+
+def test_who_stops_a_container_tells_of_it_after_its_end_is_told(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts, container = engine.containers.parts, made(engine, "sleep", "1000")
+    starting.start(parts, container, "c")
+    publish, told = engine.events.publish, []
+
+    def publish_slowly(kind: str, action: str, *more: Any) -> Event:
+        if action == "die":
+            time.sleep(_AHEAD_SECONDS)
+        told.append(action)
+        return publish(kind, action, *more)
+
+    monkeypatch.setattr(engine.events, "publish", publish_slowly)
+    stopping.stop(parts, container, "c")
+    engines.wait_until(lambda: "die" in told, "the end", 10)
+    assert told[-2:] == ["die", "stop"]
