@@ -75,7 +75,7 @@ def _set_aside(parts: Parts, container: Container) -> None:
         folder.rename(gone)
     except FileNotFoundError:
         return
-    parts.schedule.soon(lambda: shutil.rmtree(gone, ignore_errors=True))
+    parts.schedule.in_turn(lambda: shutil.rmtree(gone, ignore_errors=True))
 
 
 def forget(parts: Parts, container: Container, *, volumes: bool) -> None:

@@ -196,3 +196,25 @@ def test_who_stops_a_container_tells_of_it_after_its_end_is_told(
     stopping.stop(parts, container, "c")
     engines.wait_until(lambda: "die" in told, "the end", 10)
     assert told[-2:] == ["die", "stop"]
+
+
+def test_no_end_waits_for_the_folders_of_those_that_were_removed(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tens of thousands of files take seconds; some such containers at once, and nobody heard of the end of another."""
+    parts, go_on, remove = engine.containers.parts, threading.Event(), shutil.rmtree
+
+    def remove_slowly(folder: Path, **more: Any) -> None:
+        if removing.GONE in folder.name:
+            go_on.wait(60)
+        remove(folder, **more)
+
+    monkeypatch.setattr(shutil, "rmtree", remove_slowly)
+    try:
+        for _ in range(10):
+            removing.remove_for_person(parts, made(engine, "true"), "c")
+        container = made(engine, "true")
+        starting.start(parts, container, "c")
+        assert container.wait_until(lambda: container.state.status == "exited", 20)
+    finally:
+        go_on.set()
