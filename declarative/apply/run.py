@@ -18,6 +18,7 @@ from declarative.apply.stop import Stop
 from declarative.core.actions import RestartContainer, StartContainer
 from declarative.core.plan import Plan, Policy
 from declarative.core.planner import plan
+from declarative.core.planner.refusal import Refused
 from declarative.errors import DeclarativeError
 from declarative.record import field, record, replace
 
@@ -78,16 +79,32 @@ def look(desired: Desired, driver: Driver, policy: Policy) -> tuple[Plan, Actual
 def apply(desired: Desired, driver: Driver, options: ApplyOptions) -> Report:
     """Make the engine hold `desired`. Raises where nothing could be begun; what happens to steps is in the report."""
     begun = time.monotonic()
-    first, actual = look(desired, driver, options.policy)
-    if options.check is not None:
-        options.check(first, actual)
-    noted = not _unrecorded(first, actual, options) and not _unacknowledged(first, options)
-    if first.in_sync and not actual.leftovers and noted:
+    first = _first_look(desired, driver, options)
+    if first is not None:
         return Report(stack=first.stack, engine=first.engine, notes=first.notes, seconds=time.monotonic() - begun)
     options.stop.check()
     holder = options.holder()  # the same in every attempt: by its nonce we know the lock as ours
     with options.insist(lambda: driver.lock(desired.stack, timeout=options.lock_timeout, holder=holder)) as lease:
         return _Apply(desired=desired, driver=driver, options=options, lease=lease, begun=begun).run()
+
+
+def _first_look(desired: Desired, driver: Driver, options: ApplyOptions) -> Plan | None:
+    """Look without the lock; give the plan where nothing is to be done. Refused as of `look`, unless it may be of the moment.
+
+    While another apply is at work, the engine is between two states, and what is listed first is not there when it is inspected:
+    a container of ours was taken for a stranger's. What counts then is seen under the lock.
+    """
+    actual = driver.snapshot(scope_of(desired))
+    try:
+        first = plan(desired, actual, options.policy)
+        if options.check is not None:
+            options.check(first, actual)
+    except Refused:
+        if not actual.leftovers:
+            raise
+        return None
+    noted = not _unrecorded(first, actual, options) and not _unacknowledged(first, options)
+    return first if first.in_sync and not actual.leftovers and noted else None
 
 
 @record(frozen=False)

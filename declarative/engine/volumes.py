@@ -134,31 +134,43 @@ class Volumes:
         driver: str = "local",
         options: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
+        *,
+        holder: str = "",
     ) -> Volume:
-        """Make a volume, or give the one of this name; without a name an anonymous one. Invalid, Conflict, Failed."""
+        """Make a volume, or give the one of this name; without a name an anonymous one. Invalid, Conflict, Failed.
+
+        `holder`: a container that refers to it from the first moment on, so that nobody who prunes finds it free.
+        """
         with self._lock:
-            marked = dict(labels or {})
-            if name:
-                _check_name(name)
-                rows = self._db.rows("SELECT * FROM volumes WHERE name = ?", (name,))
-                if rows:
-                    return self._same(self._volume(rows[0]), driver)
-            else:
-                name = self._new_name()
-                marked.setdefault(ANONYMOUS, "")
-            if driver not in {"", "local"}:  # not NotFound: to a client that creates a container, that means the image
-                raise Failed("", f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found')
-            chosen = dict(options or {})
-            volume_mounts.check(name, chosen)
-            created = self._clock()
-            document = json.dumps({"driver": "local", "options": chosen, "labels": marked})
-            with self._db.transaction() as connection:
-                connection.execute(
-                    "INSERT INTO volumes (name, created, document) VALUES (?, ?, ?)", (name, created, document)
-                )
-            volume = self.get(name)
-            self._make_folder(volume)
-        self._events.publish("volume", "create", name, {"driver": volume.driver})
+            found = self._find(name) if name else None
+            volume = self._same(found, driver) if found else self._make(name, driver, options or {}, labels or {})
+            if holder:
+                self.use(volume.name, holder)
+        if found is None:
+            self._events.publish("volume", "create", volume.name, {"driver": volume.driver})
+        return volume
+
+    def _find(self, name: str) -> Volume | None:
+        _check_name(name)
+        rows = self._db.rows("SELECT * FROM volumes WHERE name = ?", (name,))
+        return self._volume(rows[0]) if rows else None
+
+    def _make(self, name: str, driver: str, options: Mapping[str, str], labels: Mapping[str, str]) -> Volume:
+        marked = dict(labels)
+        if not name:
+            name = self._new_name()
+            marked.setdefault(ANONYMOUS, "")
+        if driver not in {"", "local"}:  # not NotFound: to a client that creates a container, that means the image
+            raise Failed("", f'create {name}: error looking up volume plugin {driver}: plugin "{driver}" not found')
+        chosen = dict(options)
+        volume_mounts.check(name, chosen)
+        document = json.dumps({"driver": "local", "options": chosen, "labels": marked})
+        with self._db.transaction() as connection:
+            connection.execute(
+                "INSERT INTO volumes (name, created, document) VALUES (?, ?, ?)", (name, self._clock(), document)
+            )
+        volume = self.get(name)
+        self._make_folder(volume)
         return volume
 
     def remove(self, name: str, *, force: bool = False) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import threading
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Protocol
 
 from declarative.dockerapi.streams import encode_frame
@@ -52,6 +53,14 @@ class Wanted:
     end_input: bool = True
 
 
+class Parting(Enum):
+    """Why a client is served no more."""
+
+    ENDED = auto()  # there is no more output
+    DETACHED = auto()  # it asked to be let go
+    GONE = auto()
+
+
 class Attacher:
     """Somebody who waits for a container to start, so that nothing of its output is missed."""
 
@@ -63,6 +72,11 @@ class Attacher:
         """Hand over the connection; None: there will be none."""
         self._attachment = attachment
         self._ready.set()
+
+    def let_go(self) -> None:
+        """Want the connection no more, if it is there: nobody would read it, and the process would wait for that."""
+        if self._attachment is not None:
+            self._attachment.close()
 
     def wait(self, wire: Wire) -> Attachment | None:
         """Wait for the connection; None where there is none, or the client has gone."""
@@ -100,10 +114,11 @@ def give_up(container: Container, attacher: Attacher) -> None:
     with container.lock:
         if attacher in container.attachers:
             container.attachers.remove(attacher)
+        attacher.let_go()  # it may have been started meanwhile
 
 
-def serve(wire: Wire, attachment: Attachment, wanted: Wanted) -> bool:
-    """Carry bytes both ways until the process ends, or the client goes; True where the client asked to be let go."""
+def serve(wire: Wire, attachment: Attachment, wanted: Wanted) -> Parting:
+    """Carry bytes both ways until the process ends, or the client goes."""
     typing = _Typing(wire, attachment, wanted) if wanted.stdin else None
     poll = select.poll()
     poll.register(attachment.fileno(), select.POLLIN)
@@ -116,14 +131,14 @@ def serve(wire: Wire, attachment: Attachment, wanted: Wanted) -> bool:
             if attachment.fileno() in events:
                 chunk = attachment.read()
                 if chunk is None:
-                    return False
+                    return Parting.ENDED
                 _pass_on(wire, chunk, wanted)
             elif typing is not None and typing.fileno() in events:
-                return True
+                return Parting.DETACHED
             elif events.get(wire.fileno(), 0) & _GONE:
-                return False
+                return Parting.GONE
     except DeclarativeError:
-        return False  # the client has gone
+        return Parting.GONE
     finally:
         if typing is not None:
             typing.close()

@@ -174,8 +174,8 @@ class Container:
         self._exits = self._falls = 0
         self.fall_code = 0
 
-    def become(self, **changes: object) -> State:
-        """Replace parts of the state, and tell who waits. The caller holds `lock`."""
+    def become(self, first: Callable[[], None] = lambda: None, **changes: object) -> State:
+        """Replace parts of the state, and tell who waits; do what comes `first` in between. The caller holds `lock`."""
         state = replace(self.state, **changes)
         with self.changed:
             if self.state.is_active and not state.is_up and state.status is not self.state.status:
@@ -184,6 +184,7 @@ class Container:
             if self.state.is_active and not state.is_active:
                 self._exits += 1
             self.state = state
+            first()
             self.changed.notify_all()
         return state
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 import os
 import posixpath
 import stat
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from declarative.engine.containers import mounting, points
+from declarative.engine.containers import mounting
 from declarative.engine.containers.mapped_entries import seen_outside
-from declarative.engine.containers.processes import open_root
+from declarative.engine.containers.opening import opened_root
 from declarative.engine.containers.tarring import tar_of, tar_of_folder
 from declarative.engine.containers.user_namespaces import of_process
 from declarative.engine.images.layers.apply import place_members
@@ -25,11 +24,9 @@ from declarative.engine.images.layers.entry import Kind
 from declarative.engine.images.layers.reader import Member, members
 from declarative.engine.images.layers.source import Source
 from declarative.engine.images.layers.tree import Tree, stat_in
-from declarative.engine.runtime import kernel
 from declarative.engine.runtime.idmaps import root_of
 from declarative.engine.runtime.rooted import open_in_root
 from declarative.engine.runtime.rootfs import act_as
-from declarative.engine.runtime.sandbox import IdMaps
 from declarative.engine.runtime.users import resolve_user
 from declarative.errors import Denied, Failed, Invalid, NotFound
 from declarative.record import record, replace
@@ -39,7 +36,7 @@ if TYPE_CHECKING:
 
     from declarative.engine.containers.container import Container
     from declarative.engine.containers.parts import Parts
-    from declarative.engine.runtime.sandbox import User
+    from declarative.engine.runtime.sandbox import IdMaps, User
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY
 _GO_DIR, _GO_SYMLINK = 1 << 31, 1 << 27
@@ -55,100 +52,6 @@ class PathStat:
     mode: int
     mtime: int
     target: str = ""
-
-
-@contextmanager
-def opened_root(parts: Parts, container: Container) -> Iterator[tuple[int, IdMaps]]:
-    """Give the container's root as its processes see it, as an open folder; mounted for as long as it is used, if need be.
-
-    And the maps that it is seen through: of a container that runs in a user namespace; else none. NotFound where it is gone.
-    """
-    with container.lock:
-        if container.removed:
-            raise NotFound("", f"No such container: {container.id}")
-        if container.state.is_up:
-            fd, held = open_root(container), False
-            maps = of_process(container.state.pid)  # which was it when it was opened: it ends under the lock
-        else:
-            fd, held, maps = _mounted_root(parts, container), True, IdMaps()
-            container.lock.acquire()  # nobody starts or removes it meanwhile
-    try:
-        yield fd, maps
-    finally:
-        os.close(fd)
-        if held:
-            try:
-                mounting.unmount(parts, container)
-                parts.volumes.unmount(container.id)
-            finally:
-                container.lock.release()
-
-
-def _mounted_root(parts: Parts, container: Container) -> int:
-    """Mount a stopped container's root, and its volumes and binds in it, where they have a place."""
-    root = mounting.mount_root(parts, container)
-    try:
-        fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        for point in sorted(container.points, key=lambda point: point.destination.count("/")):
-            source = _source(parts, container, point)
-            if source is not None:
-                _make_place(fd, source, point)
-                _bind(fd, source, point)
-    except BaseException:
-        mounting.unmount(parts, container)
-        raise
-    return fd
-
-
-def _source(parts: Parts, container: Container, point: points.Point) -> Path | None:
-    if point.kind == points.BIND:
-        return Path(point.source) if Path(point.source).exists() else None
-    if point.kind == points.VOLUME:
-        attributes = {"destination": point.destination, "read/write": str(point.writable).lower(), "propagation": ""}
-        return parts.volumes.mount(point.name, container.id, attributes)
-    return None
-
-
-def _make_place(root: int, source: Path, point: points.Point) -> None:
-    """Make the place of a mount that the image has not, as the runtime does at the start."""
-    with _place(root, point) as place:
-        if place is not None:
-            return
-    folder, name = posixpath.split(point.destination)
-    tree = Tree(root, (), overlay=False)
-    try:
-        made = tree.folder(
-            os.fsencode((folder if not source.is_dir() else point.destination).strip("/")), time=time.time_ns()
-        )
-        if made is not None and not source.is_dir():
-            os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=made.fd))
-    finally:
-        tree.close()
-
-
-def _bind(root: int, source: Path, point: points.Point) -> None:
-    """Bind a source into the root, where the place is there and is of the same kind."""
-    with _place(root, point) as place:
-        if place is None or stat.S_ISDIR(os.fstat(place).st_mode) != source.is_dir():
-            return
-        kernel.mount(source, f"/proc/self/fd/{place}", "", kernel.MS_BIND)
-    if not point.writable:
-        with _place(root, point) as place:  # what is there now: the mount
-            kernel.mount("", f"/proc/self/fd/{place}", "", kernel.MS_BIND | kernel.MS_REMOUNT | kernel.MS_RDONLY)
-
-
-@contextmanager
-def _place(root: int, point: points.Point) -> Iterator[int | None]:
-    """Give what is at a mount point's place, opened; None for nothing."""
-    try:
-        place = open_in_root(root, point.destination, os.O_PATH)
-    except OSError:
-        yield None
-        return
-    try:
-        yield place
-    finally:
-        os.close(place)
 
 
 def path_stat(parts: Parts, container: Container, name: str, path: str) -> PathStat:

@@ -213,8 +213,8 @@ def _named(parts: Parts, container: Container, point: Point, made: list[str]) ->
     """Give a volume's mount point the volume: made if there is none, and referred to."""
     if point.kind != points.VOLUME:
         return point
-    volume = parts.volumes.create(point.name, point.driver or "local", point.driver_options, point.labels)
+    driver = point.driver or "local"
+    volume = parts.volumes.create(point.name, driver, point.driver_options, point.labels, holder=container.id)
     if not point.name:
         made.append(volume.name)
-    parts.volumes.use(volume.name, container.id)
     return replace(point, name=volume.name, driver=volume.driver, driver_options=None, labels=None)

@@ -29,8 +29,11 @@ def ended(parts: Parts, exit: Exit) -> None:  # noqa: A002 - the word of this pl
     if container is None:
         return
     with container.lock:
-        if container.state.is_up and not container.removed:
-            finish(parts, container, exit)
+        if not container.state.is_up or container.removed:
+            return
+        found = parts.runtime.state(exit.id)
+        if found.status in {"stopped", "absent"}:  # else this was a run before, whose start failed
+            finish(parts, container, found.exit or exit)
 
 
 def starves(parts: Parts, id: str) -> None:  # noqa: A002 - the word of this place
@@ -76,15 +79,19 @@ def finish(parts: Parts, container: Container, exit: Exit, *, boot: bool = False
             parts.records.put_state(container, replace(before, **changes))
     finally:
         starting.release(parts, container)
-        container.become(**changes)
-    if exit.oom and not before.oom_killed:
-        parts.tell(container, "oom")
-    duration = max(0, exit.at - before.started) // _SECOND
-    parts.tell(container, "die", exitCode=str(exit.code), execDuration=str(duration))
+        # who waits for the end may tell of what comes after it
+        container.become(lambda: _tell(parts, container, before, exit), **changes)
     if container.host.auto_remove:
         removing.remove(parts, container, volumes=True, released=True)
     elif verdict.again:
         plan_restart(parts, container, verdict.pause)
+
+
+def _tell(parts: Parts, container: Container, before: State, exit: Exit) -> None:  # noqa: A002
+    if exit.oom and not before.oom_killed:
+        parts.tell(container, "oom")
+    duration = max(0, exit.at - before.started) // _SECOND
+    parts.tell(container, "die", exitCode=str(exit.code), execDuration=str(duration))
 
 
 def plan_restart(parts: Parts, container: Container, pause: int) -> None:

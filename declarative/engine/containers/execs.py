@@ -10,7 +10,7 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Any
 
-from declarative.engine.containers.attaching import serve
+from declarative.engine.containers.attaching import Parting, serve
 from declarative.engine.containers.life import Call, allowed
 from declarative.engine.containers.processes import process_of
 from declarative.engine.runtime import grace
@@ -206,14 +206,13 @@ class Execs:
 
     def run_attached(self, exec_: Exec, session: Session, wire: Wire, wanted: Wanted) -> None:
         """Serve a client until the process ends; where the client goes first, the process goes on without."""
-        detached = serve(wire, session.attachment, wanted)
-        if detached:
+        parting = serve(wire, session.attachment, wanted)
+        if parting is Parting.DETACHED:
             self._tell(exec_, "exec_detach")
-        code = session.wait(0 if detached else 0.2)
-        if code is None:
+        if parting is Parting.ENDED:  # its client asks for the code next, and takes one that is not known yet for 0
+            self._finish(exec_, session, session.wait())
+        else:
             self.run_detached(exec_, session)
-            return
-        self._finish(exec_, session, code)
 
     def run_detached(self, exec_: Exec, session: Session) -> None:
         """Let the process run without a client."""

@@ -27,19 +27,26 @@ def remove_for_person(
     parts: Parts, container: Container, name: str, *, force: bool = False, volumes: bool = False
 ) -> None:
     """Remove a container, which must not run unless `force`. `volumes`: those that nobody named go with it. Conflict."""
-    if force and container.state.is_active:
+    while not _removed(parts, container, name, force=force, volumes=volumes):
         from declarative.engine.containers import stopping
 
         with contextlib.suppress(Conflict):  # it has just ended by itself
             stopping.kill(parts, container, name)
-    with container.lock:
+
+
+def _removed(parts: Parts, container: Container, name: str, *, force: bool, volumes: bool) -> bool:
+    """Remove a container; False where it is to be killed first, which cannot be done under its lock."""
+    with container.lock:  # whoever starts it has that: it may have come up meanwhile
         if container.removed:
             if force:
-                return  # by --rm, as it ended
+                return True  # by --rm, as it ended
             raise NotFound("", f"No such container: {name}")
+        if force and container.state.is_active:
+            return False
         status = container.state.status
         allowed(Call.REMOVE, status, id=container.id, name=name, label=f"/{container.name}")
         remove(parts, container, volumes=volumes)
+    return True
 
 
 def remove(parts: Parts, container: Container, *, volumes: bool, released: bool = False) -> None:
@@ -68,7 +75,7 @@ def _set_aside(parts: Parts, container: Container) -> None:
         folder.rename(gone)
     except FileNotFoundError:
         return
-    parts.schedule.soon(lambda: shutil.rmtree(gone, ignore_errors=True))
+    parts.schedule.in_turn(lambda: shutil.rmtree(gone, ignore_errors=True))
 
 
 def forget(parts: Parts, container: Container, *, volumes: bool) -> None:

@@ -55,13 +55,22 @@ class Schedule:
         self._count = itertools.count()
         self._closed = False
         self._workers = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="work")
+        self._one = ThreadPoolExecutor(max_workers=1, thread_name_prefix="long work")
         self._thread = threading.Thread(target=self._wait, name="schedule", daemon=True)
         self._thread.start()
 
     def soon(self, work: Callable[[], None]) -> None:
         """Have it done now, by a worker."""
-        if not self._closed:
-            self._workers.submit(self._do, work)
+        self._submit(self._workers, work)
+
+    def in_turn(self, work: Callable[[], None]) -> None:
+        """Have it done one after another: it may take long, and nobody waits for it, nor should for the others."""
+        self._submit(self._one, work)
+
+    def _submit(self, workers: ThreadPoolExecutor, work: Callable[[], None]) -> None:
+        with self._turn:  # the workers go home once `_closed` is set
+            if not self._closed:
+                workers.submit(self._do, work)
 
     def after(self, seconds: float, work: Callable[[], None]) -> Appointment:
         """Have it done in so many seconds."""
@@ -79,7 +88,8 @@ class Schedule:
             self._heap.clear()
             self._turn.notify()
         self._thread.join()
-        self._workers.shutdown(wait=True, cancel_futures=True)
+        for workers in (self._workers, self._one):
+            workers.shutdown(wait=True, cancel_futures=True)
 
     def _wait(self) -> None:
         while True:

@@ -97,6 +97,8 @@ def rename(parts: Parts, container: Container, wanted: str) -> None:
             "only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed",
         ) from None
     with container.lock:
+        if container.removed:  # the new name would be kept for nobody
+            raise NotFound("", f"No such container: {container.id}")
         old = container.name
         if new == old:
             raise Invalid("", "Renaming a container with the same name as its current name")

@@ -70,7 +70,7 @@ def attach(engine: Engine, request: Request) -> Response:
             attaching.give_up(container, attacher)
             return
         try:
-            if attaching.serve(wire, attachment, wanted):
+            if attaching.serve(wire, attachment, wanted) is attaching.Parting.DETACHED:
                 parts.tell(container, "detach")
         finally:
             attachment.close()

@@ -158,6 +158,8 @@ def _clash(one: PublishedPort, other: PublishedPort) -> bool:
 def _close(taken: dict[PublishedPort, socket.socket | None]) -> None:
     for held in taken.values():
         if held is not None:
+            with contextlib.suppress(OSError):  # a process that is just being made has a copy, and would listen
+                held.shutdown(socket.SHUT_RDWR)
             with contextlib.suppress(OSError):
                 held.close()
 

@@ -50,7 +50,12 @@ def read_log(
         yield from _all_there_is(reader, encoder)
         if ended is None:
             return
-        with _Changes(path.parent) as changes:
+        with contextlib.ExitStack() as stack:
+            try:
+                changes = stack.enter_context(_Changes(path.parent))
+            except FileNotFoundError:  # its container has ended, and was removed: what is left to read is all
+                yield from _all_there_is(reader, encoder)
+                return
             while not encoder.over and not gone() and not (wanted.until is not None and clock() > wanted.until):
                 over = ended()  # asked before reading: what was written before the end is read after it
                 found = False

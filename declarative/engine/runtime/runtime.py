@@ -290,6 +290,7 @@ class Runtime:
             if bundle.has_monitor() or self.cgroups.pids(group):
                 self._end(bundle, group)
             self.cgroups.remove(group)
+        self._wait(name, _PATIENCE_SECONDS)  # else its end would be taken for that of the next one of this name
         self._hub.forget(bundle.folder)
         self._runtime_of(name).forget(name)
         bundle.remove()

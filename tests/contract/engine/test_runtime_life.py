@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import threading
 import time
@@ -14,9 +15,11 @@ import pytest
 from declarative.engine.runtime import oci, sandbox, spawn
 from declarative.engine.runtime.sandbox import Resources, Rlimit
 from declarative.errors import Conflict, Failed, Invalid, NotFound
+from declarative.record import replace
 from tests.contract.engine.runtimes import PATIENCE_SECONDS, wait_until
 
 if TYPE_CHECKING:
+    from declarative.engine.runtime.bundle import Exit
     from tests.contract.engine.runtimes import Machine
 
 MIB = 1 << 20
@@ -129,6 +132,31 @@ def test_deleting_a_created_container(box: Machine) -> None:
     box.runtime.create(made, log=box.log(made.id))
     box.drop(made.id)
     assert box.exits[0].code == 137
+
+
+def test_an_end_that_is_noticed_late_is_not_that_of_the_next_one(box: Machine) -> None:
+    """The next container of the name was not watched, and killed for having no monitor."""
+    go_on = threading.Event()
+
+    def hold_up(_: Exit) -> None:
+        go_on.wait(PATIENCE_SECONDS)
+
+    box.runtime.on_exit = hold_up  # the thread that watches
+    box.start(box.shell("exit 1"))
+    again = box.shell("sleep 1")
+    box.start(again)
+    monitor = spawn.open_monitor(box.runtime.folder(again.id))
+    select.select([monitor], [], [], PATIENCE_SECONDS)
+    os.close(monitor)
+    threading.Timer(0.3, go_on.set).start()
+    box.runtime.delete(again.id)
+    again = replace(again, args=("sleep", "1000"))
+    box.start(again)
+    go_on.set()
+    time.sleep(0.5)
+    assert box.runtime.state(again.id).status == "running"
+    box.runtime.kill(again.id)
+    assert box.ended(again.id).code == 137
 
 
 def test_starting_what_has_ended_does_not_wait_for_ever(box: Machine) -> None:

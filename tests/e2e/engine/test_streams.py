@@ -165,7 +165,7 @@ def test_a_terminal_of_exec_is_resized_and_interrupted(daemon: Daemon) -> None:
         terminal.type("\x03")  # Ctrl-C
         terminal.read_until("/ # ")
         terminal.type("echo code $?\n")
-        terminal.read_until("code 130\r\n")
+        terminal.read_until("code 130\r\n/ # ")  # the terminal is the shell's again, which reads what ends it
         terminal.type("\x04")  # Ctrl-D
         terminal.finish()
 

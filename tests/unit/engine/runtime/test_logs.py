@@ -352,3 +352,20 @@ def _wait(true: object) -> None:
     while not true():  # type: ignore[operator]
         assert time.monotonic() < ends
         time.sleep(0.02)
+
+
+def test_a_log_whose_container_is_removed_before_it_is_followed_is_read_to_its_end(tmp_path: Path) -> None:
+    folder = tmp_path / "container"
+    folder.mkdir()
+    path = _log(folder, [_entry(0, "stdout", "one")])
+    blocks = logs.read_log(path, _PLAIN, ended=lambda: True)
+    assert next(blocks) == b"one\n"
+    with path.open("ab") as file:
+        file.write(_entry(1, "stdout", "two"))
+    path.rename(tmp_path / "gone")
+    folder.rmdir()
+    assert list(blocks) == [b"two\n"]
+
+
+def test_a_log_that_is_gone_is_followed_to_nothing(tmp_path: Path) -> None:
+    assert list(logs.read_log(tmp_path / "container" / "log", _PLAIN, ended=lambda: True)) == []
