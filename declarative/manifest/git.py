@@ -60,7 +60,8 @@ class Git(Lookup):
         if name == "dirty":
             return bool(self._run("status", "--porcelain", "--untracked-files=no"))
         if name == "describe":
-            return self._run("describe", "--tags", "--always", "--dirty")
+            # `describe --dirty` writes the index, whatever GIT_OPTIONAL_LOCKS says
+            return self._run("describe", "--tags", "--always") + ("-dirty" if self.lookup("dirty") else "")
         if name == "tag":
             tags = self.tags()
             return tags[0] if tags else Absent("`git.tag` is not defined: no tag points at this commit")
@@ -104,7 +105,13 @@ def _precedence(tag: str) -> Order:
 def _fault(said: str, folder: Path) -> TemplateFault:
     if "not a git repository" in said:
         return TemplateFault(f"{folder} is not in a git repository", "run `git init`, or pass the value with --set")
-    if "Needed a single revision" in said or "bad revision 'HEAD'" in said or "malformed object name" in said:
+    unborn = (
+        "Needed a single revision",
+        "bad revision 'HEAD'",
+        "malformed object name",
+        "Not a valid object name HEAD",
+    )
+    if any(words in said for words in unborn):
         return TemplateFault("the git repository has no commit yet", "commit first, or pass the value with --set")
     lines = said.strip().splitlines() or ["no reason given"]
     return TemplateFault(f"git failed: {lines[0].removeprefix('fatal: ')}", "pass the value with --set")
