@@ -40,6 +40,7 @@ def _empty_engine() -> None:
 def daemon(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Daemon]:
     """Give a daemon with nothing in it but the base image."""
     made = Daemon(engine=request.getfixturevalue(_FIXTURES[request.param]), home=tmp_path)
+    clear(made.engine)  # tests of other folders have it too
     yield made
     clear(made.engine)
 
@@ -47,6 +48,7 @@ def daemon(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Daemon]:
 @pytest.fixture
 def embedded(embedded_engine: embedding.EmbeddedEngine, tmp_path: Path) -> Iterator[Daemon]:
     """Give the embedded engine with nothing in it but the base image."""
+    clear(embedded_engine)  # as above
     yield Daemon(engine=embedded_engine, home=tmp_path)
     clear(embedded_engine)
 
