@@ -31,14 +31,14 @@ FORMAT = "declarative/saved-plan/v1"
 
 @record
 class SavedPlan:
-    """A plan as it was saved. `touched`: object → digest of its state; `document`: the plan's JSON form."""
+    """A plan as it was saved. `touched`: object → digest of its state; `steps`: their JSON form, without places."""
 
     name: str
     engine: str
     policy: Policy
     files: Mapping[str, str]
     touched: Mapping[str, str]
-    document: Mapping[str, Any]
+    steps: list[dict[str, Any]]
 
     def read_manifests(self, options: LoadOptions) -> Loaded:
         """Read the manifests that the plan was made from."""
@@ -70,13 +70,13 @@ def load(path: Path) -> SavedPlan:
             policy=_read_policy(document["policy"]),
             files={str(name): str(text) for name, text in document["files"].items()},
             touched={str(name): str(digest) for name, digest in document["touched"].items()},
-            document=dict(document["plan"]),
+            steps=_placeless(document["plan"]),
         )
     except FileNotFoundError:
         raise NotFound(str(path), "there is no such file", "save a plan with `declarative plan --out FILE`") from None
     except OSError as error:
         raise Invalid(str(path), f"cannot be read: {(error.strerror or '').lower()}") from error
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
         remedy = "save one with `declarative plan --out FILE`; manifests are named with -f"
         raise Invalid(str(path), "is not a saved plan", remedy) from None
 
@@ -117,7 +117,7 @@ def _drifted_since(saved: SavedPlan, plan: Plan) -> list[DeclarativeError]:
 
 def _other_steps(saved: SavedPlan, plan: Plan) -> list[DeclarativeError]:
     """Compare what would be done with what was shown: files, secrets or build contexts may have changed."""
-    shown, made = _placeless(saved.document), _placeless(plan_document(plan))
+    shown, made = saved.steps, _placeless(plan_document(plan))
     if shown == made:
         return []
     pairs = (step for index, step in enumerate(made) if index >= len(shown) or shown[index] != step)
@@ -132,10 +132,11 @@ def _placeless(document: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [
         {
             **step,
+            **{key: step[key] for key in ("id", "action", "kind", "name")},
             "source": "",
             "changes": [{**change, "source": ""} for change in step["changes"]],
         }
-        for step in document.get("steps", [])
+        for step in document["steps"]
     ]
 
 

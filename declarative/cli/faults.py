@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 REPORT_AT = "the project's issue tracker"
 _OUTPUT_LINES = 40  # of what a failed step printed; the whole is in the engine's own log
+_LINE_LENGTH = 2000  # characters of one such line: minified code and base64 come in lines of megabytes
 
 
 def report(error: DeclarativeError, context: Context, arguments: Sequence[str]) -> int:
@@ -42,7 +43,12 @@ def show(error: DeclarativeError, context: Context) -> None:
         screen.line(screen.paint("error: ", "red", "bold") + str(item))
         if isinstance(item, Failed) and item.output:
             lines = unstyled(item.output).rstrip("\n").splitlines()[-_OUTPUT_LINES:]
-            screen.line("\n".join(screen.paint("    " + line, "dim") for line in lines))
+            screen.line("\n".join(screen.paint("    " + _cut(line), "dim") for line in lines))
+
+
+def _cut(line: str) -> str:
+    half = _LINE_LENGTH // 2
+    return line if len(line) <= _LINE_LENGTH else f"{line[:half]} … {line[-half:]}"
 
 
 def leaves(error: DeclarativeError) -> list[object]:

@@ -192,7 +192,7 @@ def decode(text: str) -> dict[str, Any] | None:
     """Read a label back. None where it is not one of ours: somebody wrote over it, and nothing is known."""
     try:
         flat = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(flat, dict):
         return None

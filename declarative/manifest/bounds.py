@@ -26,6 +26,8 @@ _WIDE_PERCENT = re.compile(r"%[^a-zA-Z%]*(?:[0-9]{5}|\*)")
 _WIDE_FIELD = re.compile(r"\{[^{}]*:[^{}]*(?:[0-9]{5}|\{)")
 _SIZED = frozenset({"batch", "center", "expandtabs", "indent", "ljust", "rjust", "round", "slice", "zfill"})
 """Filters and methods of texts whose number says how much they make."""
+_INDENTED = frozenset({"expandtabs", "indent", "tojson"})
+"""Those of which a number says how wide each line, tab or item is."""
 _NEVER_ENDS = "does a loop or a macro never end?"
 
 _T = TypeVar("_T")
@@ -75,6 +77,9 @@ def check_call(name: str, value: object, arguments: tuple[object, ...]) -> None:
     """Refuse the filter or the method `name` of `value` where the result would be too large."""
     if name in _SIZED and any(isinstance(number, int) and abs(number) > LARGEST for number in arguments):
         raise TemplateFault("a number in the template is too large", "use a smaller one")
+    if name in _INDENTED:
+        widths = [abs(number) for number in arguments if isinstance(number, int)]
+        check_length((1 + _indented(value)) * max(widths, default=0))
     if not isinstance(value, str):
         if name == "join":
             check_length(weight(value) * (1 + weight(arguments)))
@@ -131,6 +136,10 @@ def weight(value: object) -> int:
             total += len(item)
             rest += item.values()
     return total
+
+
+def _indented(value: object) -> int:
+    return value.count("\n") + value.count("\t") if isinstance(value, str) else weight(value)
 
 
 def _check_bits(bits: int) -> None:

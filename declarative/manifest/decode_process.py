@@ -248,15 +248,16 @@ RESTART = Text(
 
 
 def _cpus(text: str) -> int:
-    from decimal import Decimal, InvalidOperation
+    from decimal import Decimal
 
     try:
-        nano = int(Decimal(text) * 1_000_000_000)
-    except (InvalidOperation, ValueError, OverflowError):
-        nano = 0
-    if not 0 < nano < 2**63:
+        nano = Decimal(text) * 1_000_000_000
+        known = 1 <= nano < 2**63
+    except ArithmeticError:  # no number, none that can be compared (nan), or one beyond all (1e999999)
+        known = False
+    if not known:
         raise Invalid(f"`{text[:40]}`", "is not a number of CPUs", "write a number such as 0.5")
-    return nano
+    return int(nano)
 
 
 CPUS = Text("a number of CPUs", number=True, clean=_cpus)

@@ -136,7 +136,7 @@ def _decoded(text: str, kind: type[_T]) -> _T:
     """Decode a label; empty where it is not what we write there."""
     try:
         found = json.loads(text) if text else None
-    except ValueError:
+    except (ValueError, RecursionError):
         return kind()
     return found if isinstance(found, kind) else kind()
 

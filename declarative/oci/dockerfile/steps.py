@@ -14,9 +14,10 @@ from declarative.record import record
 if TYPE_CHECKING:
     from declarative.oci.dockerfile.lexer import Instruction, Source
 
+# No two repetitions side by side can share a line between them in many ways: a RUN may print a line of a hundred megabytes.
 _CLASSIC = re.compile(r"(?m)^Step (\d+)/\d+ ?:")
-_FAILED = re.compile(r"(?m)^(?: > |.*ERROR.* )\[(?:[\w/]+ )??(?:([a-z][a-z0-9_.-]*) +)? *(\d+)/\d+\]")
-_EXCERPT = re.compile(r"(?m)^\S*[\w.-]+:(\d+)\n-{10,}")
+_FAILED = re.compile(r"(?m)^(?: > |(?>.*?ERROR).* )\[(?:[\w/]+ )??(?:([a-z][a-z0-9_.-]*) +| *)(\d+)/\d+\]")
+_EXCERPT = re.compile(r"(?m)^\S*[\w.-]:(\d+)\n-{10,}")
 _COUNTED = ("ADD", "COPY", "RUN", "WORKDIR")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -133,11 +133,20 @@ def test_no_secret_is_in_the_file(world: World, tmp_path: Path) -> None:
     assert world.engine.containers["shop-web-1"].spec.environment["P"] == "hunter2hunter2"
 
 
-@pytest.mark.parametrize("content", ["", "{}", "[]", "kind: Container\n", '{"format": 1}', "\0\xff"])
+@pytest.mark.parametrize("content", ["", "{}", "[]", "kind: Container\n", '{"format": 1}', "\0\xff", "[" * 9999])
 def test_what_is_no_plan_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "plan").write_text(content, encoding="latin-1")
 
     with pytest.raises(Invalid):
+        load(tmp_path / "plan")
+
+
+@pytest.mark.parametrize("steps", ["x", [5], [{}], [{"changes": 1}], [{"changes": [1]}], None])
+def test_a_plan_that_was_edited_is_no_plan_any_more(steps: Any, world: World, tmp_path: Path) -> None:
+    saved_to(tmp_path / "plan", world, container("web"))
+    document = json.loads((tmp_path / "plan").read_text())
+    (tmp_path / "plan").write_text(json.dumps({**document, "plan": {"steps": steps}}))
+    with pytest.raises(Invalid, match="is not a saved plan"):
         load(tmp_path / "plan")
 
 

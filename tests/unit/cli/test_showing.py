@@ -115,6 +115,15 @@ def test_words_of_a_program_are_shown_without_its_colours(tmp_path: Path) -> Non
     assert text_of(failed.err).endswith("\n    npm ERR! bad end\\x08\n")
 
 
+def test_a_line_of_megabytes_is_cut_in_the_middle(tmp_path: Path) -> None:
+    failed = context(tmp_path)
+    show(Failed("Image/app", "the build failed", output="short\nbegin" + "x" * 5_000_000 + "end\n"), failed)
+    _, short, long = text_of(failed.err).splitlines()
+
+    assert short == "    short"
+    assert (long[:10], long[-4:], len(long)) == ("    beginx", "xend", 2007)
+
+
 def test_one_line_per_finished_step() -> None:
     shown = screen()
     with Lines(shown) as lines:

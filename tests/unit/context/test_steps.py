@@ -91,3 +91,9 @@ def test_a_padded_step_number() -> None:
     text = b"FROM a\n" + b"RUN x\n" * 10
     assert failing_line(lex(text), " > [ 3/11] RUN x:\n") == 3
     assert failing_line(lex(b"FROM a AS build\n" + text[7:]), " > [build  3/11] RUN x:\n") == 3
+
+
+@pytest.mark.parametrize("words", ["x", "a.b:", "ERROR ", "ERROR [a ", " > [a/", "x:1\n----"])
+def test_a_very_long_line_takes_no_longer_than_many_short_ones(words: str) -> None:
+    printed = CLASSIC.replace("COPY failed", words * 500_000 + "\nCOPY failed")
+    assert failing_line(lex(TEXT), printed) == 11

@@ -85,8 +85,9 @@ def test_other_containers_are_named_by_name() -> None:
     assert (spec.network_mode, spec.pid, spec.networks) == ("container:app", "container:gone", {})
 
 
-def test_a_label_that_somebody_broke_is_no_spec() -> None:
-    owner = {LABEL_STACK: "s", LABEL_KIND: "Container", LABEL_NAME: "web", LABEL_SPEC: "{broken"}
+@pytest.mark.parametrize("broken", ["{broken", "[" * 50_000])
+def test_a_label_that_somebody_broke_is_no_spec(broken: str) -> None:
+    owner = {LABEL_STACK: "s", LABEL_KIND: "Container", LABEL_NAME: "web", LABEL_SPEC: broken}
     state = read_container(_document(Config__Labels=owner), {})
     assert state.owner == Owner(stack="s", kind="Container", name="web")
     assert state.applied is None
@@ -161,7 +162,7 @@ def test_images_that_only_look_like_history_are_none() -> None:
         {
             "Id": "b",
             "RepoTags": ["declarative-history/s:2"],
-            "Labels": {"declarative.revision": "2", "declarative.objects": "{"},
+            "Labels": {"declarative.revision": "2", "declarative.objects": "{", "declarative.updates": "[" * 50_000},
         },
         {"Id": "c", "RepoTags": ["declarative-history/sx:3"], "Labels": {"declarative.revision": "3"}},
     ]

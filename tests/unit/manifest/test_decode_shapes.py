@@ -13,7 +13,7 @@ from declarative.core.secret import Secret
 from declarative.manifest import decode_tree
 from declarative.manifest.decode import BAD
 from declarative.manifest.decode_network import EXPOSE, EXTRA_HOSTS, NETWORKS, PORTS
-from declarative.manifest.decode_process import CAPABILITIES, COMMAND, HEALTHCHECK, RESTART, SIGNAL, ULIMITS
+from declarative.manifest.decode_process import CAPABILITIES, COMMAND, CPUS, HEALTHCHECK, RESTART, SIGNAL, ULIMITS
 from declarative.manifest.decode_scalars import Boolean, Duration, Enum, Integer, Size, Text
 from declarative.manifest.decode_secrets import environment_value
 from declarative.manifest.decode_storage import DEVICES, FILES, MOUNTS, TMPFS
@@ -131,6 +131,10 @@ BAD_VALUES: list[tuple[Shape, Any, str]] = [
     (Duration(), "-5s", "negative"),
     (Duration(), 5, "write the unit: 5s"),
     (Enum("first", "second"), "frist", "did you mean `first`"),
+    *(
+        (CPUS, text, "is not a number of CPUs")
+        for text in ("1e999999999", "nan", "-inf", "1e400", "1e-10", "0", "many")
+    ),
     (COMMAND, "a 'b", "no closing quotation"),
     (environment_value(), None, "secret"),
     (environment_value(), [1], "found a list"),
