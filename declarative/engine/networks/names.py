@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from declarative.engine.networks.endpoints import rank
 from declarative.record import record
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Names:
         """
         wanted = name.rstrip(".").lower()
         with self._lock:
-            rows = sorted(self._by_container.get(asker.container_id, {}).values(), key=_rank)
+            rows = sorted(self._by_container.get(asker.container_id, {}).values(), key=lambda row: rank(row.endpoint))
             ways = (self._linked, self._named, self._named_in_full)
             found = next(filter(None, (way(row.endpoint, wanted) for way in ways for row in rows)), None)
             if found is None:
@@ -128,12 +129,6 @@ class Names:
                 self._by_name[network_id, name] = left
             else:
                 self._by_name.pop((network_id, name), None)
-
-
-def _rank(row: _Row) -> tuple[bool, bool, str]:
-    """Put a container's networks in order, as Docker does: which lead outside, which do so both ways, then by name."""
-    own = row.endpoint
-    return not row.way_out, own.gateway is None or own.gateway6 is None, own.network_name
 
 
 def _addresses(endpoint: Endpoint) -> tuple[Address, ...]:

@@ -128,7 +128,7 @@ def test_two_containers_of_one_alias_answer_in_turn(daemon: Daemon) -> None:
     assert all(ip in seen for ip in ips)
 
 
-def test_a_name_that_several_networks_know_is_that_of_the_first_one(daemon: Daemon) -> None:
+def test_the_first_network_counts_for_a_name_that_several_know_and_for_the_way_out(daemon: Daemon) -> None:
     order = ("z-both", "b-back", "c-front", "a-inner")  # leads out both ways; leads out, by name; does not
     daemon.docker("network", "create", "--ipv6", "--subnet", "fd00:99::/64", "z-both")
     daemon.docker("network", "create", "--internal", "a-inner")
@@ -144,6 +144,8 @@ def test_a_name_that_several_networks_know_is_that_of_the_first_one(daemon: Daem
         assert found == [["Address:", address(daemon, f"in-{network}", network)]] * 4
         last = daemon.sh("asks", "nslookup -type=a app.a-inner | grep -v :53 | grep ^Address").split()
         assert last == ["Address:", address(daemon, "in-a-inner", "a-inner")]
+        gateway = daemon.inspect("asks")["NetworkSettings"]["Networks"][network]["Gateway"]
+        assert daemon.sh("asks", "ip route | awk '/^default/ { print $3 }'") == gateway
         daemon.docker("network", "disconnect", network, "asks")
 
 
