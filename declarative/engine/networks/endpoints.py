@@ -68,9 +68,14 @@ def new_endpoint(
     return replace(made, ipv6=ipv6, prefix6=pool6.subnet.prefixlen, gateway6=gateway6)
 
 
+def rank(endpoint: Endpoint) -> tuple[int, str]:
+    """Put a container's networks in order, as Docker does: they lead out by IPv4 and IPv6, by one, or not; then by name."""
+    return (endpoint.gateway is None) + (endpoint.gateway6 is None), endpoint.network_name
+
+
 def ways_out(endpoints: Sequence[Endpoint]) -> Ways:
-    """Give the endpoints that lead out, for IPv4 and IPv6: of those that can, the first by the network's name, as with Docker."""
-    ordered = sorted(endpoints, key=lambda endpoint: endpoint.network_name)
+    """Give the endpoints that lead out, for IPv4 and IPv6: of those that can, the first."""
+    ordered = sorted(endpoints, key=rank)
     return (
         next((endpoint for endpoint in ordered if endpoint.gateway is not None), None),
         next((endpoint for endpoint in ordered if endpoint.gateway6 is not None), None),

@@ -9,11 +9,10 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING
 
+from declarative.engine.networks.endpoints import rank
 from declarative.record import record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from declarative.engine.networks.records import Address, Endpoint
 
 _SHORT_ID = 12
@@ -75,18 +74,17 @@ class Names:
             return Asker(container_id=endpoint.container_id, dns=endpoint.dns, way_out=any(row.way_out for row in rows))
 
     def addresses(self, asker: Asker, name: str) -> tuple[Address, ...] | None:
-        """Give what a name means to somebody: addresses of both kinds, in turn; None where it means nothing here."""
+        """Give what a name means to somebody: addresses of both kinds, in turn; None where it means nothing here.
+
+        The first that knows it counts alone, a link before a name, and one network before the next: elsewhere it may be the name
+        of another program.
+        """
         wanted = name.rstrip(".").lower()
         with self._lock:
-            found: list[Endpoint] = []
-            for network_id, row in self._by_container.get(asker.container_id, {}).items():
-                own = row.endpoint
-                found += self._linked(own, wanted)
-                found += self._by_name.get((network_id, wanted), ())
-                suffix = f".{own.network_name.lower()}"
-                if wanted.endswith(suffix):
-                    found += self._by_name.get((network_id, wanted.removesuffix(suffix)), ())
-            if not found:
+            rows = sorted(self._by_container.get(asker.container_id, {}).values(), key=lambda row: rank(row.endpoint))
+            ways = (self._linked, self._named, self._named_in_full)
+            found = next(filter(None, (way(row.endpoint, wanted) for way in ways for row in rows)), None)
+            if found is None:
                 return None
             self._turn += 1
             turn = self._turn % len(found)
@@ -103,12 +101,17 @@ class Names:
                     return f"{first}.{endpoint.network_name}"
         return None
 
-    def _linked(self, own: Endpoint, wanted: str) -> Iterator[Endpoint]:
-        for alias, container_id in own.links.items():
-            if alias.lower() == wanted:
-                row = self._by_container.get(container_id, {}).get(own.network_id)
-                if row is not None:
-                    yield row.endpoint
+    def _linked(self, own: Endpoint, wanted: str) -> list[Endpoint]:
+        linked = (container_id for alias, container_id in own.links.items() if alias.lower() == wanted)
+        rows = (self._by_container.get(container_id, {}).get(own.network_id) for container_id in linked)
+        return [row.endpoint for row in rows if row is not None]
+
+    def _named(self, own: Endpoint, wanted: str) -> list[Endpoint]:
+        return list(self._by_name.get((own.network_id, wanted), ()))
+
+    def _named_in_full(self, own: Endpoint, wanted: str) -> list[Endpoint]:
+        suffix = f".{own.network_name.lower()}"
+        return self._named(own, wanted.removesuffix(suffix)) if wanted.endswith(suffix) else []
 
     def _remove(self, container_id: str, network_id: str) -> None:
         rows = self._by_container.get(container_id, {})

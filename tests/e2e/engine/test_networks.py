@@ -128,6 +128,36 @@ def test_two_containers_of_one_alias_answer_in_turn(daemon: Daemon) -> None:
     assert all(ip in seen for ip in ips)
 
 
+def test_the_first_network_counts_for_a_name_that_several_know_and_for_the_way_out(daemon: Daemon) -> None:
+    order = ("z-both", "b-back", "c-front", "a-inner")  # leads out both ways; leads out, by name; does not
+    daemon.docker("network", "create", "--ipv6", "--subnet", "fd00:99::/64", "z-both")
+    daemon.docker("network", "create", "--internal", "a-inner")
+    for network in ("c-front", "b-back"):
+        daemon.docker("network", "create", network)
+    daemon.up("asks", "--network", "a-inner")
+    for network in order:
+        daemon.up(f"in-{network}", "--network", network, "--network-alias", "app")
+        if network != "a-inner":
+            daemon.docker("network", "connect", network, "asks")
+    for network in order:
+        found = [daemon.sh("asks", "nslookup -type=a app | grep -v :53 | grep ^Address").split() for _ in range(4)]
+        assert found == [["Address:", address(daemon, f"in-{network}", network)]] * 4
+        last = daemon.sh("asks", "nslookup -type=a app.a-inner | grep -v :53 | grep ^Address").split()
+        assert last == ["Address:", address(daemon, "in-a-inner", "a-inner")]
+        gateway = daemon.inspect("asks")["NetworkSettings"]["Networks"][network]["Gateway"]
+        assert daemon.sh("asks", "ip route | awk '/^default/ { print $3 }'") == gateway
+        daemon.docker("network", "disconnect", network, "asks")
+
+
+def test_a_link_goes_before_a_name(daemon: Daemon) -> None:
+    daemon.docker("network", "create", "back")
+    for name in ("db", "other"):
+        daemon.up(name, "--network", "back")
+    daemon.up("asks", "--network", "back", "--link", "other:db")
+    found = [daemon.sh("asks", "nslookup -type=a db | grep -v :53 | grep ^Address").split() for _ in range(4)]
+    assert found == [["Address:", address(daemon, "other", "back")]] * 4
+
+
 def test_a_renamed_container_is_known_by_its_new_name(daemon: Daemon) -> None:
     daemon.docker("network", "create", "back")
     daemon.up("old", "-h", "host", "--network", "back", command=_SERVE)
