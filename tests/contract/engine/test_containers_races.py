@@ -21,7 +21,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from declarative.dockerapi.transport import Link
-from declarative.engine.containers import attaching, copying, creating, ending, removing, starting, stopping, updating
+from declarative.engine.containers import (
+    attaching,
+    copying,
+    creating,
+    ending,
+    removing,
+    starting,
+    stopping,
+    updating,
+    viewing,
+)
 from declarative.engine.containers.attaching import Wanted
 from declarative.engine.containers.config import Config
 from declarative.engine.containers.execs import ExecConfig
@@ -239,3 +249,10 @@ def test_what_has_just_ended_is_exported(engine: Engine) -> None:
     assert b"bin/busybox" in b"".join(copying.export(parts, container))
     assert container.wait_until(lambda: container.state.status == "exited", 20)
     assert not rootfs.is_mounted(parts.folder(container) / "rootfs")
+
+
+def test_what_is_just_being_removed_is_not_found_by_who_asks_what_it_changed(engine: Engine) -> None:
+    parts, container = engine.containers.parts, made(engine, "true")
+    removing.remove_for_person(parts, container, "c")
+    with pytest.raises(NotFound):
+        viewing.changes_of(parts, container)
