@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import time
 from typing import TYPE_CHECKING, Self
 
 from declarative.dockerapi.places import LOCK_NAME
@@ -17,6 +18,8 @@ from declarative.errors import Conflict, Denied
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
+
+_ATTEMPTS, _PAUSE_SECONDS = 20, 0.05
 
 
 class RootLock:
@@ -30,12 +33,10 @@ class RootLock:
             self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except PermissionError as error:
             raise Denied(str(root), "cannot be written", "run as root, or choose another one with --root") from error
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not _taken(self._fd):
             said = os.pread(self._fd, 65536, 0)
             os.close(self._fd)
-            raise Conflict(str(root), f"{_holder(said)} serves this data root", "stop it first, or use it") from None
+            raise Conflict(str(root), f"{_holder(said)} serves this data root", "stop it first, or use it")
         os.ftruncate(self._fd, 0)
 
     def tell(self, hosts: Sequence[str]) -> None:
@@ -53,6 +54,18 @@ class RootLock:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+def _taken(descriptor: int) -> bool:
+    """Take the lock. Who only looks whether somebody has it, as `engine status` does, has it himself for that moment."""
+    for _ in range(_ATTEMPTS):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_PAUSE_SECONDS)
+        else:
+            return True
+    return False
 
 
 def _holder(said: bytes) -> str:

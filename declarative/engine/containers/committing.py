@@ -62,14 +62,13 @@ def commit(
             created=created,
             author=request.author,
         )
-        image = parts.images.add(
-            encode_config(config, base.raw if base else b"{}"),
-            (*(base.layers if base else ()), layer.descriptor),
-            base.id if base else None,
-        )
-        parts.images.leases.settle(layer.descriptor.digest, layer.chain)
-        if request.reference is not None:
-            parts.images.tag(image.id, request.reference)
+        raw = encode_config(config, base.raw if base else b"{}")
+        layers = (*(base.layers if base else ()), layer.descriptor)
+        with parts.images.leases.hold([Digest.of_bytes(raw)]):  # who prunes takes what has no name
+            image = parts.images.add(raw, layers, base.id if base else None)
+            parts.images.leases.settle(layer.descriptor.digest, layer.chain)
+            if request.reference is not None:
+                parts.images.tag(image.id, request.reference)
         parts.tell(
             container,
             "commit",

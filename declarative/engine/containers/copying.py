@@ -13,11 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from declarative.engine.containers import mounting
 from declarative.engine.containers.mapped_entries import seen_outside
-from declarative.engine.containers.opening import opened_root
+from declarative.engine.containers.opening import opened_layers, opened_root
 from declarative.engine.containers.tarring import tar_of, tar_of_folder
-from declarative.engine.containers.user_namespaces import of_process
 from declarative.engine.images.layers.apply import place_members
 from declarative.engine.images.layers.compression import unpacked
 from declarative.engine.images.layers.entry import Kind
@@ -266,25 +264,14 @@ def _in_writable(container: Container, path: str) -> bool:
 
 
 def export(parts: Parts, container: Container) -> Iterator[bytes]:
-    """Give the container's root as an archive, without its volumes."""
-    if container.state.is_up:  # its own view has the volumes: the root below is mounted for the machine too
+    """Give the container's root as an archive, without its volumes. NotFound, before the first byte."""
+    chunks = _exported(parts, container)
+    next(chunks)
+    return chunks
+
+
+def _exported(parts: Parts, container: Container) -> Iterator[bytes]:
+    with opened_layers(parts, container) as (root, maps):
         parts.tell(container, "export")
-        maps = of_process(container.state.pid)
-        yield from _exported(mounting.mount_root(parts, container, maps), maps)
-        return
-    with container.lock:
-        root = mounting.mount_root(parts, container)
-        try:
-            parts.tell(container, "export")
-            yield from _exported(root)
-        finally:
-            if not container.state.is_up:
-                mounting.unmount(parts, container)
-
-
-def _exported(root: Path, maps: IdMaps | None = None) -> Iterator[bytes]:
-    fd = os.open(root, _FOLDER | os.O_CLOEXEC)
-    try:
-        yield from tar_of_folder(fd, maps)
-    finally:
-        os.close(fd)
+        yield b""
+        yield from tar_of_folder(root, maps)

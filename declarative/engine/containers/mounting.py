@@ -62,7 +62,7 @@ def image_layers(parts: Parts, container: Container) -> tuple[Path, ...]:
     """Give the folders of the container's image, the uppermost first."""
     if not container.image_id:
         return ()
-    return parts.snapshots.lowers(parts.images.get(Digest.parse(container.image_id)))
+    return parts.images.layers_of(container.id, Digest.parse(container.image_id))
 
 
 def mount_root(parts: Parts, container: Container, maps: IdMaps | None = None) -> Path:

@@ -25,7 +25,7 @@ from declarative.engine.runtime.sandbox import IdMaps
 from declarative.errors import Conflict, Failed, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from declarative.engine.containers.container import Container
     from declarative.engine.containers.parts import Parts
@@ -40,7 +40,24 @@ def opened_root(parts: Parts, container: Container) -> Iterator[tuple[int, IdMap
 
     And the maps that it is seen through: of a container that runs in a user namespace; else none. NotFound where it is gone.
     """
-    fd, held, maps = _opened(parts, container)
+    with _opened(parts, container, partial(open_root, container), partial(_mounted_root, parts, container)) as found:
+        yield found
+
+
+@contextmanager
+def opened_layers(parts: Parts, container: Container) -> Iterator[tuple[int, IdMaps]]:
+    """As `opened_root`, without what is mounted in it: volumes, and what the runtime brings."""
+    open_it = partial(_mounted_layers, parts, container)
+    with _opened(parts, container, open_it, open_it) as found:  # of one that runs they are mounted for the machine, too
+        yield found
+
+
+@contextmanager
+def _opened(
+    parts: Parts, container: Container, live: Callable[[], int], still: Callable[[], int]
+) -> Iterator[tuple[int, IdMaps]]:
+    """Open a root with `live` where the container is up, else with `still`, which mounts it."""
+    fd, held, maps = _open(container, live, still)
     try:
         yield fd, maps
     finally:
@@ -53,7 +70,7 @@ def opened_root(parts: Parts, container: Container) -> Iterator[tuple[int, IdMap
                 container.lock.release()
 
 
-def _opened(parts: Parts, container: Container) -> tuple[int, bool, IdMaps]:
+def _open(container: Container, live: Callable[[], int], still: Callable[[], int]) -> tuple[int, bool, IdMaps]:
     """Open the root. Tell whether it is mounted for us and the lock ours, so that nobody starts or removes it; and the maps."""
     while True:
         with container.lock:
@@ -61,11 +78,11 @@ def _opened(parts: Parts, container: Container) -> tuple[int, bool, IdMaps]:
                 raise NotFound("", f"No such container: {container.id}")
             pid = container.state.pid
             if not container.state.is_up:
-                fd = _mounted_root(parts, container)
+                fd = still()
                 container.lock.acquire()
                 return fd, True, IdMaps()
             with contextlib.suppress(Conflict):  # its process has ended, and its end is still to be dealt with
-                fd = open_root(container)
+                fd = live()
                 return fd, False, _maps_of(fd, pid)
         if not container.wait_until(partial(_is_over, container, pid), _END_SECONDS):
             raise Failed("", f"container {container.id} has ended, and its monitor has not")
@@ -82,6 +99,10 @@ def _maps_of(root: int, pid: int) -> IdMaps:
     except Failed as error:
         os.close(root)
         raise Conflict("", error.problem) from None
+
+
+def _mounted_layers(parts: Parts, container: Container) -> int:
+    return os.open(mounting.mount_root(parts, container), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
 
 def _mounted_root(parts: Parts, container: Container) -> int:

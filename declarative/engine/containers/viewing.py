@@ -162,5 +162,7 @@ def changes_of(parts: Parts, container: Container) -> list[Json] | None:
     try:
         found = changes.changes(parts.folder(container) / UPPER, mounting.image_layers(parts, container))
     except OSError as error:
+        if not parts.folder(container).exists():
+            raise NotFound("", f"No such container: {container.id}") from None
         raise Failed("", f"the container's layer cannot be read: {error.strerror}") from error
     return [{"Path": change.path, "Kind": int(change.kind)} for change in found] or None

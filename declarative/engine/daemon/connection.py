@@ -293,6 +293,20 @@ class Connection:
     # ---- raw streams
 
     def _hijack(self, hijack: Hijack, body: _Body, *, upgrade: bool) -> None:
+        try:
+            wire = self._raw(hijack, body, upgrade=upgrade)
+        except (Gone, OSError):
+            hijack.lost()
+            raise
+        try:
+            hijack.serve(wire)
+        except (Gone, OSError, Unavailable):
+            return  # the client has gone
+        except Exception as error:  # noqa: BLE001 - the connection is raw: nothing can be told but to the log
+            self._log.fault("raw stream broke off", error)
+
+    def _raw(self, hijack: Hijack, body: _Body, *, upgrade: bool) -> RawWire:
+        """Answer, and give what the connection is from now on."""
         if not body.drain(_DRAIN_BYTES):
             raise Gone
         lines = ["HTTP/1.1 101 UPGRADED" if upgrade else "HTTP/1.1 200 OK", f"Content-Type: {hijack.content_type}"]
@@ -302,12 +316,7 @@ class Connection:
         early = bytes(self._http.trailing_data[0])
         wire = RawWire(self.link, early)
         self._send(head)
-        try:
-            hijack.serve(wire)
-        except (Gone, OSError, Unavailable):
-            return  # the client has gone
-        except Exception as error:  # noqa: BLE001 - the connection is raw: nothing can be told but to the log
-            self._log.fault("raw stream broke off", error)
+        return wire
 
 
 class _Body:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from declarative.engine.containers.container import Container
     from declarative.engine.daemon.http import Wire
     from declarative.engine.engine import Engine
+    from declarative.engine.runtime.streams import Attachment
 
 _TICK = 1.0
 _RAW = "application/vnd.docker.raw-stream"
@@ -57,17 +58,26 @@ def attach(engine: Engine, request: Request) -> Response:
     if attacher is None:
         parts.tell(container, "attach")
 
-    def serve(wire: Wire) -> None:
+    def leave() -> None:
+        if attacher is not None:
+            attaching.give_up(container, attacher)
+
+    def begin(wire: Wire) -> Attachment | None:
         if shows and (wanted.stdout or wanted.stderr):
             for block in _log(
                 engine, container, WantedLog(stdout=wanted.stdout, stderr=wanted.stderr, framed=not terminal)
             ):
                 wire.send(block)
-        if attacher is None:
-            return
-        attachment = attacher.wait(wire)
+        return attacher.wait(wire) if attacher is not None else None
+
+    def serve(wire: Wire) -> None:
+        attachment = None
+        try:
+            attachment = begin(wire)
+        finally:
+            if attachment is None:
+                leave()
         if attachment is None:
-            attaching.give_up(container, attacher)
             return
         try:
             if attaching.serve(wire, attachment, wanted) is attaching.Parting.DETACHED:
@@ -75,7 +85,7 @@ def attach(engine: Engine, request: Request) -> Response:
         finally:
             attachment.close()
 
-    return Hijack(serve=serve, content_type=stream_type(request, terminal=terminal))
+    return Hijack(serve=serve, lost=leave, content_type=stream_type(request, terminal=terminal))
 
 
 def _log(

@@ -192,11 +192,12 @@ class Feed:
 class Hijack:
     """The connection becomes a raw one: `101 UPGRADED` where the client asked to upgrade, else `200`; then `serve` has it.
 
-    It is closed when `serve` returns. `content_type`: `application/vnd.docker.raw-stream` or, for frames from API 1.42 on,
-    `application/vnd.docker.multiplexed-stream`.
+    It is closed when `serve` returns; `lost` is called instead where the client goes before that. `content_type`:
+    `application/vnd.docker.raw-stream` or, for frames from API 1.42 on, `application/vnd.docker.multiplexed-stream`.
     """
 
     serve: Callable[[Wire], None]
+    lost: Callable[[], None] = lambda: None
     content_type: str = "application/vnd.docker.raw-stream"
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import math
 import os
 import secrets
 import stat
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from declarative.engine.images.disk import is_full, saying
 from declarative.engine.images.settle import boot_id
-from declarative.errors import Failed, Invalid, NotFound
+from declarative.errors import Invalid, NotFound
 from declarative.oci.digest import REGISTERED, Digest, DigestMismatch
 
 if TYPE_CHECKING:
@@ -100,6 +101,13 @@ class BlobStore:
         """Read a small blob, such as a manifest, and check it. NotFound, DigestMismatch."""
         with self.open(digest) as file:
             return digest.check(file.read(), f"blob {digest}")
+
+    def modified(self, digest: Digest) -> float:
+        """Give when a blob came, in seconds since 1970; never, which is infinity, for one that has gone."""
+        try:
+            return self.path(digest).stat().st_mtime
+        except FileNotFoundError:
+            return math.inf
 
     def damage(self, digest: Digest) -> str:
         """Read a blob to its end and say what is wrong with it, "" where nothing is."""
@@ -209,11 +217,13 @@ class BlobStore:
             fd = _open_locked(partial)
             if fd is not None:
                 return Ingest(fd, partial, expected, subject)
-        temporary = self._ingest / f"{self._name()}.tmp"  # nobody can continue it, or somebody is writing the same blob
-        fd = _open_locked(temporary)
-        if fd is None:
-            raise Failed(str(temporary), "is in use already", "try again")
-        return Ingest(fd, temporary, expected, subject)
+        while True:
+            temporary = (
+                self._ingest / f"{self._name()}.tmp"
+            )  # nobody can continue it, or somebody is writing the same blob
+            fd = _open_locked(temporary)
+            if fd is not None:  # else a sweep took it for a leftover at this very moment
+                return Ingest(fd, temporary, expected, subject)
 
     def _publish(self, ingest: Ingest) -> None:
         digest = ingest.finish(sync=self._settler is None)

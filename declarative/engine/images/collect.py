@@ -67,7 +67,7 @@ def collect(store: ImageStore, *, older: float = DAY, now: float | None = None) 
 
     adopt(store)  # what another tool put into the layout is not garbage
     now = time.time() if now is None else now
-    old = [digest for digest in store.blobs if now - store.blobs.path(digest).stat().st_mtime >= older]
+    old = [digest for digest in store.blobs if now - store.blobs.modified(digest) >= older]
     before = len(old)
     size = drop_blobs(store, old)
     left = sum(store.blobs.has(digest) for digest in old)

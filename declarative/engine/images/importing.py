@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from declarative.oci.config import HistoryEntry, ImageConfig, RunDefaults
 from declarative.oci.config_write import encode_config
+from declarative.oci.digest import Digest
 from declarative.oci.platform import Platform
 
 if TYPE_CHECKING:
@@ -41,9 +42,11 @@ def import_image(
         history=(HistoryEntry(created=created, comment=message),),
         created=created,
     )
-    image = store.add(encode_config(config), (layer.descriptor,))
-    store.leases.settle(layer.descriptor.digest, layer.chain)
-    if reference is not None:
-        store.tag(image.id, reference)
+    raw = encode_config(config)
+    with store.leases.hold([Digest.of_bytes(raw)]):  # who prunes takes what has no name
+        image = store.add(raw, (layer.descriptor,))
+        store.leases.settle(layer.descriptor.digest, layer.chain)
+        if reference is not None:
+            store.tag(image.id, reference)
     store.publish("import", str(image.id), str(image.id))
     return image

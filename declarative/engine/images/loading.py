@@ -70,9 +70,9 @@ def load(
         with contents:
             contents.read(chunks)
             found = _find(contents, platform or Platform.local())
-            with store.leases.hold(chain for one in found for chain in loading.chain(one)):
+            with store.leases.hold(digest for one in found for digest in loading.needs(one)):
                 loaded = [Loaded(image=loading.load(one), names=one.names) for one in found]
-            loading.name(loaded, found)
+                loading.name(loaded, found)
     except BaseException:
         for id_ in loading.added:
             contents.new += store.records.blobs(id_)
@@ -95,9 +95,10 @@ class _Loading:
         self.added: list[Digest] = []
         """Images that were not in the store before."""
 
-    def chain(self, found: _Found) -> tuple[Digest, ...]:
-        """Give what each layer of an image is on those below it. Invalid where there is no such configuration."""
-        return chain_ids(parse_config(self._config(found), f"{_SUBJECT}: {found.config}").diff_ids)
+    def needs(self, found: _Found) -> tuple[Digest, ...]:
+        """Give an image's ID, and what each layer is on those below it. Invalid where there is no such configuration."""
+        raw = self._config(found)
+        return Digest.of_bytes(raw), *chain_ids(parse_config(raw, f"{_SUBJECT}: {found.config}").diff_ids)
 
     def load(self, found: _Found) -> Image:
         """Bring one image into the store. Invalid."""

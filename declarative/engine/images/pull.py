@@ -188,6 +188,10 @@ class _Pull:
 
     def run(self, platform: Platform | None) -> Pulled:
         """Do it all; the name comes last."""
+        with self._store.leases.hold([self._wanted.manifest.config.digest]):  # who prunes takes what has no name
+            return self._run(platform)
+
+    def _run(self, platform: Platform | None) -> Pulled:
         wanted, store = self._wanted, self._store
         raw = self._config()
         config = parse_config(raw, f"{self._subject}: image config")

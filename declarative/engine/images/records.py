@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from declarative.errors import NotFound
 from declarative.oci import media
 from declarative.oci.digest import Digest
 from declarative.oci.documents import Descriptor
@@ -190,6 +191,13 @@ class ImageRecords:
         """Give who needs an image."""
         rows = self._db.rows("SELECT holder FROM image_holders WHERE image = ? ORDER BY holder", (str(id),))
         return tuple(row["holder"] for row in rows)
+
+    def held_chain(self, id: Digest, holder: str) -> Digest | None:  # noqa: A002
+        """Give the top of the chain that a holder needs of an image; None for an image without layers. NotFound."""
+        rows = self._db.rows("SELECT chain FROM image_holders WHERE image = ? AND holder = ?", (str(id), holder))
+        if not rows:
+            raise NotFound("", f"No such image: {id}")
+        return Digest.parse(rows[0]["chain"]) if rows[0]["chain"] else None
 
     def held_chains(self) -> tuple[Digest, ...]:
         """Give the tops of the chains that holders need."""

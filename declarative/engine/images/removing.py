@@ -75,7 +75,12 @@ def prune_images(store: ImageStore, *, everything: bool, keep: Callable[[Image],
         names = [name for name, _ in store.records.names(image.id)]
         tags = [name for name in names if name.digest is None]
         has_children = bool(store.children(image.id))
-        if store.holders(image.id) or keep(image) or (has_children and not (everything and names)):
+        if (
+            store.holders(image.id)
+            or store.leases.has(image.id)
+            or keep(image)
+            or (has_children and not (everything and names))
+        ):
             continue
         if tags and not everything:
             continue

@@ -21,7 +21,7 @@ from declarative.engine.images.records import ImageRecords, ImageRow
 from declarative.engine.images.remembered import Remembered
 from declarative.engine.images.settle import Settler
 from declarative.engine.images.snapshots import Snapshots
-from declarative.errors import DeclarativeError, Invalid, NotFound
+from declarative.errors import DeclarativeError, Failed, Invalid, NotFound
 from declarative.oci import media
 from declarative.oci.config import parse_config
 from declarative.oci.digest import REGISTERED, Digest
@@ -31,6 +31,7 @@ from declarative.record import record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
+    from pathlib import Path
 
     from declarative.engine.db import Database
     from declarative.engine.events import Events
@@ -240,6 +241,19 @@ class ImageStore:
         from declarative.engine.images.collect import drop_chains
 
         drop_chains(self, self.records.release(holder))
+
+    def layers_of(self, holder: str, id: Digest) -> tuple[Path, ...]:  # noqa: A002
+        """Give the folders of the image that a holder needs, the uppermost first; also once it was removed, by force. Failed."""
+        if self.records.image(id) is not None:
+            return self.snapshots.lowers(self.get(id))
+        folders, chain = self.snapshots.chains(), self.records.held_chain(id, holder)
+        found: list[Path] = []
+        while chain is not None:
+            if chain not in folders:
+                raise Failed(str(chain), "its unpacked layer is missing")
+            found.append(folders[chain])
+            chain = self.snapshots.below(chain)
+        return tuple(found)
 
     def holders(self, id: Digest) -> tuple[str, ...]:  # noqa: A002
         """Give who needs an image."""

@@ -35,6 +35,17 @@ _NOT_FOUND = re.compile(r"not found in \$PATH|no such file or directory")
 _NOT_EXECUTABLE = re.compile(r"permission denied|is a directory|exec format error|not a directory")
 
 
+HANDOVER = b"""#!/bin/sh
+"$@" || exit
+for word; do
+  [ "$before" = --console-socket ] && break
+  before=$word
+done
+while [ -S "$word" ] && [ "$((turns += 1))" -lt 3000 ]; do sleep 0.01; done
+"""
+"""A script that does as it is told, and ends when conmon, which removes its `--console-socket` then, has heard from that."""
+
+
 class StartRefused(Invalid):
     """The OCI runtime could not make the process. `code` is the exit code that Docker gives such a container."""
 
@@ -47,7 +58,8 @@ class StartRefused(Invalid):
 class OciRuntime:
     """One runtime: its program, and the folder of its states. `copy`: a descriptor of a sealed copy of the program, or -1.
 
-    `entry`, a script's descriptor, and `backstage`: how it is run where it cannot be run as it is (`hybrid`).
+    `entry`, a script's descriptor, and `backstage`: how it is run where it cannot be run as it is (`hybrid`). `handover`: of a
+    script, too, or -1.
     """
 
     kind: Literal["runc", "crun"]
@@ -55,12 +67,22 @@ class OciRuntime:
     root: Path
     copy: int = -1
     entry: int = -1
+    handover: int = -1
     backstage: Backstage | None = None
 
     @property
     def executable(self) -> str:
         """What to run for making a container, now: with us, the copy is gone."""
         return _path_of(self.entry) if self.entry >= 0 else self._program
+
+    @property
+    def executable_for_terminal(self) -> tuple[str, ...]:
+        """What to run for one more process with a terminal: it ends when its caller has taken that.
+
+        The process runs before crun hands its terminal over. Where it ends at once, conmon 2.1 may see both ends before the
+        terminal: it gives up then, and with it the output and the code.
+        """
+        return (_path_of(self.handover), self.executable) if self.handover >= 0 else (self.executable,)
 
     @property
     def _program(self) -> str:
@@ -125,7 +147,7 @@ class OciRuntime:
         """Let the copy go."""
         if self.backstage is not None:
             self.backstage.close()
-        for descriptor in (self.copy, self.entry):
+        for descriptor in (self.copy, self.entry, self.handover):
             if descriptor >= 0:
                 os.close(descriptor)
 
@@ -166,7 +188,8 @@ def find_runtimes(run: Path, groups: Cgroups) -> tuple[OciRuntime, ...]:
 
 def _crun(program: Path, root: Path, groups: Cgroups) -> OciRuntime | None:
     """Give crun; None where it does not run on this machine."""
-    made = OciRuntime(kind="crun", program=program, root=root, copy=_sealed(program.name, program.read_bytes()))
+    copy, handover = _sealed(program.name, program.read_bytes()), _sealed("crun-handover", HANDOVER, "true")
+    made = OciRuntime(kind="crun", program=program, root=root, copy=copy, handover=handover)
     if not groups.hybrid or groups.second is None:
         return made
     unshare, mount = find_program("unshare"), find_program("mount")
@@ -184,8 +207,8 @@ def _path_of(descriptor: int) -> str:
     return f"/proc/{os.getpid()}/fd/{descriptor}"
 
 
-def _sealed(name: str, program: bytes) -> int:
-    """Give a copy of a program in memory that nobody can change, -1 where the kernel makes none, or it does not run.
+def _sealed(name: str, program: bytes, trial: str = "--version") -> int:
+    """Give a copy of a program in memory that nobody can change, -1 where the kernel makes none, or it does not run a `trial`.
 
     A runtime that is not such a copy makes one of itself first, lest a container changes it through /proc (CVE-2019-5736), and
     starts anew. crun has half a megabyte; runc's ten are not worth it.
@@ -201,7 +224,7 @@ def _sealed(name: str, program: bytes) -> int:
         fcntl.fcntl(
             copy, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
         )
-        subprocess.run([_path_of(copy), "--version"], capture_output=True, check=True)
+        subprocess.run([_path_of(copy), trial], capture_output=True, check=True)
     except (OSError, subprocess.CalledProcessError):  # vm.memfd_noexec, or a disk that does not read
         os.close(copy)
         return -1

@@ -143,7 +143,11 @@ def _answer(pipe: IO[bytes], monitor: Monitor) -> dict[str, Any]:
 def _arguments(runtime: OciRuntime, monitor: Monitor) -> list[str]:
     log = f"k8s-file:{monitor.log}" if monitor.log is not None else "none"
     given = ["--api-version", "1", "--cid", monitor.name, "--cuuid", monitor.name, "--name", monitor.name]
-    given += ["--runtime", runtime.executable, "--runtime-arg", "--root", "--runtime-arg", str(runtime.root)]
+    hands_over = monitor.terminal and monitor.process is not None
+    program, *words = runtime.executable_for_terminal if hands_over else (runtime.executable,)
+    given += ["--runtime", program]
+    for word in (*words, "--root", str(runtime.root)):
+        given += ["--runtime-arg", word]
     given += ["--bundle", ".", "--persist-dir", ".", "--full-attach", "--container-pidfile", PROCESS_FILE]
     given += ["--conmon-pidfile", MONITOR_FILE, "--log-path", log, "--no-sync-log"]
     given += ["--stdin"] if monitor.stdin else []

@@ -21,7 +21,17 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from declarative.dockerapi.transport import Link
-from declarative.engine.containers import attaching, copying, creating, ending, removing, starting, stopping, updating
+from declarative.engine.containers import (
+    attaching,
+    copying,
+    creating,
+    ending,
+    removing,
+    starting,
+    stopping,
+    updating,
+    viewing,
+)
 from declarative.engine.containers.attaching import Wanted
 from declarative.engine.containers.config import Config
 from declarative.engine.containers.execs import ExecConfig
@@ -30,6 +40,7 @@ from declarative.engine.daemon.wire import RawWire
 from declarative.engine.engine import Engine
 from declarative.engine.images.loading import load
 from declarative.engine.paths import Paths
+from declarative.engine.runtime import rootfs
 from declarative.engine.runtime.bundle import Exit
 from declarative.engine.settings import Settings
 from declarative.errors import NotFound
@@ -218,3 +229,30 @@ def test_no_end_waits_for_the_folders_of_those_that_were_removed(
         assert container.wait_until(lambda: container.state.status == "exited", 20)
     finally:
         go_on.set()
+
+
+def test_what_is_removed_before_it_is_exported_is_not_found(engine: Engine) -> None:
+    """The archive was begun, and broke off with a traceback in the daemon's log."""
+    parts, container = engine.containers.parts, made(engine, "true")
+    with waiting(container, lambda: b"".join(copying.export(parts, container))) as raised:
+        removing.remove_for_person(parts, container, "c")
+    assert [type(error) for error in raised] == [NotFound]
+
+
+def test_what_has_just_ended_is_exported(engine: Engine) -> None:
+    parts, container = engine.containers.parts, made(engine, "sleep", "1000")
+    starting.start(parts, container, "c")
+    monitor = int((parts.runtime.folder(container.id) / "monitor.pid").read_text())
+    os.kill(monitor, signal.SIGSTOP)
+    os.kill(container.state.pid, signal.SIGKILL)
+    threading.Timer(_AHEAD_SECONDS, os.kill, (monitor, signal.SIGCONT)).start()
+    assert b"bin/busybox" in b"".join(copying.export(parts, container))
+    assert container.wait_until(lambda: container.state.status == "exited", 20)
+    assert not rootfs.is_mounted(parts.folder(container) / "rootfs")
+
+
+def test_what_is_just_being_removed_is_not_found_by_who_asks_what_it_changed(engine: Engine) -> None:
+    parts, container = engine.containers.parts, made(engine, "true")
+    removing.remove_for_person(parts, container, "c")
+    with pytest.raises(NotFound):
+        viewing.changes_of(parts, container)

@@ -85,6 +85,15 @@ def test_what_is_in_use_stays(daemon: Daemon) -> None:
     daemon.docker("rm", "web")
 
 
+def test_a_container_outlives_its_image(daemon: Daemon) -> None:
+    made = build(daemon, "app:1", dockerfile=f"FROM {IMAGE}\nRUN echo there > /file\n")
+    daemon.docker("create", "--name", "web", "app:1", "cat", "/file")
+    daemon.docker("rmi", "-f", made)
+    assert daemon.out("start", "-a", "web") == "there"
+    assert daemon.docker("cp", "web:/file", "-").stdout
+    daemon.docker("rm", "web")
+
+
 def test_an_image_with_several_names_is_not_removed_by_its_id(daemon: Daemon) -> None:
     made = build(daemon, "app:1", "app:2", dockerfile=f"FROM {IMAGE}\nLABEL test=by-id\n")
     assert "image is referenced in multiple repositories" in daemon.fails("rmi", made) or not daemon.lines(

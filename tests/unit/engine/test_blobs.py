@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 import signal
@@ -134,6 +135,24 @@ def test_two_at_once_both_succeed(tmp_path: Path) -> None:
         other.write(CONTENT)
         one.write(CONTENT[10:])
     assert list(store) == [DIGEST]
+    assert leftovers(tmp_path) == []
+
+
+def test_one_that_is_just_begun_and_taken_for_a_leftover_begins_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = BlobStore(tmp_path)
+    swept: list[int] = []
+    lock = fcntl.flock
+
+    def sweep_before(descriptor: int, how: int) -> None:
+        if not swept:  # between its making and its lock
+            swept.append(descriptor)
+            store.sweep()
+        lock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", sweep_before)
+    assert store.add(CONTENT) == DIGEST
     assert leftovers(tmp_path) == []
 
 

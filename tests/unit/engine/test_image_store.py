@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from declarative.engine.events import Events
+from declarative.engine.images.blobs import BlobStore
 from declarative.engine.images.collect import collect
 from declarative.engine.images.leases import Leases
 from declarative.engine.images.remembered import Remembered
@@ -115,6 +116,13 @@ def test_an_untagged_image_stays_while_another_name_is_left(store: ImageStore) -
     assert shown(remove(store, "web:2")) == ["Untagged: web:2", f"Deleted: {image.id}"]
     collected = collect(store, older=0)
     assert (collected.blobs, collected.layers) == (0, 0), "what was made within the hour is leased"
+
+
+def test_a_blob_that_goes_while_all_are_collected_is_no_trouble(
+    store: ImageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(BlobStore, "__iter__", lambda _: iter([DIGEST]))  # it was listed, and is not there
+    assert collect(store, older=0).blobs == 0
 
 
 def test_what_two_have_made_stays_until_both_have_an_image_of_it() -> None:

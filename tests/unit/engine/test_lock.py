@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
+from declarative.dockerapi.places import LOCK_NAME
 from declarative.engine.lock import RootLock
 from declarative.errors import Conflict
 
@@ -23,6 +26,14 @@ def test_a_second_holder_is_refused_and_told_who_has_it(tmp_path: Path) -> None:
         lock.tell(["unix:///s", "tcp://127.0.0.1:1"])
         with pytest.raises(Conflict, match=rf"process id {os.getpid()} \(at unix:///s, tcp://127.0.0.1:1\)"):
             RootLock(tmp_path)
+    RootLock(tmp_path).release()
+
+
+def test_who_only_looks_keeps_nobody_from_starting(tmp_path: Path) -> None:
+    RootLock(tmp_path).release()
+    looks = os.open(tmp_path / LOCK_NAME, os.O_RDONLY)
+    fcntl.flock(looks, fcntl.LOCK_SH)
+    threading.Timer(0.2, os.close, (looks,)).start()
     RootLock(tmp_path).release()
 
 

@@ -11,13 +11,18 @@ import socket
 import subprocess
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from declarative.engine.images.importing import import_image
+from declarative.engine.images.loading import load
 from declarative.engine.images.progress import Event, Progress
 from declarative.engine.images.pull import Pulled, Puller
 from declarative.engine.images.registries import Registries, RegistrySettings, docker_hub_mirrors
+from declarative.engine.images.removing import prune_images, remove
+from declarative.engine.images.saving import save
+from declarative.engine.images.store import ImageStore
 from declarative.errors import DeclarativeError, Failed, Interrupted, Invalid, NotFound, Unavailable
 from declarative.oci import media
 from declarative.oci.digest import Digest, DigestMismatch
@@ -31,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from declarative.engine.images.store import ImageStore
     from tests.contract.registry.misbehaving import Request
 
 BIG = random.Random(7).randbytes(3_000_000).hex()  # noqa: S311 - what does not compress
@@ -389,6 +393,28 @@ def test_who_gives_up_does_not_stop_the_other(registry: FakeRegistry, pull: Call
     assert found[0].newer
     assert registry.times(str(digest)) == 1
     assert 0 < bars[0].current <= bars[0].total
+
+
+def test_an_image_that_has_its_name_in_a_moment_is_not_pruned(
+    store: ImageStore, registry: FakeRegistry, pull: Callable[..., Pulled], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.image("1", {"a": "1"})
+    tag = ImageStore.tag
+
+    def prune_before(self: ImageStore, *args: Any, **more: Any) -> None:
+        prune_images(self, everything=False, keep=lambda _: False)
+        tag(self, *args, **more)
+
+    monkeypatch.setattr(ImageStore, "tag", prune_before)
+    monkeypatch.setattr(ImageStore, "note_digest", lambda *_: None)  # a name, too
+    image = pull().image
+    (name,) = store.references(image.id)
+    archive = b"".join(save(store, [name.familiar()]))
+    remove(store, name.familiar())
+    load(store, [archive])
+    assert store.references(image.id) == (name,)
+    import_image(store, [archive], created="2026-01-01T00:00:00Z", reference=Reference.parse("imported:1"))
+    assert store.records.named(Reference.parse("docker.io/library/imported:1")) is not None
 
 
 @pytest.mark.parametrize("how", ["tell", "gone"])

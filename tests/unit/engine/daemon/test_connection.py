@@ -431,3 +431,16 @@ def test_a_handler_of_a_raw_stream_may_fail(tmp_path: Path) -> None:
     assert found.endswith(b"half")
     assert again.endswith(b"half")
     assert "raw stream broke off" in log
+
+
+def test_a_client_that_goes_before_its_connection_is_raw_is_told_of() -> None:
+    """What waited for it would wait, and be kept, for ever."""
+    heard: list[str] = []
+    hijack = Hijack(serve=lambda _: heard.append("served"), lost=lambda: heard.append("lost"))
+    ours, theirs = socket.socketpair()
+    connection = Connection(Link(theirs, "pair"), lambda *_: hijack, Log(), lambda: False, {})
+    with ours:
+        ours.sendall(b"POST /attach HTTP/1.1\r\nHost: d\r\nContent-Length: 5\r\n\r\nhel")
+    assert not connection.serve()
+    connection.close()
+    assert heard == ["lost"]

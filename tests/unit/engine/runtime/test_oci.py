@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
 import threading
 from typing import TYPE_CHECKING
 
 import pytest
 
-from declarative.engine.runtime.oci import OciRuntime, refusal
+from declarative.engine.runtime.oci import HANDOVER, OciRuntime, refusal
 from declarative.errors import NotFound
 
 if TYPE_CHECKING:
@@ -108,3 +110,23 @@ def test_nobody_waits_for_one_that_has_died(tmp_path: Path, kind: Literal["runc"
     os.mkfifo(tmp_path / "c/exec.fifo")
     with pytest.raises(NotFound):
         runtime.let_go("c", lambda: False)
+
+
+def test_a_runtime_ends_when_its_terminal_was_taken(tmp_path: Path) -> None:
+    place = tmp_path / "console"
+    with socket.socket(socket.AF_UNIX) as console:
+        console.bind(str(place))
+        ended = _hand_over(tmp_path, "exit 3", "--console-socket", str(place), "name")
+        assert ended.wait(10) == 3
+        waits = _hand_over(tmp_path, "exit 0", "--console-socket", str(place), "name")
+        with pytest.raises(subprocess.TimeoutExpired):
+            waits.wait(0.5)
+        place.unlink()
+        assert waits.wait(10) == 0
+    assert _hand_over(tmp_path, "exit 0", "name").wait(10) == 0
+
+
+def _hand_over(folder: Path, script: str, *arguments: str) -> subprocess.Popen[bytes]:
+    file = folder / "handover"
+    file.write_bytes(HANDOVER)
+    return subprocess.Popen(["sh", str(file), "sh", "-c", script, "exec", *arguments])
