@@ -5,6 +5,7 @@ The rule that keeps it simple: what is wrong in a file is complained about with 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,8 +67,9 @@ def read_env_file(path: Path, node: Node, reading: Reading) -> Any:
 
 def _long(values: dict[str, Any], node: Mapping, reading: Reading) -> Any:
     path = Path(values["path"])
-    if not values.get("required", True) and not path.exists():
-        return ()
+    with suppress(OSError):  # which reading it tells
+        if not values.get("required", True) and not path.exists():
+            return ()
     return read_env_file(path, node.items["path"], reading)
 
 
