@@ -208,6 +208,8 @@ def test_all_faults_of_a_value_are_reported_at_once() -> None:
         (FilePath(exists="file"), "n" * 300, "file name too long"),
         (FilePath(exists="folder"), "n" * 300, "file name too long"),
         (ENV_FILES, [{"path": "n" * 300, "required": False}], "file name too long"),
+        (ENV_FILES, "a\0b", "is not a path"),
+        (ENV_FILES, "", "is not a path"),
         (FILES, [{"target": "/a", "file": "/dev/zero"}], "larger than 16 MiB"),
         (environment_value(), {"secret": {"file": "/dev/zero"}}, "larger than 16 MiB"),
     ],
