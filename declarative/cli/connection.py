@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from declarative.cli.context import Context
     from declarative.cli.options import Args
     from declarative.core.resources import BuildSource
@@ -130,8 +132,7 @@ class _World:
 
             environ = self._context.environ
             path = Path(environ.get("DOCKER_CONFIG") or self._context.home / ".docker") / "config.json"
-            content = path.read_bytes() if path.is_file() else b"{}"
-            self._config = DockerConfig.parse(content, subject=str(path), environment=environ)
+            self._config = DockerConfig.parse(_content(path), subject=str(path), environment=environ)
         return self._config
 
     def auth_header(self, domain: str) -> str:
@@ -154,3 +155,15 @@ class _World:
             proxies=Proxies.of(self._context.environ),
         )
         return RegistryClient(domain, credential=self.config.credential, settings=settings)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return b"{}"
+    except OSError as error:
+        from declarative.errors import Invalid
+
+        problem = f"cannot be read: {(error.strerror or '').lower()}"
+        raise Invalid(str(path), problem, "mend its permissions, or name another folder in DOCKER_CONFIG") from error

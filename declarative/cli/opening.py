@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from declarative.errors import Usage
+from declarative.errors import Invalid, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,9 +78,13 @@ def manifest_files(args: Args, context: Context) -> list[str]:
     """Give the -f arguments, or the one default file that is there. Usage where there is none."""
     if args.files:
         return list(args.files)
-    for name in DEFAULT_FILES:
-        if (context.folder / name).is_file():
-            return [name]
+    try:
+        for name in DEFAULT_FILES:
+            if (context.folder / name).is_file():
+                return [name]
+    except OSError as error:
+        reason = (error.strerror or "").lower()
+        raise Invalid(str(context.folder), f"cannot be read: {reason}", "name manifests with -f FILE") from error
     problem = f"there is no {DEFAULT_FILES[0]} or {DEFAULT_FILES[2]} in this folder"
     raise Usage("", problem, "name manifests with -f FILE, or begin one with `declarative init`")
 

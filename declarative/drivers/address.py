@@ -145,7 +145,7 @@ def _current_context(environ: Mapping[str, str], folder: Path) -> tuple[str, str
     if name := environ.get("DOCKER_CONTEXT", ""):
         return name, "DOCKER_CONTEXT"
     config = folder / "config.json"
-    current = _object(config).get("currentContext", "") if config.exists() else ""
+    current = _object(config).get("currentContext", "") if _exists(config) else ""
     if not isinstance(current, str):
         raise Invalid(
             str(config), "currentContext is not a text", "repair the file, or run `docker context use default`"
@@ -159,7 +159,7 @@ def _context(name: str, source: str, folder: Path, environ: Mapping[str, str]) -
 
     key = hashlib.sha256(name.encode()).hexdigest()
     meta = folder / "contexts" / "meta" / key / "meta.json"
-    if not meta.exists():
+    if not _exists(meta):
         raise Invalid(source, f"there is no docker context {name!r}", "see `docker context ls`, or give --engine")
     endpoints = _object(meta).get("Endpoints")
     docker = endpoints.get("docker") if isinstance(endpoints, dict) else None
@@ -178,11 +178,19 @@ def _context(name: str, source: str, folder: Path, environ: Mapping[str, str]) -
     )
 
 
+def _exists(path: Path) -> bool:
+    """Whether a file is there, or may be: who may not look into its folder is told so by reading it."""
+    try:
+        return path.exists()
+    except OSError:
+        return True
+
+
 def _object(path: Path) -> dict[str, object]:
     try:
         document = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
+        reason = (error.strerror or "").lower() if isinstance(error, OSError) else str(error)
         raise Invalid(str(path), f"cannot be read: {reason}", "repair the file, or give --engine") from error
     if not isinstance(document, dict):
         raise Invalid(str(path), "is not a JSON object", "repair the file, or give --engine")
@@ -258,7 +266,7 @@ def _tls_of(environ: Mapping[str, str], home: Path) -> TlsFiles | None:
     if not (folder or verify or without_verify):
         return None
     checked = bool(verify) if verify is not None else not without_verify
-    if folder and not Path(folder).is_dir():
+    if folder and not _is_folder(Path(folder)):
         raise Invalid(
             "DOCKER_CERT_PATH", f"{folder} is no folder", "it names the folder with ca.pem, cert.pem and key.pem"
         )
@@ -266,10 +274,19 @@ def _tls_of(environ: Mapping[str, str], home: Path) -> TlsFiles | None:
     return _pem_files(place, verify=checked, insist=True)
 
 
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise Invalid(
+            "DOCKER_CERT_PATH", f"{path} cannot be read: {(error.strerror or '').lower()}", "mend its permissions"
+        ) from error
+
+
 def _pem_files(folder: Path, *, verify: bool, insist: bool) -> TlsFiles | None:
     """Take the files that are there; without any, TLS only where it is insisted on."""
     ca, cert, key = (
-        str(path) if path.exists() else "" for path in (folder / name for name in ("ca.pem", "cert.pem", "key.pem"))
+        str(path) if _exists(path) else "" for path in (folder / name for name in ("ca.pem", "cert.pem", "key.pem"))
     )
     if bool(cert) != bool(key):
         raise Invalid(str(folder), "cert.pem and key.pem belong together, and one is missing", "add the other one")

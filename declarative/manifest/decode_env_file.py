@@ -5,6 +5,7 @@ The rule that keeps it simple: what is wrong in a file is complained about with 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +13,15 @@ from declarative.errors import Problem, Span
 from declarative.manifest.decode import BAD, Field, Record, Schema, Shape
 from declarative.manifest.decode_collections import ByShape, ListOf
 from declarative.manifest.decode_scalars import Boolean, Enum
-from declarative.manifest.decode_secrets import FilePath, absolute, read_bytes
+from declarative.manifest.decode_secrets import FilePath, read_bytes
 from declarative.manifest.snippets import snippet
-from declarative.manifest.yaml_nodes import Scalar
 
 if TYPE_CHECKING:
     from declarative.manifest.decode import Reading
     from declarative.manifest.yaml_nodes import Mapping, Node
+
+
+_PATH = FilePath("the path of an env file")
 
 
 class EnvFile(Shape):
@@ -28,9 +31,8 @@ class EnvFile(Shape):
 
     def decode(self, node: Node, reading: Reading) -> Any:
         """Give the variables as a list of (name, value), so that a list of files stays in order."""
-        if type(node) is not Scalar or type(node.value) is not str or not node.value:
-            return reading.wrong(node, "the path of an env file")
-        return read_env_file(absolute(node.value, node, reading), node, reading)
+        path = _PATH.decode(node, reading)
+        return BAD if path is BAD else read_env_file(Path(path), node, reading)
 
     def schema(self) -> Schema:
         """Text."""
@@ -66,8 +68,9 @@ def read_env_file(path: Path, node: Node, reading: Reading) -> Any:
 
 def _long(values: dict[str, Any], node: Mapping, reading: Reading) -> Any:
     path = Path(values["path"])
-    if not values.get("required", True) and not path.exists():
-        return ()
+    with suppress(OSError):  # which reading it tells
+        if not values.get("required", True) and not path.exists():
+            return ()
     return read_env_file(path, node.items["path"], reading)
 
 

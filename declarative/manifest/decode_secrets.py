@@ -70,12 +70,13 @@ class FilePath(Shape):
         if not node.value or "\0" in node.value:
             return reading.complain(node, "is not a path", f"write {self.name}")
         path = absolute(node.value, node, reading)
-        if (
-            self.exists
-            and not reading.outside.names_only
-            and not (path.is_dir() if self.exists == "folder" else path.is_file())
-        ):
-            return reading.complain(node, f"no such {self.exists}: {node.value}", f"looked for {path}")
+        if self.exists and not reading.outside.names_only:
+            try:
+                there = path.is_dir() if self.exists == "folder" else path.is_file()
+            except OSError as error:
+                return _unreadable(path, error, node, reading)
+            if not there:
+                return reading.complain(node, f"no such {self.exists}: {node.value}", f"looked for {path}")
         return str(path)
 
     def schema(self) -> Schema:
@@ -104,11 +105,18 @@ def read_bytes(path: Path, node: Node, reading: Reading) -> Any:
     if reading.outside.names_only:
         return b""
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            return reading.complain(node, f"{path} is larger than 16 MiB", "mount it as a volume instead")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)  # a device says that it has no bytes, and never ends
     except OSError as error:
-        return reading.complain(node, f"cannot read {path}: {(error.strerror or str(error)).lower()}", "check the path")
+        return _unreadable(path, error, node, reading)
+    if len(content) > LARGEST_FILE:
+        return reading.complain(node, f"{path} is larger than 16 MiB", "mount it as a volume instead")
+    return content
+
+
+def _unreadable(path: Path, error: OSError, node: Node, reading: Reading) -> Any:
+    shown = f"{str(path)[:200]}…" if len(str(path)) > 200 else path  # it may be the content itself, written by mistake
+    return reading.complain(node, f"cannot read {shown}: {(error.strerror or str(error)).lower()}", "check the path")
 
 
 class _SecretSource(Record):

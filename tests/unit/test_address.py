@@ -264,3 +264,22 @@ def test_a_broken_context_is_named(meta: object, tmp_path: Path) -> None:
     (folder / "meta.json").write_text(json.dumps(meta))
     with pytest.raises(Invalid, match="docker context 'lab' names no docker host"):
         resolve("auto", {"DOCKER_CONTEXT": "lab"}, tmp_path)
+
+
+_LONG = "/" + "n" * 300
+"""A path that no file can have: to look for it is an error, as it is to look into a folder that is another user's."""
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"DOCKER_CONFIG": _LONG}, "config.json: cannot be read: file name too long"),
+        ({"DOCKER_CONFIG": _LONG, "DOCKER_CONTEXT": "lab"}, "meta.json: cannot be read: file name too long"),
+        ({"DOCKER_HOST": "tcp://lab", "DOCKER_CERT_PATH": _LONG}, "cannot be read: file name too long"),
+    ],
+)
+def test_what_may_not_be_looked_for_is_an_error_and_no_crash(
+    environ: dict[str, str], words: str, tmp_path: Path
+) -> None:
+    with pytest.raises(Invalid, match=words):
+        _endpoint("auto", tmp_path, environ)

@@ -88,3 +88,21 @@ def test_manifests_are_judged_before_an_engine_that_is_not_there(tmp_path: Path)
     assert "Netwrok" in console("plan").err
     (tmp_path / "stack.yaml").write_text(NETWORK)
     assert "there is no such socket" in console("plan").err
+
+
+@pytest.mark.parametrize("verb", ["validate", "init"])
+def test_a_folder_that_may_not_be_looked_into_is_an_error_and_no_crash(verb: str, tmp_path: Path) -> None:
+    ran = Console(folder=tmp_path / ("n" * 300))(verb)
+    assert ran.code == 1
+    assert "cannot be read: file name too long" in ran.err
+
+
+def test_nor_is_a_docker_configuration(tmp_path: Path) -> None:
+    console = Console(folder=tmp_path, environ={"DOCKER_CONFIG": str(tmp_path / ("n" * 300))})
+    (tmp_path / "stack.yaml").write_text(
+        "apiVersion: declarative/v1\nkind: Image\nmetadata: {name: app}\nspec: {pull: a.example.com/app, policy: always}\n"
+    )
+    with _served(tmp_path / "s") as engine:
+        ran = console("plan", "--stack", "shop", "--engine", f"unix://{engine.server_address!s}")
+    assert ran.code == 1
+    assert "config.json: cannot be read: file name too long" in ran.err

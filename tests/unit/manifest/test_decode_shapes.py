@@ -12,10 +12,11 @@ from declarative.core.resources import Attachment, FileEntry, Healthcheck, Mount
 from declarative.core.secret import Secret
 from declarative.manifest import decode_tree
 from declarative.manifest.decode import BAD
+from declarative.manifest.decode_env_file import ENV_FILES
 from declarative.manifest.decode_network import EXPOSE, EXTRA_HOSTS, NETWORKS, PORTS
 from declarative.manifest.decode_process import CAPABILITIES, COMMAND, CPUS, HEALTHCHECK, RESTART, SIGNAL, ULIMITS
 from declarative.manifest.decode_scalars import Boolean, Duration, Enum, Integer, Size, Text
-from declarative.manifest.decode_secrets import environment_value
+from declarative.manifest.decode_secrets import FilePath, environment_value
 from declarative.manifest.decode_storage import DEVICES, FILES, MOUNTS, TMPFS
 from declarative.manifest.fields.container_blocks import SECURITY
 from tests.unit.manifest.reading import FOLDER, decode, decode_data
@@ -199,6 +200,23 @@ def test_all_faults_of_a_value_are_reported_at_once() -> None:
     value, problems = decode(FILES, [{"target": "a", "mode": "x", "what": 1}, 5])
     assert value == ()
     assert len(problems) == 4
+
+
+@pytest.mark.parametrize(
+    ("shape", "value", "words"),
+    [
+        (FilePath(exists="file"), "n" * 300, "file name too long"),
+        (FilePath(exists="folder"), "n" * 300, "file name too long"),
+        (ENV_FILES, [{"path": "n" * 300, "required": False}], "file name too long"),
+        (ENV_FILES, "a\0b", "is not a path"),
+        (ENV_FILES, "", "is not a path"),
+        (FILES, [{"target": "/a", "file": "/dev/zero"}], "larger than 16 MiB"),
+        (environment_value(), {"secret": {"file": "/dev/zero"}}, "larger than 16 MiB"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_a_complaint(shape: Shape, value: Any, words: str) -> None:
+    _, (problem,) = decode(shape, value)
+    assert words in problem.text
 
 
 def test_many_faults_of_one_document_do_not_look_for_each_place_anew(monkeypatch: pytest.MonkeyPatch) -> None:
