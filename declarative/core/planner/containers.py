@@ -131,11 +131,17 @@ class ContainerPlanner:
             attachment.ipv4_address or attachment.ipv6_address for attachment in wanted.spec.networks.values()
         )
         update = wanted.container.update
-        if update.order != "start-first" or not fixed:
+        if update.order != "start-first":
             return update
-        note = f"Container/{wanted.container.name} has a fixed port or address: it is stopped first, not started first"
-        self._draft.notes[note] = f"Container/{wanted.container.name}"
-        return replace(update, order="stop-first")
+        name = f"Container/{wanted.container.name}"
+        if fixed:
+            self._draft.notes[f"{name} has a fixed port or address: it is stopped first, not started first"] = name
+            return replace(update, order="stop-first")
+        written = [mount.target for mount in wanted.spec.volumes if mount.type == "volume" and not mount.read_only]
+        if written and wanted.container.replicas == 1:  # several share it all the time
+            note = f"{name} is started first: for a moment both have the volume at {', '.join(written)}"
+            self._draft.notes[f"{note}; if it cannot bear that, as databases cannot, say order: stop-first"] = name
+        return update
 
     def _add_recreate(self, verdict: Verdict) -> None:
         """Remove the old container before its volume goes, and make the new one after the new volume came."""

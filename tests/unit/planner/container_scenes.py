@@ -134,6 +134,9 @@ _FILLED = doc("Volume", "data") + job("seed", "volumes: ['data:/data']")
 _MIGRATED = (
     doc("Volume", "data") + run("db", "volumes: ['data:/data']") + job("seed", "depends_on: {db: {condition: healthy}}")
 )
+_FIRST = doc("Volume", "data") + run("db", "volumes: ['data:/data', 'data:/seen:ro']").replace(
+    "{monitor: 0s}", "{monitor: 0s, order: start-first}"
+)
 _TWO_STORES = _MIGRATED.replace("['data:/data']", "['data:/data', 'more:/more']") + doc("Volume", "more")
 
 SCENES = (
@@ -246,6 +249,17 @@ SCENES = (
         applied=(run("web", "healthcheck: {test: 'true'}"),),
         since=_sicken,
         now=run("web", "healthcheck: {test: 'true'}"),
+    ),
+    Scene(name="start-first-with-a-volume", applied=(_FIRST,), now=_FIRST.replace("9000", "9001")),
+    Scene(
+        name="start-first-of-several-with-a-volume",
+        applied=(_FIRST.replace("update:", "replicas: 2\n  update:"),),
+        now=_FIRST.replace("update:", "replicas: 2\n  update:").replace("9000", "9001"),
+    ),
+    Scene(
+        name="start-first-with-a-port",
+        applied=(_FIRST.replace("update:", "ports: ['80:80']\n  update:"),),
+        now=_FIRST.replace("update:", "ports: ['80:80']\n  update:").replace("9000", "9001"),
     ),
     Scene(name="stopped-and-changed-in-place", applied=(_WEB,), since=_stop, now=run("web", "restart: always")),
     Scene(
