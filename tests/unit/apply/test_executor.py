@@ -84,25 +84,28 @@ def test_the_engine_s_processors_bound_how_many_containers_start_at_once(
     world: World, monkeypatch: pytest.MonkeyPatch, processors: int, at_once: int
 ) -> None:
     world.engine.processors = processors
+    expected: dict[type, int] = {StartContainer: at_once, CreateContainer: 12}
     running: Counter[type] = Counter()
     most: Counter[type] = Counter()
-    lock = threading.Lock()
+    more = threading.Condition()
     execute = MemoryDriver.execute
 
     def slow(self: MemoryDriver, action: Action, progress: Callable[[Progress], None]) -> None:
-        with lock:
-            running[type(action)] += 1
-            most[type(action)] = max(most[type(action)], running[type(action)])
-        time.sleep(0.1)  # long enough for a busy machine to start as many as it may
+        kind = type(action)
+        with more:
+            running[kind] += 1
+            most[kind] = max(most[kind], running[kind])
+            more.notify_all()
+            more.wait_for(lambda: most[kind] >= expected.get(kind, 0), 10)  # a busy machine takes its time
+        time.sleep(0.05)  # for one too many to come
         execute(self, action, progress)
-        with lock:
-            running[type(action)] -= 1
+        with more:
+            running[kind] -= 1
 
     monkeypatch.setattr(MemoryDriver, "execute", slow)
 
     assert world.apply(container("web", more="replicas: 24"), parallelism=12).done
-    assert most[StartContainer] == at_once
-    assert most[CreateContainer] == 12
+    assert {kind: most[kind] for kind in expected} == expected
 
 
 def test_what_is_removed_is_stopped_first_and_nobody_waits_for_that(
