@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import engines
 from tests.e2e.engine.clients import FOREVER, HEX64, IMAGE
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ def crowd(daemon: Daemon) -> Daemon:
     daemon.docker("pause", "paused")
     daemon.docker("run", "--name", "ended", IMAGE, "true")
     daemon.docker("run", "--name", "failed", IMAGE, "sh", "-c", "exit 3", check=False)
+    # dockerd lists from a copy, which on a busy machine comes after the end that `run` hears of
+    engines.wait_until(lambda: len(daemon.lines("ps", "-q")) == 2, "the list to show the ends", 10)
     return daemon
 
 
