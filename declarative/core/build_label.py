@@ -6,7 +6,6 @@ of the same, here or on another engine, it has another id, and nothing that stan
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import TYPE_CHECKING
 
@@ -32,6 +31,8 @@ def read_inputs(labels: Mapping[str, str]) -> dict[str, str] | None:
 
 def digest_of(inputs: Mapping[str, str]) -> str:
     """Give by what an image that is made of these is known as a base of others."""
+    import hashlib  # few stacks build on their own
+
     return "sha256:" + hashlib.sha256(write_inputs(inputs).encode()).hexdigest()
 
 
