@@ -147,9 +147,9 @@ def test_changes_of_files_are_found_and_our_own_files_are_none(real_bench: Bench
 
 
 def test_what_an_engine_makes_in_a_file_system_is_no_change(real_bench: Bench) -> None:
-    name = real_bench.start(container(init=True, working_dir="/work/deep/", tty=True))
-    assert _exec(real_bench, name, "echo 1 > /work/deep/file")[0] == 0
-    assert real_bench.driver.changes(name) == (FileChange(path="/work/deep/file", kind="added"),)
+    name = real_bench.start(container(init=True, working_dir="/srv/deep/", tty=True))
+    assert _exec(real_bench, name, "echo 1 > /srv/deep/file")[0] == 0
+    assert real_bench.driver.changes(name) == (FileChange(path="/srv/deep/file", kind="added"),)
 
 
 def test_files_are_put_in_with_mode_and_owner_before_the_start(real_bench: Bench) -> None:
