@@ -24,7 +24,7 @@ def read_inputs(labels: Mapping[str, str]) -> dict[str, str] | None:
     """Read what an image was made of; None where its labels do not say."""
     try:
         found = json.loads(labels.get(LABEL_BUILD, "null"))
-    except ValueError:
+    except (ValueError, RecursionError):  # somebody wrote over it
         return None
     return found if isinstance(found, dict) else None
 

@@ -52,6 +52,10 @@ def _build_as_another_stack(engine: MemoryEngine) -> None:
     engine.add_image("law/app:latest", ImageConfig(labels={"declarative.stack": "rival", "declarative.kind": "Image"}))
 
 
+def _break_the_label(engine: MemoryEngine) -> None:
+    engine.add_image("law/app:latest", ImageConfig(labels={"declarative.build": "[" * 100_000}))
+
+
 def _drop_base(engine: MemoryEngine) -> None:
     engine.drop_reference("busybox:latest")
 
@@ -357,6 +361,7 @@ SCENES = (
         applied=(build("base", spec="tags: [one, two]") + build("app").replace("FROM busybox", "FROM law/base:one"),),
         now=build("app").replace("FROM busybox", "FROM law/base:one"),
     ),
+    Scene(name="an-image-with-a-broken-label", since=_break_the_label, now=build("app")),
     Scene(name="take-a-tag-from-another-stack", since=_build_as_another_stack, now=build("app")),
     Scene(
         name="take-a-tag-back-from-another-stack",
