@@ -15,9 +15,9 @@ from declarative.core.planner.handover import order_handovers
 from declarative.core.planner.holders import Holders
 from declarative.core.planner.images import ImagePlanner
 from declarative.core.planner.jobs import plan_jobs
-from declarative.core.planner.makers import note_taken
 from declarative.core.planner.prune import check_budget, plan_prune
 from declarative.core.planner.resolve import ImageResolver
+from declarative.core.planner.rivals import note_taken
 from declarative.core.planner.stores import plan_networks, plan_volumes
 
 if TYPE_CHECKING:

@@ -9,15 +9,11 @@ from typing import TYPE_CHECKING
 
 from declarative.core.planner.names import familiar
 from declarative.core.resources import BuildSource, PullSource
-from declarative.core.state import LABEL_STACK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from declarative.core.planner.draft import Draft
     from declarative.core.resources import Desired, Image, TagScheme
-
-_NAMING = {"build", "tag", "import", "load"}
 
 
 def references_of(image: Image, desired: Desired) -> tuple[str, ...]:
@@ -51,19 +47,6 @@ def writers_of(desired: Desired) -> dict[str, TagScheme]:
     from declarative.core.planner.published import references_written
 
     return {reference: scheme for scheme in desired.schemes.values() for reference in references_written(scheme)}
-
-
-def note_taken(draft: Draft) -> None:
-    """Note which names are taken from another stack's images: its next apply takes them back, and so on for ever."""
-    actual, stack = draft.actual, draft.desired.stack
-    applied = actual.revision.objects if actual.revision else {}
-    for step in (entry.step for entry in draft.entries if entry.step.verb in _NAMING):
-        for name in (touched.removeprefix("Tag/") for touched in step.touches if touched.startswith("Tag/")):
-            state = actual.images.get(actual.references.get(name, ""))
-            other = state.labels.get(LABEL_STACK, stack) if state is not None else stack
-            if state is not None and other != stack and applied.get(f"Tag/{name}") != state.id:
-                note = f"{name} names an image of stack {other} now, whose next apply takes the name back: give one another"
-                draft.notes[note] = f"{step.kind}/{step.name}"
 
 
 def bases_of(desired: Desired) -> Iterator[tuple[Image, str, Image]]:

@@ -86,9 +86,9 @@ class TagPlanner:
 
     def _pointed(self, reference: str, outcome: ImageOutcome) -> ImageOutcome:
         after = self._after[reference]
-        return (
-            replace(outcome, reference=reference, id=None) if after is None else self._found(reference, after, outcome)
-        )
+        if after is None:
+            return replace(outcome, reference=reference, id=None)
+        return self._found(reference, after, outcome)
 
     def _found(self, reference: str, image_id: str, outcome: ImageOutcome) -> ImageOutcome:
         """Say what a reference is that names this image, of the versions of the one that `outcome` is about."""
