@@ -43,6 +43,11 @@ class DeclarativeError(Exception):
         return text
 
 
+def reason_of(error: OSError) -> str:
+    """Give the system's words for an error, in lower case as all of ours are."""
+    return (error.strerror or str(error)).lower()
+
+
 class Invalid(DeclarativeError):
     """The input is wrong."""
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from declarative.core.plan import Finding, Plan
 from declarative.core.plan_document import plan_document
-from declarative.errors import Invalid, NotFound
+from declarative.errors import Invalid, NotFound, reason_of
 from declarative.record import record, replace
 
 if TYPE_CHECKING:
@@ -217,5 +217,5 @@ def _told(memory: Path) -> str:
     except (FileNotFoundError, UnicodeDecodeError):
         return ""
     except OSError as error:
-        problem = f"cannot be read: {(error.strerror or '').lower()}"
+        problem = f"cannot be read: {reason_of(error)}"
         raise Invalid(str(memory), problem, "choose another file") from error

@@ -15,7 +15,7 @@ from declarative.core.fingerprint import fingerprint
 from declarative.core.plan import Policy
 from declarative.core.plan_document import plan_document
 from declarative.core.planner.refusal import Refused
-from declarative.errors import Conflict, DeclarativeError, Invalid, NotFound
+from declarative.errors import Conflict, DeclarativeError, Invalid, NotFound, reason_of
 from declarative.record import record
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def load(path: Path) -> SavedPlan:
     except FileNotFoundError:
         raise NotFound(str(path), "there is no such file", "save a plan with `declarative plan --out FILE`") from None
     except OSError as error:
-        raise Invalid(str(path), f"cannot be read: {(error.strerror or '').lower()}") from error
+        raise Invalid(str(path), f"cannot be read: {reason_of(error)}") from error
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
         remedy = "save one with `declarative plan --out FILE`; manifests are named with -f"
         raise Invalid(str(path), "is not a saved plan", remedy) from None
@@ -176,6 +176,4 @@ def write_whole(path: Path, text: str) -> None:
         temporary.replace(path)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise Invalid(
-            str(path), f"cannot be written: {(error.strerror or '').lower()}", "choose another file"
-        ) from error
+        raise Invalid(str(path), f"cannot be written: {reason_of(error)}", "choose another file") from error

@@ -163,7 +163,7 @@ def _content(path: Path) -> bytes:
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return b"{}"
     except OSError as error:
-        from declarative.errors import Invalid
+        from declarative.errors import Invalid, reason_of
 
-        problem = f"cannot be read: {(error.strerror or '').lower()}"
+        problem = f"cannot be read: {reason_of(error)}"
         raise Invalid(str(path), problem, "mend its permissions, or name another folder in DOCKER_CONFIG") from error

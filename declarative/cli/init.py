@@ -116,14 +116,14 @@ def _ports(dockerfile: Path | None, image: str) -> str:
 
 def _refuse_existing(folder: Path) -> None:
     from declarative.cli.opening import DEFAULT_FILES
-    from declarative.errors import Conflict, Invalid, NotFound
+    from declarative.errors import Conflict, Invalid, NotFound, reason_of
 
     try:
         if not folder.is_dir():
             raise NotFound(str(folder), "there is no such folder", f"mkdir {folder}")
         found = [name for name in DEFAULT_FILES if (folder / name).exists()]
     except OSError as error:
-        reason = (error.strerror or "").lower()
+        reason = reason_of(error)
         raise Invalid(str(folder), f"cannot be read: {reason}", "choose another folder") from error
     if found:
         raise Conflict(str(folder / found[0]), "is there already", "nothing was written; move it away first")

@@ -95,9 +95,9 @@ def _ended(code: int, context: Context) -> int:
     if error is None:
         return code
     from declarative.cli.faults import show
-    from declarative.errors import Failed
+    from declarative.errors import Failed, reason_of
 
-    show(Failed("standard output", (error.strerror or str(error)).lower()), context)
+    show(Failed("standard output", reason_of(error)), context)
     return 1
 
 

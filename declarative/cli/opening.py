@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from declarative.errors import Invalid, Usage
+from declarative.errors import Invalid, Usage, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -83,7 +83,7 @@ def manifest_files(args: Args, context: Context) -> list[str]:
             if (context.folder / name).is_file():
                 return [name]
     except OSError as error:
-        reason = (error.strerror or "").lower()
+        reason = reason_of(error)
         raise Invalid(str(context.folder), f"cannot be read: {reason}", "name manifests with -f FILE") from error
     problem = f"there is no {DEFAULT_FILES[0]} or {DEFAULT_FILES[2]} in this folder"
     raise Usage("", problem, "name manifests with -f FILE, or begin one with `declarative init`")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from declarative.dockerapi.places import Places, places_of
 from declarative.dockerapi.transport import Endpoint, SshEndpoint, TcpEndpoint, TlsFiles, UnixEndpoint
-from declarative.errors import Invalid, Unsupported
+from declarative.errors import Invalid, Unsupported, reason_of
 from declarative.record import record
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def _object(path: Path) -> dict[str, object]:
     try:
         document = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        reason = (error.strerror or "").lower() if isinstance(error, OSError) else str(error)
+        reason = reason_of(error) if isinstance(error, OSError) else str(error)
         raise Invalid(str(path), f"cannot be read: {reason}", "repair the file, or give --engine") from error
     if not isinstance(document, dict):
         raise Invalid(str(path), "is not a JSON object", "repair the file, or give --engine")
@@ -279,7 +279,7 @@ def _is_folder(path: Path) -> bool:
         return path.is_dir()
     except OSError as error:
         raise Invalid(
-            "DOCKER_CERT_PATH", f"{path} cannot be read: {(error.strerror or '').lower()}", "mend its permissions"
+            "DOCKER_CERT_PATH", f"{path} cannot be read: {reason_of(error)}", "mend its permissions"
         ) from error
 
 

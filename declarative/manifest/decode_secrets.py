@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from declarative.core.secret import Secret
-from declarative.errors import Invalid
+from declarative.errors import Invalid, reason_of
 from declarative.manifest.decode import Field, Record, Schema, Shape
 from declarative.manifest.decode_collections import ByShape
 from declarative.manifest.decode_scalars import Text
@@ -116,7 +116,7 @@ def read_bytes(path: Path, node: Node, reading: Reading) -> Any:
 
 def _unreadable(path: Path, error: OSError, node: Node, reading: Reading) -> Any:
     shown = f"{str(path)[:200]}…" if len(str(path)) > 200 else path  # it may be the content itself, written by mistake
-    return reading.complain(node, f"cannot read {shown}: {(error.strerror or str(error)).lower()}", "check the path")
+    return reading.complain(node, f"cannot read {shown}: {reason_of(error)}", "check the path")
 
 
 class _SecretSource(Record):

@@ -9,7 +9,7 @@ import os.path
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from declarative.errors import DeclarativeError, Invalid
+from declarative.errors import DeclarativeError, Invalid, reason_of
 from declarative.manifest.context.content_key import content_parts
 from declarative.manifest.context.dockerfile import Dockerfile, read_dockerfile
 from declarative.manifest.context.dockerignore import ignore_lines
@@ -71,7 +71,7 @@ def _read(path: str, document: Decoded) -> bytes | None:
         place = document.tree.place("spec.build.context")
         document.reading.complain(place, f"no such folder: {file.parent}", "create it, or mend the path")
     except OSError as error:
-        document.reading.complain(place, f"cannot read {path}: {(error.strerror or str(error)).lower()}")
+        document.reading.complain(place, f"cannot read {path}: {reason_of(error)}")
     return None
 
 

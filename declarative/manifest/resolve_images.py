@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from declarative.core.resources import ArchiveSource, BuildSource, PullSource, RootfsSource
-from declarative.errors import Invalid
+from declarative.errors import Invalid, reason_of
 from declarative.manifest.decode import BAD
 from declarative.manifest.fields.image import image_repository
 from declarative.manifest.fields.tag_scheme import check_version
@@ -78,7 +78,7 @@ def _complete_source(source: Any, document: Decoded) -> Any:
     except Invalid as error:
         return document.reading.complain(place, error.problem, error.remedy)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
+        reason = reason_of(error)
         return document.reading.complain(place, f"cannot read {source.path}: {reason}", "check the path")
 
 

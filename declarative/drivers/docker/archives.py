@@ -10,7 +10,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from declarative.drivers.port import Progress
-from declarative.errors import Failed, Invalid, Unsupported
+from declarative.errors import Failed, Invalid, Unsupported, reason_of
 
 if TYPE_CHECKING:
     import tarfile
@@ -52,7 +52,7 @@ def file_chunks(path: str, report: Report) -> Iterator[bytes]:
 
 def unreadable(path: str, error: OSError) -> Invalid:
     """Say that a file cannot be read."""
-    return Invalid(path, f"cannot be read: {(error.strerror or str(error)).lower()}", "mend the path")
+    return Invalid(path, f"cannot be read: {reason_of(error)}", "mend the path")
 
 
 def _unpacked(path: str) -> Iterator[bytes]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from declarative.engine.runtime.sandbox import Device, DeviceRate, DeviceRule, DeviceWeight
-from declarative.errors import Failed, Invalid
+from declarative.errors import Failed, Invalid, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -61,7 +61,7 @@ def _look(path: str) -> os.stat_result:
     try:
         status = Path(path).stat()
     except OSError as error:
-        reason = (error.strerror or "").lower()
+        reason = reason_of(error)
         raise Failed("", f'error gathering device information while adding custom device "{path}": {reason}') from error
     if stat.S_IFMT(status.st_mode) not in _KINDS:
         raise Failed("", f'error gathering device information while adding custom device "{path}": not a device node')
@@ -128,5 +128,5 @@ def _number(path: str) -> tuple[int, int]:
     try:
         status = Path(path).stat()
     except OSError as error:
-        raise Failed("", f"stat {path}: {(error.strerror or '').lower()}") from error
+        raise Failed("", f"stat {path}: {reason_of(error)}") from error
     return os.major(status.st_rdev), os.minor(status.st_rdev)

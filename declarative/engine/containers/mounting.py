@@ -23,7 +23,7 @@ from declarative.engine.images.layers.tree import Tree
 from declarative.engine.runtime import mounts, rootfs
 from declarative.engine.runtime.idmaps import shown
 from declarative.engine.runtime.rooted import open_in_root
-from declarative.errors import Failed, Invalid, NotFound, Unsupported
+from declarative.errors import Failed, Invalid, NotFound, Unsupported, reason_of
 from declarative.oci.digest import Digest
 
 if TYPE_CHECKING:
@@ -276,7 +276,7 @@ def _make_source(point: Point, owner: tuple[int, int]) -> None:
         source.mkdir(mode=0o755, parents=True, exist_ok=True)
         os.chown(source, *owner)
     except OSError as error:
-        reason = f"mkdir {error.filename}: {(error.strerror or '').lower()}"
+        reason = f"mkdir {error.filename}: {reason_of(error)}"
         raise Failed("", f"error while creating mount source path '{source}': {reason}") from error
 
 

@@ -9,7 +9,7 @@ import os.path
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from declarative.errors import Denied, Invalid
+from declarative.errors import Denied, Invalid, reason_of
 from declarative.oci.dockerfile.patterns import PatternSet, match_any, read_ignore_file
 
 if TYPE_CHECKING:
@@ -54,9 +54,7 @@ def _content(path: str) -> bytes | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
-        raise Denied(
-            path, f"cannot be read: {(error.strerror or '').lower()}", "mend its permissions or its kind"
-        ) from error
+        raise Denied(path, f"cannot be read: {reason_of(error)}", "mend its permissions or its kind") from error
 
 
 def _check(path: str, content: bytes) -> None:

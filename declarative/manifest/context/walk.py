@@ -12,7 +12,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from declarative.errors import Denied, Failed, Invalid, NotFound
+from declarative.errors import Denied, Failed, Invalid, NotFound, reason_of
 from declarative.oci.dockerfile.patterns import Matched, PatternSet
 from declarative.record import record
 
@@ -169,4 +169,4 @@ def unreadable(path: str, error: OSError) -> Denied | Failed:
     if isinstance(error, FileNotFoundError):
         return Failed(subject, "went away while the context was read", "run again once nothing writes to the context")
     remedy = "mend its permissions, or list it in .dockerignore"
-    return Denied(subject, f"cannot be read: {(error.strerror or str(error)).lower()}", remedy)
+    return Denied(subject, f"cannot be read: {reason_of(error)}", remedy)
